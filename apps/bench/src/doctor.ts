@@ -1,0 +1,70 @@
+import os from "node:os";
+import { diagnoseDevices } from "@exitkit/core-gpu";
+import { dataDirectory, openCifar10 } from "./data/directory.ts";
+import { describeEnvironment } from "./runs/environment.ts";
+import { readWeights, WEIGHTS } from "./zoo/weights.ts";
+
+/** One thing looked at: `ok`, `fails` (needed, and not there) or `absent` (would be used if it were there). */
+export interface Check {
+  readonly name: string;
+  readonly state: "ok" | "absent" | "fails";
+  readonly found: string;
+  readonly fix: string | null;
+}
+
+/** Least Node version: the first with everything used here. */
+const NODE: readonly [number, number] = [20, 19];
+
+/**
+ * Looks at everything the experiments need: Node, onnxruntime, each device by really running on it, memory, load, the data
+ * set and the weights by their sums.
+ *
+ * @param data The `--data` option.
+ */
+export async function doctor(data: string | undefined): Promise<readonly Check[]> {
+  const environment = await describeEnvironment();
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  const recent = major > NODE[0] || (major === NODE[0] && minor >= NODE[1]);
+  const free = os.freemem() / 2 ** 30;
+  const busy = environment.loadAverage[0]! / environment.cores;
+  return [
+    check("Node", recent, environment.node, `Install Node ${NODE.join(".")} or newer.`),
+    check("onnxruntime-node", true, environment.onnxruntime),
+    ...(await devices()),
+    check("processor", true, `${environment.cores} cores, ${environment.cpu}`),
+    absent("idle", busy < 0.5, `load ${environment.loadAverage[0]!.toFixed(2)}`, "Stop other work before timing."),
+    absent("memory", free >= 2, `${free.toFixed(1)} GiB free`, "The full presets want 2 GiB free."),
+    await attempt("CIFAR-10", async () => (await openCifar10(await dataDirectory(data))).about),
+    ...(await Promise.all(
+      Object.keys(WEIGHTS).map((name) =>
+        attempt(`weights ${name}`, async () => (await readWeights(name as keyof typeof WEIGHTS)).file.name),
+      ),
+    )),
+  ];
+}
+
+async function devices(): Promise<readonly Check[]> {
+  const diagnoses = await diagnoseDevices();
+  return diagnoses.map(({ kind, available, reason, fix }) => ({
+    name: `device ${kind}`,
+    state: available ? "ok" : kind === "cpu" ? "fails" : "absent",
+    found: reason,
+    fix: available ? null : fix,
+  }));
+}
+
+function check(name: string, ok: boolean, found: string, fix: string | null = null): Check {
+  return { name, state: ok ? "ok" : "fails", found, fix: ok ? null : fix };
+}
+
+function absent(name: string, ok: boolean, found: string, fix: string): Check {
+  return { name, state: ok ? "ok" : "absent", found, fix: ok ? null : fix };
+}
+
+async function attempt(name: string, look: () => Promise<string>): Promise<Check> {
+  try {
+    return check(name, true, await look());
+  } catch (error) {
+    return { name, state: "fails", found: (error as Error).message, fix: "See the message." };
+  }
+}

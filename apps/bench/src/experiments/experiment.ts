@@ -1,0 +1,73 @@
+import type { DeviceKind } from "@exitkit/core-gpu";
+import { type Dataset, findCifar10, openCifar10, openCifar100 } from "../data/directory.ts";
+import type { RunFolder } from "../runs/run.ts";
+import type { Progress } from "../terminal/progress.ts";
+
+/** `quick`: minutes, smaller data and fewer repetitions. `full`: what is quoted. */
+export type Preset = "quick" | "full";
+
+/** Something `bench run` can run. */
+export interface Experiment {
+  readonly name: string;
+  readonly title: string;
+  /** A sentence or two for `bench list`. */
+  readonly about: string;
+  run(context: Context): Promise<ExperimentResult>;
+}
+
+/** What an experiment is given. */
+export interface Context {
+  readonly preset: Preset;
+  readonly seed: number;
+  readonly device: DeviceKind | "auto";
+  readonly data: DataSource;
+  readonly run: RunFolder;
+  readonly progress: Progress;
+}
+
+/** Plain data for result.json; the runner adds experiment, preset, seed, device, config and environment. */
+export interface ExperimentResult {
+  /** Lines and tables for the terminal, printed when the run is done. */
+  readonly summary: Summary;
+  /** Everything else, merged into result.json. */
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** What the terminal shows at the end. */
+export interface Summary {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly (string | number)[])[];
+  readonly notes?: readonly string[];
+}
+
+/** The data sets of the chosen data folder; read when asked for, once. */
+export interface DataSource {
+  readonly directory: string | undefined;
+  cifar10(): Promise<Dataset>;
+  cifar100(): Promise<Dataset>;
+}
+
+/** The data sets in `directory`; CIFAR-10 falls back to the repository's subset, and a note says which one is used. */
+export function openDataSource(directory: string | undefined, progress: Progress): DataSource {
+  const opened = new Map<string, Promise<Dataset>>();
+  const once = (name: string, open: () => Promise<Dataset>) => {
+    const said = async () => {
+      const dataset = await open();
+      progress.note(`data: ${dataset.about}`);
+      return dataset;
+    };
+    const dataset = opened.get(name) ?? said();
+    opened.set(name, dataset);
+    return dataset;
+  };
+  return {
+    directory,
+    cifar10: () => once("cifar10", () => openCifar10(directory)),
+    cifar100: () => once("cifar100", () => openCifar100(directory)),
+  };
+}
+
+/** Which edition of CIFAR-10 a run with this data folder uses; part of the run's config. */
+export async function editionOf(directory: string | undefined): Promise<string> {
+  return (await findCifar10(directory)).edition.name;
+}

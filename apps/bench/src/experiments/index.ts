@@ -1,0 +1,22 @@
+import { InputError } from "@exitkit/core-gpu";
+import type { Experiment } from "./experiment.ts";
+import { stagedOverhead } from "./staged-overhead.ts";
+
+/** All experiments, in the order of `bench list`. Add one by importing it and naming it here. */
+export const EXPERIMENTS: readonly Experiment[] = [stagedOverhead];
+
+/**
+ * The experiment of that name.
+ *
+ * @throws InputError naming the known ones.
+ */
+export function experimentNamed(name: string, experiments: readonly Experiment[] = EXPERIMENTS): Experiment {
+  const found = experiments.find((experiment) => experiment.name === name);
+  if (found !== undefined) return found;
+  throw new InputError(
+    "bench run",
+    `the experiment must be one of ${experiments.map((experiment) => experiment.name).join(", ")}`,
+    `"${name}"`,
+    "See: bench list",
+  );
+}

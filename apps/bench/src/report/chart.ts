@@ -1,0 +1,51 @@
+import * as Plot from "@observablehq/plot";
+import { parseHTML } from "linkedom";
+import { type Html, html, raw } from "./html.ts";
+
+const { document } = parseHTML("<!doctype html><html></html>");
+
+/** Widths, in CSS pixels, that figures are drawn at: the whole column of a desk, half of it, a phone. */
+export const COLUMN = 920;
+export const HALF = 448;
+const PHONE = 350;
+
+/** Draws a plot as inline SVG without a style of its own; `label` says in words what it shows. */
+export function draw(label: string, options: Plot.PlotOptions): Html {
+  const svg = Plot.plot({ ...options, document, className: "plot", ariaLabel: label } as Plot.PlotOptions);
+  svg.querySelector("style")?.remove();
+  svg.setAttribute("role", "img");
+  svg.removeAttribute("font-family");
+  svg.setAttribute("font-size", "12");
+  return raw(svg.outerHTML.replaceAll(' xmlns="http://www.w3.org/2000/svg"', ""));
+}
+
+/** A figure drawn twice, for a desk and for a phone, so that its text is never scaled; the style shows the one that fits. */
+export function responsive(plot: (width: number) => Html, wide = COLUMN): Html {
+  return html`<div class="wide">${plot(wide)}</div><div class="narrow">${plot(PHONE)}</div>`;
+}
+
+export function isPhone(width: number): boolean {
+  return width <= PHONE;
+}
+
+export function figure(content: Html | readonly Html[], caption: Html | string): Html {
+  return html`<figure>${content}<figcaption>${caption}</figcaption></figure>`;
+}
+
+/** A table with a head row; the first column names the row. Cells are text or markup; it scrolls sideways when narrow. */
+export function table(head: readonly string[], body: readonly (readonly (Html | string)[])[]): Html {
+  const cells = (row: readonly (Html | string)[]) =>
+    row.map((cell, index) => (index === 0 ? html`<th scope="row">${cell}</th>` : html`<td>${cell}</td>`));
+  return html`<div class="scroll"><table>
+<thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+<tbody>${body.map((row) => html`<tr>${cells(row)}</tr>\n`)}</tbody>
+</table></div>`;
+}
+
+/** Something that most readers do without: folded away until asked for. */
+export function details(summary: string, content: Html): Html {
+  return html`<details><summary>${summary}</summary>${content}</details>`;
+}
+
+/** The word for the part of a result that is not there. */
+export const NOT_MEASURED = html`<p class="none">Not measured in this run.</p>`;

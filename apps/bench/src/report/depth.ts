@@ -1,0 +1,55 @@
+import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive } from "./chart.ts";
+import { mainFirst, plainAccuracy } from "./frontier.ts";
+import { type Html, html } from "./html.ts";
+import { lineChart } from "./lines.ts";
+import { percent } from "./numbers.ts";
+import { backboneName, distinct, metricSeries } from "./series.ts";
+import type { E2cmCifar10Result } from "./types.ts";
+
+/** Accuracy of each exit if every picture left there, by depth: one chart for each backbone, one curve for each metric. */
+export function depthSection(result: E2cmCifar10Result): Html {
+  const rows = result.perExit.filter((row) => row.variant === "full");
+  if (rows.length === 0) return NOT_MEASURED;
+  const backbones = mainFirst(result, rows);
+  const charts = backbones.map((backbone) => {
+    const own = rows.filter((row) => row.backbone === backbone);
+    const full = plainAccuracy(result, backbone);
+    const lines = distinct(own.map((row) => row.metric)).map((metric) => ({
+      ...metricSeries(metric),
+      points: own
+        .filter((row) => row.metric === metric)
+        .sort((a, b) => a.depth - b.depth)
+        .map((row) => ({
+          x: row.depth,
+          y: row.accuracy,
+          title: `Exit ${row.depth} (${row.exit}), ${metricSeries(metric).name}\n${percent(row.accuracy, 1)} right, after ${percent(row.macsFraction, 1)} of the multiply-accumulates`,
+        })),
+    }));
+    return html`<div><h3>${backboneName(backbone)}</h3>${responsive(
+      (width) =>
+        lineChart({
+          label: `${backboneName(backbone)}: accuracy of each exit by depth`,
+          lines,
+          x: {
+            label: "exit, counted from the input",
+            domain: depthDomain(own),
+            format: (value) => (Number.isInteger(value) ? String(value) : ""),
+          },
+          y: { label: "test accuracy if all leave there", domain: [0, 1], format: (value) => percent(value) },
+          width,
+          height: isPhone(width) ? 300 : 320,
+          ...(full === undefined ? {} : { reference: { y: full, name: `full network: ${percent(full, 1)}` } }),
+        }),
+      backbones.length > 1 ? HALF : COLUMN,
+    )}</div>`;
+  });
+  return figure(
+    html`<div class="pair">${charts}</div>`,
+    "Nothing was trained for these exits: each answers with the class whose mean is nearest to the picture's features at that depth.",
+  );
+}
+
+function depthDomain(rows: readonly { readonly depth: number }[]): readonly [number, number] {
+  const deepest = Math.max(...rows.map((row) => row.depth));
+  return [Math.min(1, deepest - 1), deepest];
+}

@@ -1,0 +1,135 @@
+import { plainAccuracy } from "./frontier.ts";
+import { count, percent, points } from "./numbers.ts";
+import { backboneName, capital, metricSeries } from "./series.ts";
+import type { E2cmCifar10Result, ReportResult, StagedOverheadResult } from "./types.ts";
+
+/** What a reader must know first. */
+export interface Headline {
+  readonly sentence: string;
+  /** How to read it: where it comes from and whether the goal was met. */
+  readonly detail: string;
+  /** What was wanted, and whether it was reached; undefined where nothing was. */
+  readonly goal?: string;
+  readonly met: boolean | undefined;
+  readonly facts: readonly { readonly value: string; readonly name: string }[];
+}
+
+/** The loss that the headline's thresholds were asked to keep, where several were. */
+const WANTED = 0.005;
+/** A time belongs to an operating point when their costs are this near. */
+const SAME_COST = 0.01;
+
+export function headline(result: ReportResult): Headline {
+  return result.experiment === "e2cm-cifar10" ? e2cmHeadline(result) : stagedHeadline(result);
+}
+
+/**
+ * The operating point is chosen by what was wanted on the calibration pictures, never by what came out on the test
+ * pictures: sound protocol before the paper's, wanted loss nearest to half a point, then the cheaper metric.
+ */
+function e2cmHeadline(result: E2cmCifar10Result): Headline {
+  const main = result.backbones.at(-1)?.backbone ?? result.operating.at(-1)?.backbone;
+  const [point] = result.operating
+    .filter((one) => one.backbone === main)
+    .sort(
+      (a, b) =>
+        Number(b.protocol === "sound") - Number(a.protocol === "sound") ||
+        Math.abs(a.wantedLoss - WANTED) - Math.abs(b.wantedLoss - WANTED) ||
+        a.macsFraction - b.macsFraction,
+    );
+  const full = main === undefined ? result.full?.accuracy : plainAccuracy(result, main);
+  if (main === undefined || point === undefined || full === undefined) return unmeasured(result, full);
+
+  const times = result.wall
+    .filter(
+      (row) =>
+        row.backbone === main &&
+        row.metric === point.metric &&
+        Math.abs(row.macsFraction - point.macsFraction) <= SAME_COST &&
+        Math.abs(row.accuracy - point.accuracy) <= SAME_COST,
+    )
+    .sort((a, b) => b.batch - a.batch);
+  const time = times[0];
+  const pictures = result.backbones.find((one) => one.backbone === main)?.testPictures ?? result.data?.test;
+  const lost = full - point.accuracy;
+  const who = `${backboneName(main)} answers ${pictures === undefined ? "the" : count(pictures)} CIFAR-10 pictures`;
+  const met =
+    lost <= point.wantedLoss + 1e-9 && point.macsFraction < 1 && (time === undefined || time.wallFraction < 1);
+  return {
+    sentence: `${who} with ${percent(point.macsFraction)} of the multiply-accumulates${timeWords(time?.wallFraction)}, ${lossWords(lost)}.`,
+    detail: [
+      `${capital(metricSeries(point.metric).name)}; thresholds chosen ${point.protocol === "sound" ? "on calibration pictures that fitted nothing" : "on training pictures"}.`,
+      met ? "" : shortfall(lost, point.wantedLoss, point.macsFraction, time?.wallFraction),
+      time === undefined ? "Time was not measured at this setting." : `Time in batches of ${time.batch}.`,
+    ]
+      .filter((part) => part !== "")
+      .join(" "),
+    goal: `at most ${points(point.wantedLoss)} lost, less computation${time === undefined ? "" : " and less time"}`,
+    met,
+    facts: [
+      { value: percent(point.macsFraction), name: "of the multiply-accumulates" },
+      ...times.map((row) => ({ value: percent(row.wallFraction), name: `of the time, batch ${row.batch}` })),
+      { value: percent(point.accuracy, 1), name: `right, full network ${percent(full, 1)}` },
+    ],
+  };
+}
+
+function timeWords(fraction: number | undefined): string {
+  if (fraction === undefined) return "";
+  return fraction < 1 ? ` and ${percent(fraction)} of the time` : `, but takes ${percent(fraction)} of the time`;
+}
+
+function lossWords(lost: number): string {
+  if (Math.abs(lost) < 0.00005) return "losing no accuracy";
+  return lost > 0 ? `losing ${points(lost)} of accuracy` : `gaining ${points(-lost)} of accuracy`;
+}
+
+function shortfall(lost: number, wanted: number, macs: number, wall: number | undefined): string {
+  return [
+    lost > wanted + 1e-9 ? `It loses ${points(lost - wanted)} more than that on the test pictures.` : "",
+    macs >= 1 ? "Nothing is saved: the exits cost what they spare." : "",
+    wall !== undefined && wall >= 1 && macs < 1 ? "What is saved in computation does not show in time." : "",
+  ]
+    .filter((part) => part !== "")
+    .join(" ");
+}
+
+function unmeasured(result: E2cmCifar10Result, full: number | undefined): Headline {
+  const main = result.backbones.at(-1)?.backbone;
+  return {
+    sentence:
+      main === undefined || full === undefined
+        ? "E²CM on CIFAR-10: no operating point was measured in this run."
+        : `${backboneName(main)} answers ${percent(full, 1)} of the CIFAR-10 test pictures right; what its exits save was not measured in this run.`,
+    detail: "",
+    met: undefined,
+    facts: [],
+  };
+}
+
+/** The dearest of the runs in which no picture leaves: there, all extra time is staging. */
+function stagedHeadline({ rows }: StagedOverheadResult): Headline {
+  const none = {
+    sentence: "Staged execution: nothing was measured in this run.",
+    detail: "",
+    met: undefined,
+    facts: [],
+  };
+  const idle = rows.filter((row) => row.scenario === "no exits");
+  if (idle.length === 0) {
+    return rows.length === 0
+      ? none
+      : { ...none, sentence: "Staged execution: the run without exits was not measured." };
+  }
+  const extra = idle.map((row) => row.wallFraction - row.macsFraction);
+  const worst = idle[extra.indexOf(Math.max(...extra))]!;
+  const costs = extra.map((value) => Math.max(0, value)).sort((a, b) => a - b);
+  const middle = (costs[Math.floor((costs.length - 1) / 2)]! + costs[Math.ceil((costs.length - 1) / 2)]!) / 2;
+  const where = `${backboneName(worst.backbone)} in batches of ${worst.batch}`;
+  return {
+    sentence: `Running a network in stages adds ${percent(middle, 1)} to its time when no picture leaves early (median of ${idle.length} settings), and at worst ${percent(Math.max(...costs), 1)}.`,
+    detail: `Worst: ${where}, cut ${worst.cuts} times.`,
+    met: undefined,
+    facts: [],
+  };
+}

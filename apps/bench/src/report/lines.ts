@@ -1,0 +1,200 @@
+import * as Plot from "@observablehq/plot";
+import { draw, isPhone } from "./chart.ts";
+import type { Html } from "./html.ts";
+import { type Pixels, placeLabels } from "./labels.ts";
+
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+  readonly title: string;
+}
+
+export interface Line {
+  readonly name: string;
+  readonly color: string;
+  readonly dashed?: boolean;
+  readonly points: readonly Point[];
+}
+
+export interface Axis {
+  readonly label: string;
+  readonly domain: readonly [number, number];
+  readonly format: (value: number) => string;
+}
+
+export interface LineChart {
+  readonly label: string;
+  readonly lines: readonly Line[];
+  readonly x: Axis;
+  readonly y: Axis;
+  readonly width: number;
+  readonly height: number;
+  /** A horizontal line with its name, e.g. the full network. */
+  readonly reference?: { readonly y: number; readonly name: string };
+  /** Draws x = y, e.g. where time falls exactly as computation does. */
+  readonly diagonal?: string;
+}
+
+const MARGIN = { left: 46, right: 18, top: 34, bottom: 44 };
+
+/** Lines with dots over two linear axes, each line named beside itself instead of in a legend. */
+export function lineChart({ label, lines, x, y, width, height, reference, diagonal }: LineChart): Html {
+  const right = width - MARGIN.right;
+  const bottom = height - MARGIN.bottom;
+  const pixelX = (value: number) => linear(value, x.domain, [MARGIN.left, right]);
+  const pixelY = (value: number) => linear(value, y.domain, [bottom, MARGIN.top]);
+  const shown = lines.map((line) => ({ ...line, points: clip(line.points, y.domain[0]) }));
+  const labels = placeLabels(
+    shown
+      .filter((line) => line.points.length > 0)
+      .map((line) => ({
+        name: line.name,
+        pixels: line.points.map((point) => [pixelX(point.x), pixelY(point.y)] as const),
+      })),
+    { left: MARGIN.left + 2, right: right + MARGIN.right - 2, top: MARGIN.top + 4, bottom: bottom - 4 },
+    [
+      ...(reference ? [horizontal(pixelY(reference.y), MARGIN.left, right, reference.name.length)] : []),
+      ...(diagonal === undefined ? [] : [diagonalPixels(x.domain, y.domain, pixelX, pixelY)]),
+    ],
+  );
+  const halo = { stroke: "var(--paper)", strokeWidth: 4, strokeLinejoin: "round" } as const;
+  return draw(label, {
+    width,
+    height,
+    marginLeft: MARGIN.left,
+    marginRight: MARGIN.right,
+    marginTop: MARGIN.top,
+    marginBottom: MARGIN.bottom,
+    x: { domain: [...x.domain], label: null },
+    y: { domain: [...y.domain], label: null },
+    marks: [
+      Plot.gridY({ ticks: 5, stroke: "var(--grid)", strokeOpacity: 1 }),
+      Plot.axisY({ ticks: 5, tickSize: 0, tickFormat: y.format, label: null, fill: "var(--ink-2)" }),
+      Plot.axisX({
+        ticks: isPhone(width) ? 4 : 6,
+        tickSize: 0,
+        tickFormat: x.format,
+        label: null,
+        fill: "var(--ink-2)",
+      }),
+      Plot.ruleY([y.domain[0]], { stroke: "var(--axis)" }),
+      note(x.label, { frameAnchor: "bottom-right", dy: 36, textAnchor: "end" }),
+      note(y.label, { frameAnchor: "top-left", dx: 4 - MARGIN.left, dy: -24, textAnchor: "start" }),
+      ...(diagonal === undefined ? [] : diagonalMarks(diagonal, x.domain, y.domain, halo)),
+      ...(reference === undefined
+        ? []
+        : [
+            Plot.ruleY([reference.y], { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
+            Plot.text([[x.domain[0], reference.y]], {
+              text: () => reference.name,
+              textAnchor: "start",
+              dx: 4,
+              dy: -9,
+              fill: "var(--ink-2)",
+              ...halo,
+            }),
+          ]),
+      ...shown.map((line) =>
+        Plot.line(line.points, {
+          x: "x",
+          y: "y",
+          stroke: line.color,
+          strokeWidth: 2,
+          ...(line.dashed === true ? { strokeDasharray: "6 4" } : {}),
+        }),
+      ),
+      ...shown.map((line) =>
+        Plot.dot(
+          line.points.filter((point) => point.title !== ""),
+          { x: "x", y: "y", r: 3.5, fill: line.color, stroke: "var(--paper)", strokeWidth: 1.5, title: "title" },
+        ),
+      ),
+      ...labels.flatMap(({ name, leader }) =>
+        leader === undefined
+          ? []
+          : Plot.line(leader, {
+              x: ([px]) => linear(px, [MARGIN.left, right], x.domain),
+              y: ([, py]) => linear(py, [bottom, MARGIN.top], y.domain),
+              stroke: shown.find((line) => line.name === name)!.color,
+              strokeWidth: 1,
+            }),
+      ),
+      ...labels.map(({ name, x: left, y: middle }) =>
+        Plot.text([name], {
+          x: () => linear(left, [MARGIN.left, right], x.domain),
+          y: () => linear(middle, [bottom, MARGIN.top], y.domain),
+          text: (text: string) => text,
+          textAnchor: "start",
+          fontWeight: 600,
+          fill: shown.find((line) => line.name === name)!.color,
+          ...halo,
+        }),
+      ),
+    ],
+  });
+}
+
+function note(text: string, options: Plot.TextOptions): Plot.Text {
+  return Plot.text([text], { ...options, text: (value: string) => value, fill: "var(--ink-2)" });
+}
+
+function diagonalMarks(
+  name: string,
+  xDomain: Axis["domain"],
+  yDomain: Axis["domain"],
+  halo: Plot.TextOptions,
+): Plot.Markish[] {
+  const ends = diagonalEnds(xDomain, yDomain);
+  return [
+    Plot.line(
+      ends.map((value) => [value, value]),
+      { stroke: "var(--ink-2)", strokeDasharray: "3 3" },
+    ),
+    Plot.text([[ends[1], ends[1]]], {
+      text: () => name,
+      textAnchor: "end",
+      dx: -10,
+      dy: -8,
+      fill: "var(--ink-2)",
+      ...halo,
+    }),
+  ];
+}
+
+function diagonalEnds(x: Axis["domain"], y: Axis["domain"]): readonly [number, number] {
+  return [Math.max(x[0], y[0]), Math.min(x[1], y[1])];
+}
+
+function diagonalPixels(
+  x: Axis["domain"],
+  y: Axis["domain"],
+  pixelX: (value: number) => number,
+  pixelY: (value: number) => number,
+): Pixels {
+  return diagonalEnds(x, y).map((value) => [pixelX(value), pixelY(value)] as const);
+}
+
+/** The reference line and, above its left end, the room of its name. */
+function horizontal(y: number, left: number, right: number, letters: number): Pixels {
+  return [
+    [left, y - 9],
+    [left + letters * 7, y - 9],
+    [left, y],
+    [right, y],
+  ];
+}
+
+/** The part of a curve above `floor`; where it crosses, the crossing is added without a title, so that it gets no dot. */
+function clip(points: readonly Point[], floor: number): Point[] {
+  return points.flatMap((point, index) => {
+    const next = points[index + 1];
+    const kept = point.y >= floor ? [point] : [];
+    if (next === undefined || point.y >= floor === next.y >= floor) return kept;
+    const part = (floor - point.y) / (next.y - point.y);
+    return [...kept, { x: point.x + part * (next.x - point.x), y: floor, title: "" }];
+  });
+}
+
+function linear(value: number, [from, to]: readonly [number, number], [start, end]: readonly [number, number]): number {
+  return start + ((value - from) / (to - from)) * (end - start);
+}

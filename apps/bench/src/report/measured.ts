@@ -1,0 +1,80 @@
+import { table } from "./chart.ts";
+import { type Html, html } from "./html.ts";
+import { count, large, percent } from "./numbers.ts";
+import { PROTOCOLS } from "./protocols.ts";
+import { backboneName, capital } from "./series.ts";
+import type { E2cmCifar10Result, ReportResult } from "./types.ts";
+
+/** How this was measured: words, configuration, environment, hashes. */
+export function measuredSection(result: ReportResult): Html {
+  return html`${result.experiment === "e2cm-cifar10" ? e2cmWords(result) : stagedWords()}
+<div class="pair facts">
+<div><h3>Configuration</h3>${pairs({ experiment: result.experiment, preset: result.preset, seed: result.seed, device: result.device, ...result.config })}</div>
+<div><h3>Environment</h3>${pairs(result.environment)}</div>
+</div>
+${result.experiment === "e2cm-cifar10" ? files(result) : null}`;
+}
+
+function e2cmWords({ data, backbones }: E2cmCifar10Result): Html {
+  const sizes =
+    data === undefined
+      ? "The data set was not recorded."
+      : `${data.name}: ${count(data.train)} training and ${count(data.test)} test pictures.`;
+  const networks = backbones.map(
+    (one) =>
+      `${backboneName(one.backbone)} has ${large(one.macs)} multiply-accumulates a picture and answers ${percent(one.accuracy, 2)} right`,
+  );
+  return html`<dl>
+<dt>Data</dt><dd>${sizes} ${networks.length > 0 ? `${networks.join("; ")}.` : null}</dd>
+${Object.values(PROTOCOLS).map(({ name, meaning }) => html`<dt>${capital(name)}</dt><dd>${meaning}</dd>`)}
+<dt>Cost</dt><dd>Multiply-accumulates (MACs) of one picture: the backbone up to the exit it leaves at, plus every exit it passed on the way. 100 % is the plain network without exits, so a picture that never leaves costs a little more than 100 %.</dd>
+<dt>Time</dt><dd>Wall-clock time to answer the pictures in stages (run a stage, decide, go on with the pictures that stay) divided by the time of the plain network, measured in turn in one process; medians.</dd>
+<dt>Distances</dt><dd>Euclidean: distance to the class mean, either raw, or divided by that class's average distance over the training pictures (normalised, the paper's rule), or divided by the largest distance of the same picture. Shared covariance: the posterior probability of a class when all classes share one covariance.</dd>
+</dl>`;
+}
+
+function stagedWords(): Html {
+  return html`<dl>
+<dt>Scenarios</dt><dd>“No exits”: every picture runs through all stages, so extra time is what staging costs. “Half leave at each exit”: half of the pictures that reach an exit leave there. “All leave first”: only the first stage runs.</dd>
+<dt>Time</dt><dd>Wall-clock time of one batch, in stages and in one piece, measured in turn in one process; medians.</dd>
+<dt>A cut costs</dt><dd>Time beyond the share of the computation, divided by the number of cuts.</dd>
+</dl>`;
+}
+
+function files({ data, weights }: E2cmCifar10Result): Html {
+  const rows = [
+    ...(data?.files ?? []).map((file) => ["data", file.name, html`<code>${file.sha256}</code>`]),
+    ...weights.map((file) => [
+      `weights of ${backboneName(file.backbone)}`,
+      file.file,
+      html`<code>${file.sha256}</code>`,
+    ]),
+  ];
+  if (rows.length === 0) return html`<p class="none">File hashes were not recorded in this run.</p>`;
+  return html`<details open><summary>Files and their SHA-256</summary>${table(["what", "file", "SHA-256"], rows)}</details>`;
+}
+
+/** A record as a two-column list; nested ones in one line. */
+function pairs(record: Readonly<Record<string, unknown>>): Html {
+  const entries = Object.entries(record);
+  if (entries.length === 0) return html`<p class="none">Not recorded in this run.</p>`;
+  return html`<dl class="pairs">${entries.map(([key, value]) => html`<dt>${words(key)}</dt><dd>${plain(value)}</dd>`)}</dl>`;
+}
+
+function plain(value: unknown): string {
+  if (value === null || value === undefined) return "–";
+  if (typeof value === "number") return String(Math.round(value * 1e6) / 1e6);
+  if (Array.isArray(value)) return value.map(plain).join(", ");
+  if (typeof value === "object") {
+    return Object.entries(value)
+      .map(([key, inner]) => `${words(key)} ${plain(inner)}`)
+      .join(", ");
+  }
+  return value === true ? "yes" : value === false ? "no" : String(value);
+}
+
+/** "loadAverage" → "load average"; names of packages stay. */
+function words(key: string): string {
+  if (!/^[a-zA-Z]+$/.test(key)) return key;
+  return key.replace(/([a-z])([A-Z])/g, (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`);
+}

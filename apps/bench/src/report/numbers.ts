@@ -1,0 +1,53 @@
+/** Space that does not break, between a number and its unit. */
+const SPACE = "\u00a0";
+const MINUS = "\u2212";
+
+/** 0.7234 → "72 %"; `digits` after the point. */
+export function percent(fraction: number, digits = 0): string {
+  return `${decimal(fraction * 100, digits)}${SPACE}%`;
+}
+
+/** 0.005 → "0.5 points": a difference of two accuracies. */
+export function points(fraction: number): string {
+  const text = decimal(fraction * 100, Math.abs(fraction) < 0.001 && rounded(fraction * 100, 1) === 0 ? 2 : 1);
+  return `${text}${SPACE}${text === "1.0" ? "point" : "points"}`;
+}
+
+/** With a real minus sign and no negative zero. */
+export function decimal(value: number, digits: number): string {
+  if (!Number.isFinite(value)) return "–";
+  return Math.abs(rounded(value, digits))
+    .toFixed(digits)
+    .replace(/^/, rounded(value, digits) < 0 ? MINUS : "");
+}
+
+/** 10000 → "10,000". */
+export function count(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}
+
+/** 126_300_000 → "126 million". */
+export function large(value: number): string {
+  if (value >= 1e9) return `${three(value / 1e9)} billion`;
+  if (value >= 1e6) return `${three(value / 1e6)} million`;
+  return count(value);
+}
+
+/** Milliseconds with three significant digits. */
+export function milliseconds(value: number): string {
+  return `${three(value)}${SPACE}ms`;
+}
+
+/** 1.083 → "1.08×". */
+export function times(value: number): string {
+  return `${decimal(value, 2)}×`;
+}
+
+function three(value: number): string {
+  const whole = Math.max(1, Math.floor(Math.log10(Math.abs(value) || 1)) + 1);
+  return value >= 1000 ? count(value) : decimal(value, Math.max(0, 3 - whole));
+}
+
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}

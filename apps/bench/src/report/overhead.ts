@@ -1,0 +1,135 @@
+import * as Plot from "@observablehq/plot";
+import { draw, figure, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
+import { type Html, html } from "./html.ts";
+import { decimal, milliseconds, percent } from "./numbers.ts";
+import { backboneName, distinct } from "./series.ts";
+import type { StagedOverheadResult } from "./types.ts";
+
+type Row = StagedOverheadResult["rows"][number];
+
+const LINE = 26;
+
+/** Time against computation when the network runs in stages: computation and time as two dots on one line. */
+export function overheadSection({ rows }: StagedOverheadResult): Html {
+  if (rows.length === 0) return NOT_MEASURED;
+  const domain = [0, Math.max(1, ...rows.flatMap((row) => [row.wallFraction, row.macsFraction])) * 1.04] as const;
+  return html`${distinct(rows.map((row) => row.backbone)).map((backbone) => {
+    const own = rows.filter((row) => row.backbone === backbone);
+    return figure(
+      html`<h3>${backboneName(backbone)}</h3><p class="key"><i class="ring"></i> computation (multiply-accumulates)
+<i class="dot"></i> time</p>${responsive((width) => dumbbells(own, domain, width))}`,
+      "Shares of the plain network run in one piece. Where the two dots meet, staging costs nothing.",
+    );
+  })}<details><summary>All ${rows.length} measurements</summary>${numbers(rows)}</details>`;
+}
+
+function dumbbells(rows: readonly Row[], domain: readonly [number, number], width: number): Html {
+  const scenarios = distinct(rows.map((row) => row.scenario));
+  const lines = scenarios.flatMap((scenario) => [
+    { key: scenario, scenario, row: undefined },
+    ...rows
+      .filter((row) => row.scenario === scenario)
+      .sort((a, b) => a.batch - b.batch)
+      .map((row) => ({ key: `${scenario} ${row.batch}`, scenario, row })),
+  ]);
+  const measured = lines.flatMap(({ key, row }) => (row === undefined ? [] : [{ key, ...row }]));
+  const titles = lines.filter(({ row }) => row === undefined);
+  const left = 76;
+  return draw("Time against multiply-accumulates, by scenario and batch", {
+    width,
+    height: lines.length * LINE + 52,
+    marginLeft: left,
+    marginRight: 56,
+    marginTop: 4,
+    marginBottom: 40,
+    x: { domain: [...domain], label: null },
+    y: { domain: lines.map(({ key }) => key), label: null, padding: 0 },
+    marks: [
+      Plot.gridX({ ticks: isPhone(width) ? 4 : 6, stroke: "var(--grid)", strokeOpacity: 1 }),
+      Plot.axisX({
+        ticks: isPhone(width) ? 4 : 6,
+        tickSize: 0,
+        tickFormat: (value: number) => percent(value),
+        label: null,
+        fill: "var(--ink-2)",
+      }),
+      Plot.ruleX([1], { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
+      Plot.text(["share of the plain network's"], {
+        frameAnchor: "bottom-right",
+        textAnchor: "end",
+        dy: 34,
+        text: (value: string) => value,
+        fill: "var(--ink-2)",
+      }),
+      Plot.text(titles, {
+        y: "key",
+        text: "scenario",
+        frameAnchor: "left",
+        textAnchor: "start",
+        dx: 4 - left,
+        fontWeight: 600,
+        fill: "var(--ink)",
+        stroke: "var(--paper)",
+        strokeWidth: 4,
+      }),
+      Plot.text(measured, {
+        y: "key",
+        text: (row: Row) => `batch ${row.batch}`,
+        frameAnchor: "left",
+        textAnchor: "end",
+        dx: -8,
+        fill: "var(--ink-2)",
+      }),
+      Plot.link(measured, {
+        x1: "macsFraction",
+        x2: "wallFraction",
+        y: "key",
+        stroke: "var(--blue)",
+        strokeWidth: 2,
+        strokeOpacity: 0.5,
+      }),
+      Plot.dot(measured, { x: "wallFraction", y: "key", r: 5, fill: "var(--blue)", title: tooltip }),
+      Plot.dot(measured, {
+        x: "macsFraction",
+        y: "key",
+        r: 5,
+        fill: "none",
+        stroke: "var(--ink)",
+        strokeWidth: 1.5,
+        title: tooltip,
+      }),
+      Plot.text(measured, {
+        x: (row: Row) => Math.max(row.macsFraction, row.wallFraction),
+        y: "key",
+        dx: 10,
+        textAnchor: "start",
+        text: (row: Row) => percent(row.wallFraction),
+        fill: "var(--ink)",
+        stroke: "var(--paper)",
+        strokeWidth: 4,
+      }),
+    ],
+  });
+}
+
+function tooltip(row: Row): string {
+  return `${row.scenario}, batch ${row.batch}: ${percent(row.wallFraction, 1)} of the time, ${percent(row.macsFraction, 1)} of the multiply-accumulates\n${milliseconds(row.stagedMs)} instead of ${milliseconds(row.plainMs)}`;
+}
+
+function numbers(rows: readonly Row[]): Html {
+  return table(
+    ["backbone", "scenario", "batch", "cuts", "MACs", "time", "plain", "in stages", "a cut costs", "runs"],
+    rows.map((row) => [
+      backboneName(row.backbone),
+      row.scenario,
+      String(row.batch),
+      String(row.cuts),
+      percent(row.macsFraction),
+      percent(row.wallFraction),
+      milliseconds(row.plainMs),
+      milliseconds(row.stagedMs),
+      `${decimal(row.msPerCut, 3)}\u00a0ms`,
+      String(row.runs),
+    ]),
+  );
+}

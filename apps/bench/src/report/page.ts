@@ -1,0 +1,175 @@
+import { confusionSection } from "./confusion.ts";
+import { depthSection } from "./depth.ts";
+import { examplesSection } from "./examples.ts";
+import { fittingSection } from "./fitting.ts";
+import { frontierSection } from "./frontier.ts";
+import { type Headline, headline } from "./headline.ts";
+import { type Html, html, raw } from "./html.ts";
+import { measuredSection } from "./measured.ts";
+import { overheadSection } from "./overhead.ts";
+import { rulesSection } from "./rules.ts";
+import { sharesSection } from "./shares.ts";
+import { speedSection } from "./speed.ts";
+import { STYLE } from "./style.ts";
+import type { E2cmCifar10Result, ReportResult, StagedOverheadResult } from "./types.ts";
+import { variantsSection } from "./variants.ts";
+
+interface Section {
+  readonly id: string;
+  readonly title: string;
+  readonly about: string;
+  readonly content: Html;
+}
+
+const TITLES: Readonly<Record<ReportResult["experiment"], string>> = {
+  "e2cm-cifar10": "E²CM on CIFAR-10",
+  "staged-overhead": "What staging costs",
+};
+
+/** The whole report as one self-contained HTML page. */
+export function page(results: readonly ReportResult[]): string {
+  const [first, ...others] = results.map((result, index) => ({
+    result,
+    id: `run-${index + 1}`,
+    lead: headline(result),
+    sections: sectionsOf(result, index === 0 ? "" : `${index + 1}-`),
+  }));
+  if (first === undefined)
+    return document("Nothing measured yet", html`<header><h1>Nothing measured yet</h1></header>`);
+  const missing = (Object.keys(TITLES) as ReportResult["experiment"][]).filter(
+    (experiment) => !results.some((result) => result.experiment === experiment),
+  );
+  const contents = [
+    ...first.sections,
+    ...others.map(({ result, id }) => ({ id, title: TITLES[result.experiment] })),
+    ...missing.map(notRun),
+  ];
+  const body = html`<header>${opening(first.result, "h1", first.lead)}</header>
+<nav aria-label="Contents"><ul>${contents.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
+<main>
+${first.sections.map(sectionHtml)}
+${others.map(
+  ({ result, id, lead, sections }) =>
+    html`<div class="chapter" id="${id}">${opening(result, "h2", lead)}${sections.map(sectionHtml)}</div>\n`,
+)}
+${missing.map((experiment) => sectionHtml(notRun(experiment)))}
+</main>
+<footer>Written by exitkit bench. This page needs no network and holds no script.</footer>`;
+  return document(TITLES[first.result.experiment], body);
+}
+
+function document(title: string, body: Html): string {
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="color-scheme" content="light dark">
+<title>${title}</title>
+<style>${raw(STYLE)}</style>
+</head>
+<body>
+${body}
+</body>
+</html>
+`.html;
+}
+
+function opening(result: ReportResult, tag: "h1" | "h2", { sentence, detail, met, goal, facts }: Headline): Html {
+  return html`<p class="kicker">${TITLES[result.experiment]} · ${result.preset} · seed ${result.seed} · ${result.device}</p>
+<${raw(tag)}>${sentence.replace(/-(?=\d)/g, "\u2011")}</${raw(tag)}>
+${met === undefined ? null : html`<p class="goal ${met ? "met" : "missed"}">${met ? "✓ Goal met" : "✗ Goal not met"}: ${goal}</p>`}
+${detail === "" ? null : html`<p class="lede">${detail}</p>`}
+${facts.length === 0 ? null : html`<ul class="numbers">${facts.map(({ value, name }) => html`<li><b>${value}</b><span>${name}</span></li>`)}</ul>`}`;
+}
+
+function sectionHtml({ id, title, about, content }: Section): Html {
+  return html`<section id="${id}">
+<h2>${title}</h2>
+${about === "" ? null : html`<p>${about}</p>`}
+${content}
+</section>
+`;
+}
+
+function sectionsOf(result: ReportResult, prefix: string): Section[] {
+  const sections = result.experiment === "e2cm-cifar10" ? e2cmSections(result) : stagedSections(result);
+  const measured = {
+    id: "measured",
+    title: "How this was measured",
+    about: "",
+    content: measuredSection(result),
+  };
+  return [...sections, measured].map((section) => ({ ...section, id: `${prefix}${section.id}` }));
+}
+
+function e2cmSections(result: E2cmCifar10Result): Section[] {
+  return [
+    {
+      id: "frontier",
+      title: "Accuracy for computation",
+      about: "Pictures that are easy leave the network early. How much accuracy is left for how much computation?",
+      content: frontierSection(result),
+    },
+    {
+      id: "rules",
+      title: "The distance rules side by side",
+      about: "A rule turns distances to the class means into a confidence. These are the costs each rule needs.",
+      content: rulesSection(result),
+    },
+    {
+      id: "depth",
+      title: "What each exit knows",
+      about: "How good would the answers be if every picture left at the same exit?",
+      content: depthSection(result),
+    },
+    {
+      id: "shares",
+      title: "Where pictures leave",
+      about: "At each operating point, the share of the test pictures that leaves at each exit.",
+      content: sharesSection(result),
+    },
+    {
+      id: "confusion",
+      title: "What is mistaken for what",
+      about: "Which classes does each exit tell apart, and which does it still mix up?",
+      content: confusionSection(result),
+    },
+    {
+      id: "speed",
+      title: "Is less computation less time?",
+      about: "Multiply-accumulates are counted, time is measured.",
+      content: speedSection(result),
+    },
+    {
+      id: "variants",
+      title: "Cheaper exits",
+      about: "Pooled features and 8-bit means make the exits lighter. What do they lose?",
+      content: variantsSection(result),
+    },
+    { id: "fitting", title: "How long fitting takes", about: "", content: fittingSection(result) },
+    {
+      id: "examples",
+      title: "Easy and hard pictures",
+      about: "Test pictures at three times their size.",
+      content: examplesSection(result),
+    },
+  ];
+}
+
+function stagedSections(result: StagedOverheadResult): Section[] {
+  return [
+    {
+      id: "overhead",
+      title: "Time against computation, in stages",
+      about: "A network that can stop early runs in stages. What do the cuts between them cost?",
+      content: overheadSection(result),
+    },
+  ];
+}
+
+function notRun(experiment: ReportResult["experiment"]): Section {
+  const content = html`<p class="none">Not measured in this run. To measure it: <code>bench run ${experiment}</code></p>`;
+  return { id: `missing-${experiment}`, title: TITLES[experiment], about: "", content };
+}

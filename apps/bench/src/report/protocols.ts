@@ -1,0 +1,33 @@
+import { distinct } from "./series.ts";
+
+interface Protocol {
+  readonly name: string;
+  /** In plain words, for the footer. */
+  readonly meaning: string;
+}
+
+/** How thresholds were chosen; the first is the one the headline quotes. */
+export const PROTOCOLS: Readonly<Record<string, Protocol>> = {
+  sound: {
+    name: "the sound protocol",
+    meaning:
+      "The class means come from one part of the training pictures, the thresholds from another part that fitted nothing, and what is reported comes from the test pictures. No picture plays two of these parts.",
+  },
+  paper: {
+    name: "the paper's protocol",
+    meaning:
+      "As in the paper, the thresholds are chosen on the same training pictures that the class means were computed from, and applied unchanged to the test pictures. The network knows these pictures by heart, so the chosen thresholds tend to be too hopeful.",
+  },
+};
+
+export function protocolName(protocol: string): string {
+  return PROTOCOLS[protocol]?.name ?? protocol;
+}
+
+/** The protocols of these rows, the headline's first. */
+export function protocolsOf(rows: readonly { readonly protocol: string }[]): string[] {
+  const known = Object.keys(PROTOCOLS);
+  return distinct([...known, ...rows.map((row) => row.protocol)]).filter((protocol) =>
+    rows.some((row) => row.protocol === protocol),
+  );
+}

@@ -1,0 +1,21 @@
+import type { Progress } from "./progress.ts";
+
+/** A stream to print on, as far as it is used here; `isTTY` decides between a bar and plain lines. */
+export interface Output {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+}
+
+/** Everything a command may print with. Only this folder writes to a stream. */
+export interface Terminal {
+  /** One line of the result, on standard output; nothing with --json. */
+  line(text: string): void;
+  /** A table of the result, on standard output; nothing with --json. */
+  table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): void;
+  /** The final JSON line, on standard output; nothing without --json. */
+  result(value: unknown): void;
+  /** One clear line on standard error. */
+  error(error: unknown): void;
+  /** Progress on standard error; nothing with --json. */
+  readonly progress: Progress;
+}

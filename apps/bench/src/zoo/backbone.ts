@@ -1,0 +1,66 @@
+import { type Model, programToModel, spec, type Tensor, trace, type Value } from "@exitkit/core-gpu";
+
+/** A classifier of CIFAR pictures as an ONNX model: `input` float32 [n, 3, 32, 32] → `logits` float32 [n, k]. */
+export interface Backbone {
+  /** "resnet20", "resnet56" or "WRN-16-4". */
+  readonly name: string;
+  readonly model: Model;
+  readonly input: "input";
+  readonly output: "logits";
+  /** Tensor after each block, in order; the first is the stem's. */
+  readonly blocks: readonly string[];
+  /** For each of the three widths, the tensor after its last block and that tensor's channels. */
+  readonly groups: readonly { readonly tensor: string; readonly channels: number }[];
+}
+
+/** What a network's function computes: the class scores and the value after the stem and every block. */
+export interface Traced {
+  readonly logits: Value;
+  readonly blocks: readonly Value[];
+}
+
+/**
+ * Traces a network with its weights as named initializers.
+ *
+ * @param describe.blocksPerGroup Blocks of each of the three widths.
+ * @param network Symbolic pictures and weights in, {@link Traced} out.
+ */
+export function makeBackbone(
+  describe: { readonly name: string; readonly blocksPerGroup: number },
+  weights: Readonly<Record<string, Tensor>>,
+  network: (input: Value, weights: Readonly<Record<string, Value>>) => Traced,
+): Backbone {
+  const { name, blocksPerGroup } = describe;
+  const specs = {
+    input: spec("float32", ["n", 3, 32, 32]),
+    weights: Object.fromEntries(Object.entries(weights).map(([key, { dtype, shape }]) => [key, spec(dtype, shape)])),
+  };
+  const program = trace((inputs) => {
+    const { logits, blocks } = network(inputs.input, inputs.weights);
+    return { logits, ...Object.fromEntries(blocks.map((block, index) => [blockName(index), block])) };
+  }, specs);
+  const outputs = program.outputs.filter((port) => port.name !== "logits");
+  const traced = programToModel(program, { constants: { weights }, name });
+  const blocks = outputs.map((port) => port.name);
+  const groups = [1, 2, 3].map((group) => {
+    const port = outputs[group * blocksPerGroup]!;
+    return { tensor: port.name, channels: port.spec.shape[1] as number };
+  });
+  return { name, model: onlyLogits(traced), input: "input", output: "logits", blocks, groups };
+}
+
+/** The blocks were outputs so that their tensors have names; from here on they are ordinary tensors. */
+function onlyLogits({ proto }: Model): Model {
+  const graph = proto.graph!;
+  const output = graph.output.filter(({ name }) => name === "logits");
+  return { proto: copied(proto, { graph: copied(graph, { output }) }) };
+}
+
+/** A protobuf message keeps its defaults in its prototype. */
+function copied<M extends object>(message: M, fields: Partial<M>): M {
+  return Object.assign(Object.create(Object.getPrototypeOf(message)), message, fields);
+}
+
+function blockName(index: number): string {
+  return index === 0 ? "stem" : `block${index}`;
+}

@@ -1,0 +1,140 @@
+import { foldBatchNorm, InputError, ops, type Tensor, type Value } from "@exitkit/core-gpu";
+import { type Backbone, makeBackbone } from "./backbone.ts";
+import { readWeights, type Weights } from "./weights.ts";
+
+/** The parts of a batch norm, in the order of the operator's operands, as PyTorch calls them. */
+export const NORM = ["weight", "bias", "running_mean", "running_var"] as const;
+
+/** A batch norm's four values. */
+export type Four = [Value, Value, Value, Value];
+
+/** Added to the variance by every batch norm here, as in PyTorch. */
+export const EPSILON = 1e-5;
+
+const FILES = { resnet20: "resnet20-12fca82f", resnet56: "resnet56-4bfd9763" } as const;
+
+/** The pretrained networks of the zoo. */
+export type Pretrained = keyof typeof FILES;
+
+/**
+ * A pretrained CIFAR-10 ResNet of the repository as an ONNX model.
+ *
+ * @param options.folded Whether batch norms are folded into the convolutions (same function up to rounding, fewer nodes).
+ * Default true.
+ * @returns The backbone, and the weight file's name and sha256.
+ */
+export async function pretrained(
+  name: Pretrained,
+  options: { readonly folded?: boolean } = {},
+): Promise<
+  Backbone & { readonly weights: { readonly backbone: string; readonly file: string; readonly sha256: string } }
+> {
+  const { weights, file } = await readWeights(FILES[name]);
+  const backbone = resnet(name === "resnet20" ? 20 : 56, weights, options);
+  return { ...backbone, weights: { backbone: name, file: file.name, sha256: file.sha256 } };
+}
+
+/**
+ * CIFAR ResNet of 6b + 2 layers: a 3×3 stem and 3 groups of b basic blocks of 16, 32, 64 channels, the second and third
+ * beginning with stride 2; shortcuts of option A (every second pixel, new channels zero, half before and half after); global
+ * average pool and a linear layer.
+ *
+ * @param depth 6b + 2 with b ≥ 1.
+ * @param weights PyTorch names: conv1.weight, bn1.*, layer{1,2,3}.{i}.conv{1,2}.weight, layer….bn{1,2}.*, linear.*.
+ * @throws InputError on another depth or a missing weight.
+ * Source: He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2.
+ */
+export function resnet(depth: number, weights: Weights, options: { readonly folded?: boolean } = {}): Backbone {
+  const blocksPerGroup = (depth - 2) / 6;
+  if (!Number.isInteger(blocksPerGroup) || blocksPerGroup < 1) {
+    throw new InputError("bench.resnet", "depth must be 6·b + 2 with a whole b ≥ 1", String(depth));
+  }
+  const folded = options.folded ?? true;
+  const used: Record<string, Tensor> = folded ? foldAll(floats(weights)) : floats(weights);
+  return makeBackbone({ name: `resnet${depth}`, blocksPerGroup }, used, (input, w) => {
+    const get = (name: string): Value => {
+      const value = w[name];
+      if (value === undefined) throw new InputError("bench.resnet", "weights must hold every layer's", `no "${name}"`);
+      return value;
+    };
+    const convNorm = (x: Value, conv: string, stride = 1): Value => {
+      const weight = get(`${conv}.weight`);
+      if (folded) return ops.conv(x, weight, { bias: get(`${conv}.bias`), stride, padding: 1 });
+      const norm = normOf(conv);
+      const [scale, bias, mean, variance] = NORM.map((part) => get(`${norm}.${part}`)) as Four;
+      return ops.batchNorm(ops.conv(x, weight, { stride, padding: 1 }), scale, bias, mean, variance, {
+        epsilon: EPSILON,
+      });
+    };
+    let x = ops.relu(convNorm(input, "conv1"));
+    const blocks = [x];
+    for (const group of [1, 2, 3]) {
+      for (let index = 0; index < blocksPerGroup; index++) {
+        const shrinks = group > 1 && index === 0;
+        const layer = `layer${group}.${index}`;
+        const y = convNorm(ops.relu(convNorm(x, `${layer}.conv1`, shrinks ? 2 : 1)), `${layer}.conv2`);
+        x = ops.relu(ops.add(y, shrinks ? shortcut(x) : x));
+        blocks.push(x);
+      }
+    }
+    return {
+      logits: ops.linear(ops.flatten(ops.globalAveragePool(x)), get("linear.weight"), get("linear.bias")),
+      blocks,
+    };
+  });
+}
+
+/** Option A: every second pixel, as many zero channels as there are channels, half before and half after. */
+function shortcut(x: Value): Value {
+  const extra = (x.shape[1] as number) / 2;
+  const pixels = ops.slice(x, [
+    { axis: 2, step: 2 },
+    { axis: 3, step: 2 },
+  ]);
+  return ops.pad(pixels, [
+    [0, 0],
+    [extra, extra],
+    [0, 0],
+    [0, 0],
+  ]);
+}
+
+/** The batch norm after a convolution: conv1 → bn1. */
+function normOf(conv: string): string {
+  return conv.replace(/conv(\d)$/, "bn$1");
+}
+
+/** All but the integer counters of batches seen. */
+function floats(weights: Weights): Record<string, Tensor<"float32">> {
+  const entries = Object.entries(weights);
+  return Object.fromEntries(
+    entries.filter((entry): entry is [string, Tensor<"float32">] => entry[1].dtype === "float32"),
+  );
+}
+
+/** Every batch norm folded into the convolution before it; other layers as they are. */
+function foldAll(weights: Readonly<Record<string, Tensor<"float32">>>): Record<string, Tensor<"float32">> {
+  const folded: Record<string, Tensor<"float32">> = {};
+  for (const [key, weight] of Object.entries(weights)) {
+    const conv = /^(.*conv\d)\.weight$/.exec(key)?.[1];
+    if (conv !== undefined) {
+      const norm = NORM.map((part) => weights[`${normOf(conv)}.${part}`]);
+      if (norm.some((part) => part === undefined)) {
+        throw new InputError(
+          "bench.resnet",
+          "weights must hold every layer's",
+          `no whole batch norm "${normOf(conv)}"`,
+        );
+      }
+      const [scale, bias, mean, variance] = norm as Tensor<"float32">[];
+      const made = foldBatchNorm(
+        { weight },
+        { scale: scale!, bias: bias!, mean: mean!, variance: variance! },
+        { epsilon: EPSILON },
+      );
+      folded[`${conv}.weight`] = made.weight;
+      folded[`${conv}.bias`] = made.bias;
+    } else if (key.startsWith("linear.")) folded[key] = weight;
+  }
+  return folded;
+}

@@ -1,0 +1,43 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { InputError, readSafetensors, type Tensor } from "@exitkit/core-gpu";
+import type { DataFile } from "../data/cifar.ts";
+
+/** The weight files that come with the repository, and their sha256. */
+export const WEIGHTS = {
+  "resnet20-12fca82f": "3a18f890bab88a2de3e09c8324a97d8d46a1cbce9ece9d0c8e1ea4c1495e1ad9",
+  "resnet56-4bfd9763": "79e3061ebf32571aa5141de4545f471b25a7a45d2a09d268d60a09e8b6bf034f",
+} as const;
+
+/** The tensors of a network by their PyTorch names. */
+export type Weights = Readonly<Record<string, Tensor>>;
+
+/**
+ * Reads one of the repository's weight files.
+ *
+ * @throws InputError when the file is missing or its sha256 is another one.
+ */
+export async function readWeights(name: keyof typeof WEIGHTS): Promise<{ weights: Weights; file: DataFile }> {
+  const path = fileURLToPath(new URL(`../../assets/weights/${name}.safetensors`, import.meta.url));
+  const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
+    throw new InputError(
+      "bench.readWeights",
+      `${path} must be readable`,
+      `${error.code}`,
+      "Check it out again.",
+      error,
+    );
+  });
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  if (sha256 !== WEIGHTS[name]) {
+    const actual = `sha256 ${sha256}`;
+    throw new InputError(
+      "bench.readWeights",
+      `${path} must have sha256 ${WEIGHTS[name]}`,
+      actual,
+      "Check it out again.",
+    );
+  }
+  return { weights: readSafetensors(bytes).tensors, file: { name: `${name}.safetensors`, sha256 } };
+}

@@ -1,0 +1,64 @@
+import { type Device, generator, openDevice } from "@exitkit/core-gpu";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { oneBatch } from "../src/data/batches.ts";
+import { slicePictures } from "../src/data/cifar.ts";
+import { openCifar10 } from "../src/data/directory.ts";
+import { costsOf, withCheapExits } from "../src/experiments/heads.ts";
+import { measure } from "../src/experiments/staged-overhead.ts";
+import { pretrained } from "../src/zoo/resnet.ts";
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice("cpu");
+});
+afterAll(() => device.close());
+
+// Stem and six 3×3 convolutions of 16 channels at 32×32; then twice half of one and five of the same size; linear 64·10.
+const CONV = 16 * 16 * 9 * 32 * 32;
+const FIRST = 3 * 16 * 9 * 32 * 32 + 6 * CONV;
+const SECOND = FIRST + 5.5 * CONV;
+const FULL = SECOND + 5.5 * CONV + 640;
+
+describe("withCheapExits", () => {
+  it("costs the backbone up to the tap and a linear layer at every exit", async () => {
+    const backbone = await pretrained("resnet20");
+    const exitModel = withCheapExits(backbone, generator(1));
+    expect(exitModel.exits.map(({ name, tap }) => [name, tap])).toEqual([
+      ["exit1", "block3"],
+      ["exit2", "block6"],
+      ["full", "logits"],
+    ]);
+    expect(await costsOf(device, backbone, exitModel)).toEqual({
+      exits: [FIRST + 160, SECOND + 480, FULL + 480],
+      full: FULL,
+    });
+  });
+});
+
+describe("measure", () => {
+  it("counts exactly what leaves where, and times it", async () => {
+    const { test } = await openCifar10(undefined);
+    const plan = { budget: 0, leastRounds: 2, mostRounds: 2 };
+    const batch = oneBatch(slicePictures(test, 0, 16));
+    const rows = await measure(device, await pretrained("resnet20"), batch, 1, plan);
+    expect(rows.map(({ scenario, rowsPerStage }) => [scenario, rowsPerStage])).toEqual([
+      ["no exits", [16, 16, 16]],
+      ["half leave at each exit", [16, 8, 4]],
+      ["all leave first", [16, 0, 0]],
+    ]);
+    const fractions = [FULL + 480, (8 * (FIRST + 160) + 4 * (SECOND + 480) + 4 * (FULL + 480)) / 16, FIRST + 160];
+    rows.forEach((row, index) => {
+      expect(row.macsFraction).toBeCloseTo(fractions[index]! / FULL, 12);
+      expect(row.wallFraction).toBeCloseTo(row.stagedMs / row.plainMs, 12);
+      expect(row).toMatchObject({ backbone: "resnet20", batch: 16, runs: 2, cuts: 2 });
+      expect(row.msPerCut).toBeCloseTo((row.stagedMs - row.macsFraction * row.plainMs) / 2, 12);
+    });
+  }, 30_000);
+
+  it("has no half of a single picture", async () => {
+    const { test } = await openCifar10(undefined);
+    const plan = { budget: 0, leastRounds: 1, mostRounds: 1 };
+    const rows = await measure(device, await pretrained("resnet20"), oneBatch(slicePictures(test, 0, 1)), 1, plan);
+    expect(rows.map(({ scenario }) => scenario)).toEqual(["no exits", "all leave first"]);
+  }, 30_000);
+});

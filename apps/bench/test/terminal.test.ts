@@ -1,0 +1,61 @@
+import { describe, expect, it } from "vitest";
+import { openTerminal } from "../src/terminal/log.ts";
+import { createProgress } from "../src/terminal/progress.ts";
+import { memory } from "./helpers.ts";
+
+describe("progress", () => {
+  it("prints a plain line every five seconds and one at the end", () => {
+    let now = 0;
+    const stream = memory();
+    const stage = createProgress(stream, () => now).stage("features", 600, "pictures");
+    for (let second = 1; second <= 12; second++) {
+      now = second * 1000;
+      stage.advance(50);
+    }
+    stage.done();
+    stage.done();
+    expect(stream.text().trimEnd().split("\n")).toEqual([
+      "features: 250/600 pictures, 50/s, 7 s left",
+      "features: 500/600 pictures, 50/s, 2 s left",
+      "features: 600/600 pictures, 50/s",
+    ]);
+  });
+
+  it("keeps notes", () => {
+    const stream = memory();
+    createProgress(stream).note("data: CIFAR-10");
+    expect(stream.text()).toBe("data: CIFAR-10\n");
+  });
+});
+
+describe("terminal", () => {
+  it("prints nothing but one JSON line with --json", () => {
+    const [stdout, stderr] = [memory(), memory(true)];
+    const terminal = openTerminal(stdout, stderr, true);
+    terminal.line("text");
+    terminal.table(["a"], [["b"]]);
+    terminal.progress.note("note");
+    const stage = terminal.progress.stage("s", 1, "u");
+    stage.advance(1);
+    stage.done();
+    terminal.result({ a: [1] });
+    expect([stdout.text(), stderr.text()]).toEqual(['{"a":[1]}\n', ""]);
+  });
+
+  it("prints tables with numbers to the right, and errors as one line", () => {
+    const [stdout, stderr] = [memory(), memory()];
+    const terminal = openTerminal(stdout, stderr, false);
+    terminal.table(
+      ["name", "ms"],
+      [
+        ["one", 5],
+        ["two", 1234],
+      ],
+    );
+    terminal.result({ hidden: true });
+    terminal.error(new Error("first\n  second"));
+    expect(stdout.text()).toMatch(/│ one {2}│ {4}5 │/);
+    expect(stdout.text()).not.toContain("hidden");
+    expect(stderr.text()).toBe("error: first second\n");
+  });
+});

@@ -1,0 +1,114 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import {
+  countMacs,
+  type Device,
+  describeModel,
+  hashModel,
+  openDevice,
+  probeShapes,
+  proposeCuts,
+  readModel,
+  writeModel,
+} from "@exitkit/core-gpu";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { batches, oneBatch } from "../src/data/batches.ts";
+import { slicePictures } from "../src/data/cifar.ts";
+import { type Dataset, openCifar10 } from "../src/data/directory.ts";
+import type { Backbone } from "../src/zoo/backbone.ts";
+import { pretrained, resnet } from "../src/zoo/resnet.ts";
+import { wideResnet16x4 } from "../src/zoo/wide-resnet.ts";
+
+const golden = JSON.parse(await readFile(new URL("../fixtures/networks.json", import.meta.url), "utf8"));
+
+let device: Device;
+let data: Dataset;
+beforeAll(async () => {
+  device = await openDevice("cpu");
+  data = await openCifar10(undefined);
+});
+afterAll(() => device.close());
+
+/** Logits of the first test pictures, [pictures · 10]. */
+async function logitsOf(backbone: Backbone, pictures = 64): Promise<Float32Array> {
+  const session = await device.load(backbone.model);
+  const { logits } = await session.run({ input: oneBatch(slicePictures(data.test, 0, pictures)).x });
+  await session.release();
+  expect(logits!.shape).toEqual([pictures, 10]);
+  return logits!.data as Float32Array;
+}
+
+describe.each(["resnet20", "resnet56"] as const)("%s", (name) => {
+  it.each([true, false])("gives PyTorch's logits (batch norm folded: %s)", async (folded) => {
+    const logits = await logitsOf(await pretrained(name, { folded }));
+    const expected: number[] = golden.networks[name].logits.flat();
+    const worst = Math.max(...expected.map((value, index) => Math.abs(value - logits[index]!)));
+    // Logits reach ±25; float32 rounding through the network moves them by less than a thousandth.
+    expect(worst).toBeLessThan(1e-3);
+  });
+
+  it("answers all 2,500 bundled test pictures exactly as PyTorch does", async () => {
+    const backbone = await pretrained(name);
+    const session = await device.load(backbone.model);
+    const answers = new Uint8Array(data.test.n);
+    let at = 0;
+    let correct = 0;
+    for await (const { x, y } of batches(data.test, 250)) {
+      const scores = (await session.run({ input: x })).logits!.data as Float32Array;
+      for (let row = 0; row < y.length; row++) {
+        const one = scores.subarray(row * 10, row * 10 + 10);
+        const answer = one.indexOf(Math.max(...one));
+        answers[at++] = answer;
+        if (answer === y[row]) correct++;
+      }
+    }
+    await session.release();
+    expect(correct).toBe(golden.networks[name].correctOf2500);
+    expect(createHash("sha256").update(answers).digest("hex")).toBe(golden.networks[name].predictionsSha256);
+  }, 60_000);
+
+  it("names its blocks, where proposeCuts finds them too", async () => {
+    const backbone = await pretrained(name);
+    const depth = name === "resnet20" ? 20 : 56;
+    expect(backbone.blocks).toHaveLength((depth - 2) / 2 + 1);
+    expect(proposeCuts(backbone.model)).toEqual(backbone.blocks);
+    expect(backbone.groups.map(({ channels }) => channels)).toEqual([16, 32, 64]);
+    expect(describeModel(backbone.model)).toMatchObject({
+      inputs: [{ name: "input", dtype: "float32", shape: ["n", 3, 32, 32] }],
+      outputs: [{ name: "logits", dtype: "float32", shape: ["n", 10] }],
+    });
+    expect(hashModel(readModel(writeModel(backbone.model)))).toBe(hashModel(backbone.model));
+    expect(backbone.weights.file).toMatch(new RegExp(`^${name}-.*safetensors$`));
+  });
+});
+
+describe("resnet", () => {
+  it("costs what counting by hand gives", async () => {
+    const { model } = await pretrained("resnet20");
+    // Stem 3·16·9·32²; group 1: 6 of 16·16·9·32²; groups 2, 3: one of half and five of the same size; linear 64·10.
+    const conv = 16 * 16 * 9 * 1024;
+    const byHand = 3 * 16 * 9 * 1024 + 6 * conv + 2 * (conv / 2 + 5 * conv) + 640;
+    expect(countMacs(model, await probeShapes(device, model)).total).toBe(byHand);
+  });
+
+  it("refuses other depths and missing weights", () => {
+    expect(() => resnet(21, {})).toThrow(/bench\.resnet: depth must be 6·b \+ 2 with a whole b ≥ 1; got 21/);
+    expect(() => resnet(20, {}, { folded: false })).toThrow(/weights must hold every layer's; got no "conv1\.weight"/);
+  });
+});
+
+describe("wideResnet16x4", () => {
+  it("has WRN-16-4's number of parameters, finite answers, and the seed decides", async () => {
+    const backbone = wideResnet16x4(3);
+    // The paper rounds to 2.7 million; the exact number is the sum over the layers by hand, batch norms' scale and bias too.
+    const count = describeModel(backbone.model)
+      .initializers.filter(({ name }) => name.startsWith("weights.") && !name.includes("running"))
+      .reduce((sum, { shape }) => sum + shape.reduce<number>((size, dimension) => size * (dimension as number), 1), 0);
+    expect(count).toBe(2_748_890);
+    const logits = await logitsOf(backbone, 4);
+    expect(logits.every(Number.isFinite)).toBe(true);
+    expect(await logitsOf(wideResnet16x4(3), 4)).toEqual(logits);
+    expect(await logitsOf(wideResnet16x4(4), 4)).not.toEqual(logits);
+    expect(backbone.groups.map(({ channels }) => channels)).toEqual([64, 128, 256]);
+  }, 30_000);
+});

@@ -1,0 +1,145 @@
+import { InputError } from "../errors.ts";
+import type { Model } from "./model.ts";
+import type { AttributeProto, GraphProto, NodeProto } from "./onnx_pb.ts";
+
+/** Who makes and who uses every tensor of a graph. Nodes are numbered by their place, which is a topological order. */
+export interface GraphIndex {
+  readonly graph: GraphProto;
+  /** Tensors that each node reads: its inputs, then what its subgraphs (bodies of If, Loop, Scan) capture. No repeats. */
+  readonly reads: readonly (readonly string[])[];
+  /** Number of the node that makes a tensor. */
+  readonly producer: ReadonlyMap<string, number>;
+  /** Numbers of the nodes that read a tensor, ascending. */
+  readonly consumers: ReadonlyMap<string, readonly number[]>;
+  /** Names of all weights, dense and sparse. */
+  readonly weights: ReadonlySet<string>;
+  /** Graph inputs that have no initializer. */
+  readonly inputs: ReadonlySet<string>;
+  readonly outputs: readonly string[];
+  /** For each node, what its value follows from. */
+  readonly kinds: readonly NodeKind[];
+}
+
+/**
+ * What a node's value follows from: `data`, the values of inputs (or chance); `shape`, only shapes (it hangs on inputs
+ * through Shape and Size nodes alone); `constant`, neither.
+ */
+export type NodeKind = "data" | "shape" | "constant";
+
+const indexes = new WeakMap<GraphProto, GraphIndex>();
+
+/** Index of a model's graph; computed once per graph. */
+export function indexModel(caller: string, model: Model): GraphIndex {
+  const graph = model.proto.graph;
+  if (graph === undefined) throw new InputError(caller, "the model must have a graph", "none");
+  const known = indexes.get(graph);
+  if (known !== undefined) return known;
+  const index = indexGraph(graph);
+  indexes.set(graph, index);
+  return index;
+}
+
+function indexGraph(graph: GraphProto): GraphIndex {
+  const weights = weightNames(graph);
+  const inputs = new Set(graph.input.map(({ name }) => name).filter((name) => !weights.has(name)));
+  const reads = graph.node.map(nodeReads);
+  const producer = new Map<string, number>();
+  const consumers = new Map<string, number[]>();
+  const kinds: NodeKind[] = [];
+  graph.node.forEach((node, at) => {
+    for (const name of node.output) if (name !== "") producer.set(name, at);
+    for (const name of reads[at]!) {
+      const users = consumers.get(name);
+      if (users === undefined) consumers.set(name, [at]);
+      else users.push(at);
+    }
+    kinds.push(
+      kindOf(node, new Set(reads[at]!.map((name) => (inputs.has(name) ? "data" : kinds[producer.get(name)!])))),
+    );
+  });
+  return { graph, reads, producer, consumers, weights, inputs, outputs: graph.output.map(({ name }) => name), kinds };
+}
+
+/**
+ * Nodes that the given tensors follow from, as ascending numbers.
+ *
+ * @param stop Nodes at which to stop: they and what only they need are left out.
+ */
+export function ancestors(
+  index: GraphIndex,
+  tensors: Iterable<string>,
+  stop: (node: number) => boolean = () => false,
+): number[] {
+  const found = new Set<number>();
+  const open = [...tensors];
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    const node = index.producer.get(name);
+    if (node === undefined || found.has(node) || stop(node)) continue;
+    found.add(node);
+    open.push(...index.reads[node]!);
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
+/** Every name of the graph: inputs, weights and what nodes make. */
+export function tensorNames(index: GraphIndex): Set<string> {
+  return new Set([...index.inputs, ...index.weights, ...index.producer.keys()]);
+}
+
+/** Names of a graph's initializers, dense and sparse. */
+export function weightNames(graph: GraphProto): Set<string> {
+  const sparse = graph.sparseInitializer.map(({ values }) => values?.name ?? "");
+  return new Set([...graph.initializer.map(({ name }) => name), ...sparse]);
+}
+
+/** Tensors that a node reads: its inputs, then what its subgraphs capture from around them. No repeats, no `""`. */
+export function nodeReads(node: NodeProto): string[] {
+  const names = new Set(node.input);
+  for (const body of subgraphs(node)) for (const name of captures(body)) names.add(name);
+  names.delete("");
+  return [...names];
+}
+
+/** The graphs inside a node's attributes. */
+export function subgraphs(node: { readonly attribute: readonly AttributeProto[] }): GraphProto[] {
+  return node.attribute.flatMap(({ g, graphs }) => (g === undefined ? graphs : [g, ...graphs]));
+}
+
+/** Names that a subgraph uses but does not define. */
+function captures(graph: GraphProto): Set<string> {
+  const own = weightNames(graph);
+  for (const { name } of graph.input) own.add(name);
+  const free = new Set<string>();
+  for (const node of graph.node) {
+    for (const name of nodeReads(node)) if (!own.has(name)) free.add(name);
+    for (const name of node.output) own.add(name);
+  }
+  for (const { name } of graph.output) if (!own.has(name)) free.add(name);
+  return free;
+}
+
+const randomOperators = new Set([
+  "RandomNormal",
+  "RandomUniform",
+  "RandomNormalLike",
+  "RandomUniformLike",
+  "Multinomial",
+  "Bernoulli",
+]);
+
+function kindOf(node: NodeProto, reads: ReadonlySet<NodeKind | undefined>): NodeKind {
+  const standard = isStandard(node);
+  if (standard && randomOperators.has(node.opType)) return "data";
+  if (reads.has("data")) return standard && (node.opType === "Shape" || node.opType === "Size") ? "shape" : "data";
+  return reads.has("shape") ? "shape" : "constant";
+}
+
+/** Whether a node is one of the standard operator set. */
+export function isStandard({ domain }: NodeProto): boolean {
+  return domain === "" || domain === "ai.onnx";
+}
+
+/** A copy of a protobuf message with some fields changed; unlike a spread it keeps defaults and unknown fields. */
+export function changed<M extends object>(message: M, fields: Partial<M>): M {
+  return Object.assign(Object.create(Object.getPrototypeOf(message)), message, fields);
+}

@@ -1,0 +1,17 @@
+/** What a package needs that rewrites ONNX graphs itself: messages and how to copy them. Exported as `onnx`. */
+export { create } from "@bufbuild/protobuf";
+export { copyGraph } from "./attach.ts";
+export { changed } from "./graph.ts";
+export { opsetOf } from "./model.ts";
+export { quoted, suggestion, uniqueName } from "./names.ts";
+export type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "./onnx_pb.ts";
+export {
+  AttributeProto_AttributeType as AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
+  TensorProto_DataType as DataType,
+  TensorProtoSchema,
+  ValueInfoProtoSchema,
+} from "./onnx_pb.ts";

@@ -1,0 +1,35 @@
+import { InputError } from "../errors.ts";
+import { changed, indexModel, tensorNames } from "./graph.ts";
+import type { Model } from "./model.ts";
+import { quoted, suggestion } from "./names.ts";
+import { valueInfo } from "./types.ts";
+
+/**
+ * Makes tensors inside a model outputs of it, in addition to those it has. Names that are outputs already stay as they
+ * are. Nothing is computed twice: taps only keep ONNX Runtime from fusing the tapped tensor away.
+ *
+ * @param names Tensors of the model's graph (not of the bodies of If, Loop or Scan).
+ * @returns A new model that shares the weights; its outputs are the old ones, then the new ones in the order given.
+ * @throws InputError when the graph has no tensor of that name.
+ * @example
+ * ```ts
+ * import { addTaps, type Model } from "@exitkit/core-gpu";
+ * const withFeatures = (model: Model) => addTaps(model, ["/layer1/Relu_output_0"]);
+ * ```
+ */
+export function addTaps(model: Model, names: readonly string[]): Model {
+  const caller = "core-gpu.addTaps";
+  const index = indexModel(caller, model);
+  const known = tensorNames(index);
+  for (const name of names) {
+    if (!known.has(name)) {
+      throw new InputError(caller, "names must be tensors of the model", quoted(name), suggestion(name, known));
+    }
+  }
+  const fresh = [...new Set(names)].filter((name) => !index.outputs.includes(name));
+  if (fresh.length === 0) return model;
+  const { graph } = index;
+  // Where the file does not state a type, ONNX Runtime infers it.
+  const output = [...graph.output, ...fresh.map((name) => valueInfo(graph, name))];
+  return { proto: changed(model.proto, { graph: changed(graph, { output }) }) };
+}

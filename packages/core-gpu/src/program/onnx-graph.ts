@@ -1,0 +1,168 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  type AttributeProto,
+  AttributeProtoSchema,
+  AttributeProto_AttributeType as AttributeType,
+  TensorProto_DataType as DataType,
+  type NodeProto,
+  NodeProtoSchema,
+  type TensorProto,
+  TensorProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from "../onnx/onnx_pb.ts";
+import { type DType, type Tensor, tensor } from "../tensor.ts";
+import type { Shape } from "./dimensions.ts";
+import type { Spec } from "./spec.ts";
+
+/** Attributes of an ONNX node. Whole numbers and lists are ints; write floats with {@link float}. */
+export type Attributes = Readonly<Record<string, number | readonly number[] | string | Float | undefined>>;
+
+/** A float attribute. */
+export interface Float {
+  readonly float: number;
+}
+
+export function float(value: number): Float {
+  return { float: value };
+}
+
+/** An ONNX graph under construction, of a fixed opset. */
+export interface OnnxGraph {
+  readonly opset: number;
+  readonly nodes: readonly NodeProto[];
+  readonly initializers: readonly TensorProto[];
+  /** Adds a node that writes `outputs` (one fresh name by default) and gives the first of them. */
+  node(type: string, inputs: readonly string[], attributes?: Attributes, outputs?: readonly string[]): string;
+  /** Adds an initializer, under a fresh name by default. Equal small int64 lists are stored once. */
+  constant(value: Tensor, name?: string): string;
+  /** An int64 list as a constant. */
+  ints(values: readonly number[]): string;
+  /** The shape as an int64 list [rank] in the graph; symbols are read from the tensors of `from`, else from any earlier. */
+  shape(shape: Shape, from: readonly Named[]): string;
+  /** Tells the graph that a tensor exists: its symbols can from now on be read from it. */
+  declare(value: Named): void;
+  /** A name not used yet, beginning with `stem`. */
+  fresh(stem: string): string;
+}
+
+/** A tensor in the graph and what is known of it. */
+export interface Named {
+  readonly name: string;
+  readonly spec: Spec;
+}
+
+/** An empty graph. Names in `reserved` are given to nothing unless asked for. */
+export function onnxGraph(opset: number, reserved: Iterable<string>): OnnxGraph {
+  const taken = new Set(reserved);
+  const nodes: NodeProto[] = [];
+  const initializers: TensorProto[] = [];
+  const lists = new Map<string, string>();
+  const origins = new Map<string, { readonly name: string; readonly axis: number }>();
+
+  const graph: OnnxGraph = {
+    opset,
+    nodes,
+    initializers,
+    fresh(stem) {
+      let name = stem;
+      for (let count = 2; taken.has(name); count++) name = `${stem}_${count}`;
+      taken.add(name);
+      return name;
+    },
+    node(type, inputs, attributes = {}, outputs = [graph.fresh(`${inputs[0] ?? "graph"}/${type}`)]) {
+      nodes.push(
+        create(NodeProtoSchema, {
+          name: outputs[0]!,
+          opType: type,
+          input: [...inputs],
+          output: [...outputs],
+          attribute: Object.entries(attributes).flatMap(([name, value]) =>
+            value === undefined ? [] : [attributeProto(name, value)],
+          ),
+        }),
+      );
+      return outputs[0]!;
+    },
+    constant(value, name = graph.fresh("constant")) {
+      initializers.push(tensorProto(name, value));
+      return name;
+    },
+    ints(values) {
+      const key = values.join(",");
+      const known = lists.get(key);
+      if (known !== undefined) return known;
+      const name = graph.constant(tensor("int64", [values.length], values), graph.fresh(`ints_${lists.size}`));
+      lists.set(key, name);
+      return name;
+    },
+    shape(shape, from) {
+      if (shape.every((dimension) => typeof dimension === "number")) return graph.ints(shape);
+      const parts = shape.map((dimension) => {
+        if (typeof dimension === "number") return graph.ints([dimension]);
+        const local = from.find(({ spec }) => spec.shape.includes(dimension));
+        const origin =
+          local === undefined
+            ? origins.get(dimension)
+            : { name: local.name, axis: local.spec.shape.indexOf(dimension) };
+        // Shape rules let no symbol through that does not stand in an operand or an input.
+        if (origin === undefined) throw new Error(`no tensor in the graph has the dimension "${dimension}"`);
+        return graph.node("Gather", [graph.node("Shape", [origin.name]), graph.ints([origin.axis])], { axis: 0 });
+      });
+      return parts.length === 1 ? parts[0]! : graph.node("Concat", parts, { axis: 0 });
+    },
+    declare({ name, spec: { shape } }) {
+      shape.forEach((dimension, axis) => {
+        if (typeof dimension === "string" && !origins.has(dimension)) origins.set(dimension, { name, axis });
+      });
+    },
+  };
+  return graph;
+}
+
+const dataTypes: Readonly<Record<DType, DataType>> = {
+  float32: DataType.FLOAT,
+  float64: DataType.DOUBLE,
+  int32: DataType.INT32,
+  int64: DataType.INT64,
+  uint8: DataType.UINT8,
+  bool: DataType.BOOL,
+};
+
+/** The number of a dtype in the ONNX standard. */
+export function dataTypeOf(dtype: DType): number {
+  return dataTypes[dtype];
+}
+
+/** A tensor as an ONNX message; its bytes are copied. */
+function tensorProto(name: string, { dtype, shape, data }: Tensor): TensorProto {
+  return create(TensorProtoSchema, {
+    name,
+    dataType: dataTypes[dtype],
+    dims: shape.map(BigInt),
+    rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice(),
+  });
+}
+
+/** Name, dtype and shape of a graph input or output. */
+export function valueInfo(name: string, { dtype, shape }: Spec): ValueInfoProto {
+  const dim = shape.map((dimension) =>
+    typeof dimension === "number"
+      ? { value: { case: "dimValue" as const, value: BigInt(dimension) } }
+      : { value: { case: "dimParam" as const, value: dimension } },
+  );
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: { value: { case: "tensorType", value: { elemType: dataTypes[dtype], shape: { dim } } } },
+  });
+}
+
+function attributeProto(name: string, value: number | readonly number[] | string | Float): AttributeProto {
+  if (typeof value === "string") {
+    return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) });
+  }
+  if (typeof value === "number")
+    return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
+  if ("float" in value) return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value.float });
+  return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.map(BigInt) });
+}

@@ -1,0 +1,83 @@
+import { z } from "zod";
+import { type Operator, refuse, requireDType, requireRank } from "../operator.ts";
+import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
+import {
+  knownSizes,
+  makeWindow,
+  type Padding,
+  type PerAxis,
+  slide,
+  windowAttributes,
+  windowOptions,
+} from "./window.ts";
+
+interface ConvAttributes {
+  readonly stride: PerAxis;
+  readonly padding: Padding;
+  readonly dilation: PerAxis;
+  readonly groups: number;
+}
+
+const Conv: Operator<ConvAttributes> = {
+  name: "conv",
+  onnx: "Conv",
+  infer(operands, attributes) {
+    const [x, weight, bias] = operands;
+    requireDType(["float32"], ...operands);
+    const rank = x!.shape.length;
+    if (rank !== 3 && rank !== 4) refuse("x must be [n, c, w] or [n, c, h, w]");
+    requireRank("weight", weight!, rank);
+    const { groups } = attributes;
+    const [out, perGroup, ...kernel] = knownSizes("weight", weight!.shape) as [number, number, ...number[]];
+    const channels = x!.shape[1];
+    if (channels !== perGroup * groups)
+      refuse(`x must have ${perGroup * groups} channels (weight's second dimension × ${groups} groups)`);
+    if (out % groups !== 0) refuse(`weight's first dimension must be a multiple of the ${groups} groups`);
+    if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== out))
+      refuse(`bias must have shape [${out}]`);
+    const spatial = slide(x!.shape.slice(2), kernel, makeWindow(rank - 2, attributes));
+    return [{ dtype: x!.dtype, shape: [x!.shape[0]!, out, ...spatial] }];
+  },
+  emit({ graph, attributes, inputs, outputs, inputSpecs }) {
+    const kernel = knownSizes("weight", inputSpecs[1]!.shape.slice(2));
+    const window = makeWindow(kernel.length, attributes);
+    graph.node(
+      "Conv",
+      inputs,
+      { kernel_shape: kernel, group: attributes.groups, ...windowAttributes(window) },
+      outputs,
+    );
+  },
+};
+
+export const operators = [Conv] as readonly Operator[];
+
+/** Options of {@link conv}. */
+export interface ConvOptions {
+  /** Added to every output channel, [out]. Default: nothing. */
+  readonly bias?: Operand;
+  /** Step of the window. Default 1. */
+  readonly stride?: PerAxis;
+  /** Zeros around the input. Default 0. */
+  readonly padding?: Padding;
+  /** Distance of the window's elements. Default 1. */
+  readonly dilation?: PerAxis;
+  /** Groups of channels that see only each other; c for a depthwise convolution. Default 1. */
+  readonly groups?: number;
+}
+
+const convOptions = z.strictObject({
+  ...windowOptions,
+  bias: z.custom<Operand>().optional(),
+  groups: z.int().min(1).default(1),
+});
+
+/**
+ * Convolution (cross-correlation, as everywhere in deep learning) over one or two spatial axes: x [n, c, w] or
+ * [n, c, h, w], weight [out, c ÷ groups, (kernel h,) kernel w] → [n, out, (h',) w'], where
+ * `h' = floor((h + padding − dilation·(kernel − 1) − 1) ÷ stride) + 1`. float32. ONNX Conv.
+ */
+export function conv(x: Operand, weight: Operand, options?: ConvOptions): Value {
+  const { bias, stride = 1, padding, dilation, groups } = operatorOptions("conv", convOptions, options);
+  return applyOne(Conv, bias === undefined ? [x, weight] : [x, weight, bias], { stride, padding, dilation, groups });
+}

@@ -1,0 +1,25 @@
+import type { Operator } from "../operator.ts";
+import { operators as activation } from "./activation.ts";
+import { operators as arithmetic } from "./arithmetic.ts";
+import { operators as conv } from "./conv.ts";
+import { operators as linear } from "./linear.ts";
+import { operators as logic } from "./logic.ts";
+import { operators as normalise } from "./normalise.ts";
+import { operators as pool } from "./pool.ts";
+import { operators as reduce } from "./reduce.ts";
+import { operators as select } from "./select.ts";
+import { operators as shape } from "./shape.ts";
+
+/** Every operator there is, so that tests can demand of each what all must have. */
+export const operators: readonly Operator[] = [
+  arithmetic,
+  activation,
+  logic,
+  linear,
+  conv,
+  pool,
+  normalise,
+  reduce,
+  shape,
+  select,
+].flat();

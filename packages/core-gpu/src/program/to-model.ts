@@ -1,0 +1,152 @@
+import { create } from "@bufbuild/protobuf";
+import { z } from "zod";
+import { InputError } from "../errors.ts";
+import type { Model } from "../onnx/model.ts";
+import { ModelProtoSchema } from "../onnx/onnx_pb.ts";
+import { parseOptions } from "../options.ts";
+import type { Tensor } from "../tensor.ts";
+import { printShape } from "./dimensions.ts";
+import { type OnnxGraph, onnxGraph, valueInfo } from "./onnx-graph.ts";
+import { printSpec, type Spec } from "./spec.ts";
+import type { Program } from "./trace.ts";
+import { flattenTree, type Tree } from "./tree.ts";
+
+const caller = "core-gpu.programToModel";
+
+/** Options of {@link programToModel}. */
+export interface ProgramToModelOptions {
+  /** Version of the standard operator set, 11 to 23. Default 17. */
+  readonly opset?: number;
+  /** Tensors for some of the program's inputs, which become initializers of their names instead of graph inputs. */
+  readonly constants?: { readonly [name: string]: Tree<Tensor> };
+  /** Name of the graph. Default `program`. */
+  readonly name?: string;
+}
+
+const optionsSchema = z.strictObject({
+  opset: z.int().min(11).max(23).default(17),
+  constants: z.custom<object>((value) => typeof value === "object" && value !== null).default({}),
+  name: z.string().min(1).default("program"),
+});
+
+/** The version of the file format that came with each operator set, 11 to 23. */
+const irVersions = [6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11] as const;
+
+/**
+ * Writes a program as an ONNX model of standard operators that any ONNX runtime can run.
+ *
+ * Inputs and outputs keep their names and symbolic dimensions; results of operators are called by the operator and the
+ * node's number, `relu_7`.
+ *
+ * @throws InputError where an option is unknown or out of range, a constant is no input of the program or has another
+ * dtype or shape than that input, or an output has the name of an input.
+ * @example
+ * ```ts
+ * import { ops, programToModel, spec, tensor, trace } from "@exitkit/core-gpu";
+ * const program = trace(({ x, weight }) => ({ y: ops.relu(ops.matmul(x, weight)) }), {
+ *   x: spec("float32", ["n", 2]),
+ *   weight: spec("float32", [2, 1]),
+ * });
+ * const model = programToModel(program, { constants: { weight: tensor("float32", [2, 1], [1, -1]) } });
+ * console.assert(model.proto.graph?.input.length === 1);
+ * ```
+ */
+export function programToModel(program: Program<unknown, unknown>, options?: ProgramToModelOptions): Model {
+  const { opset, constants, name } = parseOptions(caller, optionsSchema, options);
+  const bound = bindConstants(program, constants);
+  const inputNames = new Set(program.inputs.map((port) => port.name));
+  for (const output of program.outputs) {
+    if (inputNames.has(output.name)) {
+      throw new InputError(
+        caller,
+        "an output may not have the name of an input",
+        `"${output.name}" for both`,
+        "Return it under another name.",
+      );
+    }
+  }
+  const graph = onnxGraph(opset, [...inputNames, ...program.outputs.map((port) => port.name)]);
+  emitProgram(graph, program, bound);
+  const proto = create(ModelProtoSchema, {
+    irVersion: BigInt(irVersions[opset - 11]!),
+    producerName: "exitkit",
+    opsetImport: [{ domain: "", version: BigInt(opset) }],
+    graph: {
+      name,
+      node: [...graph.nodes],
+      initializer: [...graph.initializers],
+      input: program.inputs.filter((port) => !bound.has(port.name)).map((port) => valueInfo(port.name, port.spec)),
+      output: program.outputs.map((port) => valueInfo(port.name, port.spec)),
+    },
+  });
+  return { proto };
+}
+
+function bindConstants(program: Program<unknown, unknown>, constants: object): ReadonlyMap<string, Tensor> {
+  const specs = new Map(program.inputs.map((port) => [port.name, port.spec]));
+  const bound = new Map<string, Tensor>();
+  for (const { name, leaf } of flattenTree<object, Tensor>(caller, constants)) {
+    const expected = specs.get(name);
+    if (expected === undefined) {
+      throw new InputError(
+        caller,
+        "constants must be inputs of the program",
+        `"${name}"`,
+        `Inputs: ${[...specs.keys()].join(", ")}.`,
+      );
+    }
+    checkConstant(name, leaf, expected);
+    bound.set(name, leaf);
+  }
+  return bound;
+}
+
+function checkConstant(name: string, leaf: Tensor, expected: Spec): void {
+  const fits =
+    leaf.dtype === expected.dtype &&
+    leaf.shape.length === expected.shape.length &&
+    expected.shape.every((dimension, axis) => typeof dimension === "string" || dimension === leaf.shape[axis]);
+  if (!fits || !ArrayBuffer.isView(leaf.data)) {
+    throw new InputError(
+      caller,
+      `constant "${name}" must be a tensor ${printSpec(expected)}`,
+      `${leaf.dtype} ${printShape(leaf.shape)}`,
+    );
+  }
+}
+
+function emitProgram(graph: OnnxGraph, program: Program<unknown, unknown>, bound: ReadonlyMap<string, Tensor>): void {
+  const names: string[] = [];
+  const name = (value: number, tensorName: string): string => {
+    names[value] = tensorName;
+    return tensorName;
+  };
+  for (const port of program.inputs) {
+    const value = bound.get(port.name);
+    if (value !== undefined) graph.constant(value, port.name);
+    graph.declare({ name: name(port.value, port.name), spec: port.spec });
+  }
+  for (const { value, tensor } of program.constants) name(value, graph.constant(tensor));
+  // A result that is an output is written under the output's name; a second name for it needs an Identity.
+  const outputNames = new Map([...program.outputs].reverse().map((port) => [port.value, port.name]));
+  program.nodes.forEach((node, index) => {
+    const outputs = node.outputs.map((value) =>
+      name(value, outputNames.get(value) ?? graph.fresh(`${node.operator.name}_${index}`)),
+    );
+    node.operator.emit({
+      graph,
+      attributes: node.attributes,
+      inputs: node.inputs.map((value) => names[value]!),
+      outputs,
+      inputSpecs: node.inputs.map((value) => program.values[value]!),
+      outputSpecs: node.outputs.map((value) => program.values[value]!),
+    });
+    node.outputs.forEach((value, result) => {
+      graph.declare({ name: outputs[result]!, spec: program.values[value]! });
+    });
+  });
+  for (const port of program.outputs) {
+    const written = names[port.value]!;
+    if (written !== port.name) graph.node("Identity", [written], {}, [port.name]);
+  }
+}

@@ -1,0 +1,132 @@
+import { z } from "zod";
+import type { InputError } from "./errors.ts";
+
+/** One tensor of a safetensors header; `begin` and `end` count bytes from the end of the header. */
+export interface HeaderEntry {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Bits an element takes, for every dtype the format defines. */
+const bits: Readonly<Record<string, number>> = {
+  ...{ BOOL: 8, U8: 8, I8: 8, I16: 16, U16: 16, F16: 16, BF16: 16, I32: 32, U32: 32, F32: 32, I64: 64, U64: 64 },
+  ...{ F64: 64, C64: 64, F4: 4, F6_E2M3: 6, F6_E3M2: 6, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8 },
+  ...{ F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8 },
+};
+
+const count = z.int().min(0);
+// Other fields are left alone, as the reference reader does.
+const entrySchema = z.object({
+  dtype: z.string(),
+  shape: z.array(count),
+  data_offsets: z.tuple([count, count]),
+});
+
+/**
+ * Reads and checks the header of a safetensors file: everything the format demands that does not depend on the data.
+ *
+ * @param fail Makes the error from what was found.
+ */
+export function parseHeader(
+  bytes: Uint8Array,
+  maxHeaderBytes: number,
+  fail: (actual: string) => InputError,
+): { entries: readonly HeaderEntry[]; metadata: Record<string, string>; dataStart: number } {
+  if (bytes.byteLength < 8) throw fail(`${bytes.byteLength} bytes, fewer than the 8 of the header's length`);
+  const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  if (length > BigInt(maxHeaderBytes)) throw fail(`a header of ${length} bytes, more than ${maxHeaderBytes}`);
+  const dataStart = 8 + Number(length);
+  if (dataStart > bytes.byteLength) throw fail(`a header of ${length} bytes in a file of ${bytes.byteLength}`);
+
+  const header = parseJson(bytes.subarray(8, dataStart), fail);
+  const entries = Object.entries(header)
+    .filter(([name]) => name !== "__metadata__")
+    .map(([name, value]) => checkedEntry(name, value, fail))
+    .sort((a, b) => a.begin - b.begin || a.end - b.end);
+  checkCoverage(entries, bytes.byteLength - dataStart, fail);
+
+  const metadata = (Object.hasOwn(header, "__metadata__") ? header.__metadata__ : null) ?? {};
+  if (!isStrings(metadata)) throw fail("a __metadata__ that does not map strings to strings");
+  return { entries, metadata, dataStart };
+}
+
+function parseJson(bytes: Uint8Array, fail: (actual: string) => InputError): Readonly<Record<string, unknown>> {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw fail("a header that is not UTF-8");
+  }
+  if (!text.startsWith("{")) throw fail(`a header that starts with ${JSON.stringify(text.charAt(0))}, not "{"`);
+  let header: Readonly<Record<string, unknown>>;
+  try {
+    header = JSON.parse(text);
+  } catch (error) {
+    throw fail(`a header that is not JSON (${error instanceof Error ? error.message : error})`);
+  }
+  const twice = duplicateKey(text);
+  if (twice !== undefined) throw fail(`a header with the key "${twice}" twice`);
+  return header;
+}
+
+function isStrings(value: unknown): value is Record<string, string> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((text) => typeof text === "string");
+}
+
+function checkedEntry(name: string, value: unknown, fail: (actual: string) => InputError): HeaderEntry {
+  const parsed = entrySchema.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw fail(`tensor "${name}" whose ${issue.path.join(".") || "entry"} is wrong: ${issue.message}`);
+  }
+  const {
+    dtype,
+    shape,
+    data_offsets: [begin, end],
+  } = parsed.data;
+  const width = Object.hasOwn(bits, dtype) ? bits[dtype] : undefined;
+  if (width === undefined) throw fail(`tensor "${name}" of dtype ${dtype}, which the format does not know`);
+  // In whole numbers of any size: a damaged shape must not overflow into one that fits.
+  const needed = shape.reduce((size, dimension) => size * BigInt(dimension), BigInt(width));
+  const whole = needed % 8n === 0n;
+  if (end < begin || !whole || needed / 8n !== BigInt(end - begin)) {
+    const described = `tensor "${name}" of dtype ${dtype} and shape [${shape.join(", ")}]`;
+    throw fail(`${described} with bytes ${begin} to ${end}, where it needs ${whole ? needed / 8n : `${needed}/8`}`);
+  }
+  return { name, dtype, shape, begin, end };
+}
+
+function checkCoverage(entries: readonly HeaderEntry[], size: number, fail: (actual: string) => InputError): void {
+  let at = 0;
+  for (const { name, begin, end } of entries) {
+    if (begin !== at) {
+      throw fail(`tensor "${name}" that starts at byte ${begin} where ${at} bytes are taken (${gap(begin, at)})`);
+    }
+    at = end;
+  }
+  if (at !== size) throw fail(`${size} bytes of data where the tensors take ${at}`);
+}
+
+const gap = (begin: number, at: number): string => (begin > at ? "a gap" : "an overlap");
+
+/** The first key that occurs twice in one object of a valid JSON text: JSON.parse keeps the last one silently. */
+function duplicateKey(text: string): string | undefined {
+  const objects: (Set<string> | undefined)[] = [];
+  // Strings (with the colon after them if they are keys) and brackets; all else is skipped.
+  for (const [token, string, colon] of text.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?|[{}[\]]/g)) {
+    if (token === "{") objects.push(new Set());
+    else if (token === "[") objects.push(undefined);
+    else if (token === "}" || token === "]") objects.pop();
+    else if (colon !== undefined) {
+      const key: string = JSON.parse(string!);
+      const keys = objects.at(-1)!;
+      if (keys.has(key)) return key;
+      keys.add(key);
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,48 @@
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { InputError } from "../src/errors.ts";
+import { parseOptions } from "../src/options.ts";
+
+const schema = z.strictObject({
+  draws: z.int().min(1).default(2000),
+  name: z.string().optional(),
+  nested: z.strictObject({ rate: z.number().max(1) }).optional(),
+});
+const refused = (options: unknown): string => {
+  try {
+    parseOptions("a.b", schema, options);
+  } catch (error) {
+    expect(error).toBeInstanceOf(InputError);
+    return (error as InputError).message;
+  }
+  throw new Error("nothing was refused");
+};
+
+test("defaults are filled in, given values kept", () => {
+  expect(parseOptions("a.b", schema, undefined)).toEqual({ draws: 2000 });
+  expect(parseOptions("a.b", schema, { draws: 3, name: "x" })).toEqual({ draws: 3, name: "x" });
+});
+
+test("unknown options are named, with the known ones", () => {
+  expect(refused({ drwas: 3, seed: 1 })).toBe(
+    'a.b: options must be valid; got unknown option "drwas", "seed". Options: draws, name, nested.',
+  );
+});
+
+test("every wrong value is named with what was given", () => {
+  const message = refused({ draws: 0, name: 5, nested: { rate: 2 } });
+  expect(message).toContain('option "draws" too small');
+  expect(message).toContain("(got 0)");
+  expect(message).toContain('option "name" invalid input');
+  expect(message).toContain("(got 5)");
+  expect(message).toContain('option "nested.rate" too big');
+  expect(message).toContain("(got 2)");
+});
+
+test("values that JSON cannot show are described, long ones cut", () => {
+  expect(refused({ draws: Number.NaN })).toContain("(got NaN)");
+  expect(refused({ name: () => 1 })).toContain("(got a function)");
+  expect(refused({ name: 1n })).toContain("(got 1)");
+  expect(refused({ name: Array.from({ length: 99 }, () => 1) })).toContain("...)");
+  expect(refused("text")).toContain("expected object");
+});

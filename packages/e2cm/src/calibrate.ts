@@ -1,0 +1,107 @@
+import { InputError, tensor } from "@exitkit/core-gpu";
+import {
+  agreementFrontier,
+  confidences,
+  type ExitCosts,
+  type ExitRecord,
+  fitAgreement,
+  type OperatingPoint,
+} from "@exitkit/early-exit";
+import type { ClassMeans } from "./classMeans.ts";
+import { type DistanceRule, scoresOnHost } from "./distances.ts";
+import { exitName, type FittedExit } from "./exits.ts";
+import type { ScoreRecord } from "./scores.ts";
+
+/** How recorded scores of Euclidean exits become confidences and answers; see `DecisionOptions`. */
+export interface HostDecision {
+  readonly rule: DistanceRule;
+  readonly predictFrom: "raw" | "normalised";
+  readonly lastMeans: ClassMeans | null;
+}
+
+/**
+ * The exit record that recorded scores amount to: confidences by each exit's rule, answers by arg max (arg min of raw
+ * distances). The last row of scores is the full network's logits.
+ */
+export function recordFromScores(
+  exits: readonly FittedExit[],
+  { n, classes, scores, labels }: ScoreRecord,
+  { rule, predictFrom, lastMeans }: HostDecision,
+): ExitRecord {
+  const rows = scores.map((own, index) => {
+    const exit = exits[index];
+    const means = exit === undefined ? lastMeans : exit.metric === "euclidean" ? exit : null;
+    if (means === null) {
+      return { confidence: confidences(tensor("float32", [n, classes], own), "maxProbability"), answers: own };
+    }
+    const ruled = scoresOnHost(rule, own, means.distances);
+    return {
+      confidence: confidences(ruled, "maxProbability"),
+      answers: predictFrom === "raw" ? own.map((d) => -d) : ruled.data,
+    };
+  });
+  return {
+    exits: [...exits.map((_, index) => exitName(index)), "full"],
+    n,
+    confidences: rows.map(({ confidence }) => Float32Array.from(confidence)),
+    predictions: rows.map(({ answers }) => argMaxRows(answers, classes)),
+    labels,
+  };
+}
+
+/** Index of the largest of each row's k numbers; the first of equal ones. */
+export function argMaxRows(values: Float32Array, k: number): Int32Array {
+  return Int32Array.from({ length: values.length / k }, (_, row) => {
+    let best = 0;
+    for (let c = 1; c < k; c++) if (values[row * k + c]! > values[row * k + best]!) best = c;
+    return best;
+  });
+}
+
+const KEPT_POINTS = 100;
+
+/**
+ * Operating points of a record from the cheapest to the most accurate: one probability of agreeing with the full network
+ * asked of all exits, at most 100 points kept.
+ *
+ * @throws InputError when the record has fewer than 50 samples: a threshold chosen on less means nothing.
+ */
+export function operatingPointsOf(caller: string, record: ExitRecord, costs: ExitCosts): readonly OperatingPoint[] {
+  if (record.n < 50) {
+    throw new InputError(
+      caller,
+      "thresholds need at least 50 calibration pictures",
+      `${record.n}`,
+      "Pass `calibration` batches, or more training batches (a tenth of them is held out for calibration).",
+    );
+  }
+  const points = agreementFrontier(record, costs, fitAgreement(record));
+  if (points.length <= KEPT_POINTS) return points;
+  const step = (points.length - 1) / (KEPT_POINTS - 1);
+  return Array.from({ length: KEPT_POINTS }, (_, index) => points[Math.round(index * step)]!);
+}
+
+/**
+ * The cheapest operating point whose calibration accuracy is at most `maxAccuracyLoss` below the full network's.
+ *
+ * @throws InputError when there are no operating points.
+ */
+export function cheapestWithin(
+  caller: string,
+  points: readonly OperatingPoint[],
+  fullAccuracy: number,
+  maxAccuracyLoss: number,
+): OperatingPoint {
+  const allowed = points.filter(({ accuracy }) => accuracy >= fullAccuracy - maxAccuracyLoss - 1e-12);
+  const cheapest = allowed.reduce<OperatingPoint | undefined>(
+    (best, point) => (best === undefined || point.meanCost < best.meanCost ? point : best),
+    undefined,
+  );
+  if (cheapest !== undefined) return cheapest;
+  throw new InputError(
+    caller,
+    "calibrated exits",
+    points.length === 0 ? "no operating points" : `none within ${maxAccuracyLoss} of ${fullAccuracy}`,
+    "Fit with calibration batches, or pass thresholds.",
+  );
+}

@@ -1,0 +1,35 @@
+import type { ClassStatistics, ExitStatistics } from "./statistics.ts";
+
+/** Class means of one exit and the training pictures' typical distances to them. */
+export interface ClassMeans {
+  /** c_k = (1/|S_k|) Σ_{i∈S_k} x_i, row-major [k, d]. */
+  readonly means: Float32Array;
+  /** m_k, [k]: what the `normalised` rule divides by. */
+  readonly distances: Float32Array;
+}
+
+/**
+ * Class means, and with them the root mean square distance of all training pictures to each mean,
+ * √(E‖x‖² − 2 c_k·E[x] + ‖c_k‖²), which follows from the same sums: no second pass.
+ *
+ * Source: papers.md section 1, steps 1 to 3 [S].
+ * Differs: m_k is the root of the mean square, not the mean, of the distances, because the mean needs the class means first and so
+ * a second pass; `fit` makes that pass when it is given batches that can be read twice.
+ */
+export function classMeans(statistics: ClassStatistics, exit: ExitStatistics): ClassMeans {
+  const { classes: k, counts } = statistics;
+  const { d, sums, squares } = exit;
+  const n = counts.reduce((total, count) => total + count, 0);
+  const means = sums.map((sum, index) => sum / counts[Math.floor(index / d)]!);
+  const average = new Float64Array(d);
+  for (let c = 0; c < k; c++) for (let i = 0; i < d; i++) average[i]! += sums[c * d + i]! / n;
+  const distances = Float32Array.from({ length: k }, (_, c) => {
+    let squared = squares / n;
+    for (let i = 0; i < d; i++) {
+      const mean = means[c * d + i]!;
+      squared += mean * (mean - 2 * average[i]!);
+    }
+    return Math.sqrt(Math.max(squared, Number.MIN_VALUE));
+  });
+  return { means: Float32Array.from(means), distances };
+}

@@ -1,0 +1,116 @@
+import { InputError, ops, type Value } from "@exitkit/core-gpu";
+
+/**
+ * What an exit reads from the tensor it is attached to.
+ *
+ * - `full`: the whole tensor, flattened (the paper's choice).
+ * - `pooled`: its average over a 4×4 grid of the picture (2×2 or 1×1 where 4×4 would be more than 2,048 numbers, or the
+ *   picture does not divide), for feature maps [c, h, w]; the average token, for token sequences [t, d].
+ * - `moments`: `pooled`, and beside it the square roots of the channels' second moments √|E[x_i x_j]|·sign over each quadrant of the picture
+ *   (over the whole picture where the quadrants' moments would be more than 2,700 numbers; none where even those would).
+ */
+export type FeatureKind = "full" | "pooled" | "moments";
+
+/** How one exit makes its features: fixed by the kind and the shape of the tapped tensor. Plain data. */
+export interface FeatureMap {
+  readonly kind: FeatureKind;
+  /** Shape of one sample at the tap: [c, h, w], [t, d] or [d]. */
+  readonly shape: readonly number[];
+  /** Cells of the averaging grid along a side; 0: the tensor is flattened as it is. */
+  readonly grid: number;
+  /** Cells of the second-moment grid along a side: 2 (quadrants), 1 (whole picture) or 0 (none). */
+  readonly momentGrid: number;
+  /** d: number of features, the second moments' symmetric halves counted once. */
+  readonly d: number;
+  /** Multiply–accumulates a sample that making the features costs, sums over cells counted as one each. */
+  readonly macs: number;
+}
+
+const LARGEST_POOLED = 2048;
+const LARGEST_MOMENTS = 2700;
+
+/**
+ * Chooses the feature map for a tensor whose samples have `shape`.
+ *
+ * @throws InputError when a sample has no elements or more than three dimensions.
+ */
+export function featureMap(kind: FeatureKind, shape: readonly number[]): FeatureMap {
+  const size = shape.reduce((product, dimension) => product * dimension, 1);
+  if (size < 1 || shape.length < 1 || (shape.length > 3 && kind !== "full")) {
+    throw new InputError(
+      "e2cm.featureMap",
+      "a tapped tensor must have shape [n, d], [n, t, d] or [n, c, h, w]",
+      `[n, ${shape.join(", ")}]`,
+      'Choose other exits, or features: "full".',
+    );
+  }
+  if (kind === "full" || shape.length === 1) return { kind, shape, grid: 0, momentGrid: 0, d: size, macs: 0 };
+  if (shape.length === 2) return { kind, shape, grid: 1, momentGrid: 0, d: shape[1]!, macs: size };
+  const [c, h, w] = shape as [number, number, number];
+  const divides = (cells: number) => h % cells === 0 && w % cells === 0;
+  const grid = [4, 2].find((cells) => divides(cells) && c * cells * cells <= LARGEST_POOLED) ?? 1;
+  const pairs = (c * (c + 1)) / 2;
+  const momentGrid =
+    kind === "pooled" || h * w === 1
+      ? 0
+      : ([2, 1].find((cells) => divides(cells) && pairs * cells * cells <= LARGEST_MOMENTS) ?? 0);
+  const d = c * grid * grid + pairs * momentGrid * momentGrid;
+  const macs = size + (momentGrid > 0 ? c * c * h * w : 0);
+  return { kind, shape, grid, momentGrid, d, macs };
+}
+
+/**
+ * The features of every sample, x [n, ...shape] → [n, d].
+ *
+ * @param x The tapped tensor, float32.
+ */
+export function features(x: Value, map: FeatureMap): Value {
+  const n = x.shape[0]!;
+  if (map.grid === 0) return ops.reshape(x, [n, map.d]);
+  if (map.shape.length === 2) return ops.mean(x, { axes: [1], keepDimensions: false });
+  const pooled = poolToGrid(x, map);
+  if (map.momentGrid === 0) return pooled;
+  const c = map.shape[0]!;
+  const moments = ops.reshape(secondMoments(x, map), [n, map.momentGrid ** 2 * c * c]);
+  return ops.concat([pooled, ops.gather(moments, upperTriangles(c, map.momentGrid ** 2), { axis: 1 })], 1);
+}
+
+/** Average over a grid of cells: [n, c, h, w] → [n, c·grid²]. */
+export function poolToGrid(x: Value, { shape, grid }: FeatureMap): Value {
+  const [c, h, w] = shape as [number, number, number];
+  const n = x.shape[0]!;
+  if (h === grid && w === grid) return ops.reshape(x, [n, c * grid * grid]);
+  const cell = [h / grid, w / grid] as const;
+  const pooled = grid === 1 ? ops.globalAveragePool(x) : ops.averagePool(x, { kernel: cell, stride: cell });
+  return ops.reshape(pooled, [n, c * grid * grid]);
+}
+
+/** Signed square roots of the channels' second moments in each cell: [n, c, h, w] → [n, cells, c, c]. */
+export function secondMoments(x: Value, { shape, momentGrid }: FeatureMap): Value {
+  const [c, h, w] = shape as [number, number, number];
+  const n = x.shape[0]!;
+  const cells = momentGrid * momentGrid;
+  const positions = (h * w) / cells;
+  const byCell =
+    momentGrid === 1
+      ? ops.reshape(x, [n, 1, c, positions])
+      : ops.reshape(
+          ops.transpose(
+            ops.reshape(x, [n, c, momentGrid, h / momentGrid, momentGrid, w / momentGrid]),
+            [0, 2, 4, 1, 3, 5],
+          ),
+          [n, cells, c, positions],
+        );
+  const products = ops.matmul(byCell, ops.transpose(byCell, [0, 1, 3, 2]));
+  const moments = ops.mul(products, 1 / positions);
+  return ops.sub(ops.sqrt(ops.relu(moments)), ops.sqrt(ops.relu(ops.neg(moments))));
+}
+
+/** Positions of i ≤ j in `cells` row-major c×c matrices laid one after another. */
+export function upperTriangles(c: number, cells: number): { dtype: "int64"; shape: number[]; data: BigInt64Array } {
+  const positions: bigint[] = [];
+  for (let cell = 0; cell < cells; cell++) {
+    for (let i = 0; i < c; i++) for (let j = i; j < c; j++) positions.push(BigInt((cell * c + i) * c + j));
+  }
+  return { dtype: "int64", shape: [positions.length], data: BigInt64Array.from(positions) };
+}

@@ -1,0 +1,47 @@
+import type { Device } from "@exitkit/core-gpu";
+import { classMeans } from "./classMeans.ts";
+import type { FittedExit, SharedCovarianceExit } from "./exits.ts";
+import { type FeatureKind, featureMap } from "./features.ts";
+import { type Network, sampleShape } from "./network.ts";
+import { type Shrinkage, solveSharedCovariance } from "./sharedCovariance.ts";
+import { type ClassStatistics, checkEveryClassSeen } from "./statistics.ts";
+
+/** What distance decides: plain Euclidean (the paper), or one that knows how the features vary together. */
+export type Metric = "euclidean" | "sharedCovariance";
+
+/**
+ * Exits from statistics, in closed form, one for each tap.
+ *
+ * @param shrinkages Shared covariance only: one set of exits is returned for each.
+ * @throws InputError when a class has no picture.
+ */
+export async function solveExits(
+  caller: string,
+  device: Device,
+  network: Network,
+  statistics: ClassStatistics,
+  metric: Metric,
+  shrinkages: readonly Shrinkage[] = ["analytic"],
+): Promise<readonly (readonly FittedExit[])[]> {
+  checkEveryClassSeen(caller, statistics.counts);
+  const kind = statistics.features as FeatureKind;
+  const maps = statistics.exits.map(({ tap }) => featureMap(kind, sampleShape(caller, network, tap)));
+  if (metric === "euclidean") {
+    return [
+      statistics.exits.map((exit, index) => ({
+        metric,
+        tap: exit.tap,
+        map: maps[index]!,
+        ...classMeans(statistics, exit),
+      })),
+    ];
+  }
+  const solved: SharedCovarianceExit[][] = shrinkages.map(() => []);
+  for (const [index, exit] of statistics.exits.entries()) {
+    const linear = await solveSharedCovariance(device, statistics, exit, shrinkages);
+    linear.forEach((layer, variant) => {
+      solved[variant]!.push({ metric, tap: exit.tap, map: maps[index]!, ...layer });
+    });
+  }
+  return solved;
+}

@@ -1,0 +1,163 @@
+import { InputError } from "@exitkit/core-gpu";
+import { checkCosts, type ExitCosts } from "./cost.ts";
+import { checkRecord, type ExitRecord } from "./record.ts";
+import { NEVER, type OperatingPoint, replay } from "./replay.ts";
+
+/**
+ * For every early exit, how likely it agrees with the full network, as a function of its confidence c:
+ * P(agree | c) = 1 / (1 + exp(−(slope·logit c + offset))), logit c = ln((c + 1e−12)/(1 − c + 1e−7)).
+ */
+export interface Agreement {
+  /** `[e − 1]` slope of every early exit, ≥ 0; 0 where confidence says nothing about agreement. */
+  readonly slopes: readonly number[];
+  /** `[e − 1]` offset of every early exit. */
+  readonly offsets: readonly number[];
+}
+
+/**
+ * Fits {@link Agreement} on a record by penalised maximum likelihood (two parameters an exit, Newton's method, ridge 0.01 on
+ * the standardised scale). It needs no true labels: what counts is whether the exit answers as the full network does.
+ *
+ * @throws InputError on a bad record.
+ * @example
+ * ```ts
+ * import { type ExitRecord, fitAgreement } from "@exitkit/early-exit";
+ * const record: ExitRecord = {
+ *   exits: ["early", "full"],
+ *   n: 4,
+ *   confidences: [Float32Array.of(0.9, 0.8, 0.4, 0.3), Float32Array.of(1, 1, 1, 1)],
+ *   predictions: [Int32Array.of(1, 0, 1, 1), Int32Array.of(1, 0, 0, 0)],
+ *   labels: Int32Array.of(1, 0, 0, 0),
+ * };
+ * console.assert(fitAgreement(record).slopes[0]! > 0);
+ * ```
+ */
+export function fitAgreement(record: ExitRecord): Agreement {
+  checkRecord("early-exit.fitAgreement", record);
+  const full = record.predictions.at(-1)!;
+  const lines = record.exits.slice(0, -1).map((_, j) => {
+    const agrees = Float64Array.from(record.predictions[j]!, (answer, i) => (answer === full[i] ? 1 : 0));
+    return fitLine(Float64Array.from(record.confidences[j]!, logit), agrees);
+  });
+  return { slopes: lines.map((line) => line.slope), offsets: lines.map((line) => line.offset) };
+}
+
+/** P(exit agrees with the full network) for confidences of early exit j, `[n]`. */
+export function agreementOf(agreement: Agreement, j: number, confidences: Float32Array): Float64Array {
+  const slope = agreement.slopes[j];
+  const offset = agreement.offsets[j];
+  if (slope === undefined || offset === undefined) {
+    throw new InputError("early-exit.agreementOf", `an early exit from 0 to ${agreement.slopes.length - 1}`, `${j}`);
+  }
+  return Float64Array.from(confidences, (confidence) => sigmoid(slope * logit(confidence) + offset));
+}
+
+/**
+ * All operating points at which every exit asks for the same probability τ of agreeing with the full network, as
+ * thresholds on the exits' own confidences. One number is chosen in place of e − 1, so the choice over-fits a small
+ * calibration set far less than free thresholds do ({@link solveThresholds}). Every distinct τ of the record is looked at;
+ * points that cost more and are not more accurate than another are left out.
+ *
+ * @returns From the cheapest to the most accurate; the last has no early exit that pays, or the full network alone.
+ * @throws InputError on a bad record or costs that do not fit it.
+ */
+export function agreementFrontier(record: ExitRecord, costs: ExitCosts, agreement: Agreement): readonly OperatingPoint[] {
+  const caller = "early-exit.agreementFrontier";
+  checkRecord(caller, record);
+  checkCosts(caller, costs, record.exits.length);
+  const { n, labels, predictions } = record;
+  const last = record.exits.length - 1;
+  const probabilities = agreement.slopes.map((_, j) => agreementOf(agreement, j, record.confidences[j]!));
+
+  // Lower τ step by step: the samples of one step move to the first exit whose probability is above τ.
+  const steps = Array.from({ length: last * n }, (_, index) => index)
+    .filter((index) => agreement.slopes[Math.floor(index / n)]! > 0)
+    .sort((a, b) => probabilityAt(b) - probabilityAt(a));
+  function probabilityAt(index: number): number {
+    return probabilities[Math.floor(index / n)]![index % n]!;
+  }
+  const right = (j: number, i: number) => (predictions[j]![i] === labels[i] ? 1 : 0);
+  const exit = new Int32Array(n).fill(last);
+  let correct = labels.reduce((sum, _, i) => sum + right(last, i), 0);
+  let cost = n * costs.exits[last]!;
+  const visited = [{ correct, cost, tau: 2 }];
+  for (let at = 0; at < steps.length; ) {
+    const tau = probabilityAt(steps[at]!);
+    for (; at < steps.length && probabilityAt(steps[at]!) === tau; at++) {
+      const j = Math.floor(steps[at]! / n);
+      const i = steps[at]! % n;
+      if (j >= exit[i]!) continue;
+      correct += right(j, i) - right(exit[i]!, i);
+      cost += costs.exits[j]! - costs.exits[exit[i]!]!;
+      exit[i] = j;
+    }
+    visited.push({ correct, cost, tau });
+  }
+
+  const points: OperatingPoint[] = [];
+  let best = -1;
+  for (const { correct: reached, tau } of visited.sort((a, b) => a.cost - b.cost || b.correct - a.correct)) {
+    if (reached <= best) continue;
+    best = reached;
+    const thresholds = probabilities.map((row, j) => thresholdFor(record.confidences[j]!, row, agreement.slopes[j]!, tau));
+    const { accuracy, meanCost, costFraction } = replay(record, thresholds, costs);
+    points.push({ thresholds, accuracy, meanCost, costFraction });
+  }
+  return points;
+}
+
+/** The threshold that lets exactly the recorded samples with probability ≥ τ leave: midway to the next confidence below. */
+function thresholdFor(confidences: Float32Array, probabilities: Float64Array, slope: number, tau: number): number {
+  if (!(slope > 0)) return NEVER;
+  let leaving = Number.POSITIVE_INFINITY;
+  let staying = Number.NEGATIVE_INFINITY;
+  confidences.forEach((confidence, i) => {
+    if (probabilities[i]! >= tau) leaving = Math.min(leaving, confidence);
+    else staying = Math.max(staying, confidence);
+  });
+  if (leaving === Number.POSITIVE_INFINITY) return NEVER;
+  if (staying >= leaving) return staying;
+  return staying === Number.NEGATIVE_INFINITY ? leaving / 2 : Math.fround((staying + leaving) / 2) < leaving ? Math.fround((staying + leaving) / 2) : staying;
+}
+
+/** Two-parameter logistic regression of `target` on `x`, on standardised x. */
+function fitLine(x: Float64Array, target: Float64Array): { slope: number; offset: number } {
+  const n = x.length;
+  const mean = x.reduce((sum, value) => sum + value, 0) / n;
+  const deviation = Math.sqrt(x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / n) || 1;
+  const ridge = 0.01;
+  let a = 0;
+  let b = 0;
+  for (let iteration = 0; iteration < 50; iteration++) {
+    let gradientA = -ridge * a;
+    let gradientB = -ridge * b;
+    let aa = ridge;
+    let ab = 0;
+    let bb = ridge;
+    for (let i = 0; i < n; i++) {
+      const u = (x[i]! - mean) / deviation;
+      const p = sigmoid(a * u + b);
+      const weight = p * (1 - p) + 1e-6;
+      gradientA += u * (target[i]! - p);
+      gradientB += target[i]! - p;
+      aa += weight * u * u;
+      ab += weight * u;
+      bb += weight;
+    }
+    const determinant = aa * bb - ab * ab;
+    const stepA = (bb * gradientA - ab * gradientB) / determinant;
+    const stepB = (aa * gradientB - ab * gradientA) / determinant;
+    a += stepA;
+    b += stepB;
+    if (Math.abs(stepA) + Math.abs(stepB) < 1e-10) break;
+  }
+  return a > 0 ? { slope: a / deviation, offset: b - (a * mean) / deviation } : { slope: 0, offset: b };
+}
+
+function logit(confidence: number): number {
+  return Math.log(Math.max(0, confidence) + 1e-12) - Math.log(Math.max(0, 1 - confidence) + 1e-7);
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}

@@ -1,0 +1,192 @@
+import { InputError } from "@exitkit/core-gpu";
+
+/**
+ * What every exit said about every sample of a labelled data set, early-exit decisions apart: enough to replay any
+ * thresholds without running the network again. n samples, e exits; the last exit is the full network.
+ */
+export interface ExitRecord {
+  /** Names of the e exits in order; the last is the full network. */
+  readonly exits: readonly string[];
+  /** Number of samples. */
+  readonly n: number;
+  /** `[e][n]`: how sure each exit is, in [0, 1], as float32: the numbers a running network compares. */
+  readonly confidences: readonly Float32Array[];
+  /** `[e][n]`: the class each exit answers. */
+  readonly predictions: readonly Int32Array[];
+  /** `[n]`: the true class. */
+  readonly labels: Int32Array;
+}
+
+/** Rounding of a float32 softmax may leave [0, 1] by this much. */
+const SLACK = 1e-3;
+
+/**
+ * Checks a record: lengths, numbers of rows, confidences in [0, 1] (to within 0.001 of rounding) and never NaN, labels
+ * and predictions not negative.
+ *
+ * @param caller The public function that was handed the record; it begins the error's message.
+ * @throws InputError naming the first thing that is wrong, with exit and sample.
+ */
+export function checkRecord(caller: string, record: ExitRecord): void {
+  const { exits, n, confidences, predictions, labels } = record;
+  const e = exits.length;
+  if (!Number.isSafeInteger(n) || n < 1) {
+    throw new InputError(caller, "a record needs at least one sample, n ≥ 1", `n = ${n}`);
+  }
+  if (e < 1) throw new InputError(caller, "a record needs at least one exit, the full network", "none");
+  const repeated = exits.find((name, index) => exits.indexOf(name) !== index);
+  if (repeated !== undefined) throw new InputError(caller, "exit names must differ", `"${repeated}" twice`);
+  if (confidences.length !== e || predictions.length !== e) {
+    throw new InputError(
+      caller,
+      `confidences and predictions must have one row for each of the ${e} exits`,
+      `${confidences.length} and ${predictions.length} rows`,
+    );
+  }
+  checkClasses(caller, "labels", labels, n);
+  for (let j = 0; j < e; j++) {
+    checkClasses(caller, `predictions of exit "${exits[j]}"`, predictions[j]!, n);
+    const row = confidences[j]!;
+    if (!(row instanceof Float32Array) || row.length !== n) {
+      throw new InputError(
+        caller,
+        `confidences of exit "${exits[j]}" must be a Float32Array of ${n}`,
+        describe(row),
+        "A running network compares float32; convert with Float32Array.from.",
+      );
+    }
+    const bad = row.findIndex((value) => !(value >= -SLACK && value <= 1 + SLACK));
+    if (bad >= 0) {
+      throw new InputError(
+        caller,
+        `confidences of exit "${exits[j]}" must lie in [0, 1]`,
+        `${row[bad]} at sample ${bad}`,
+      );
+    }
+  }
+}
+
+function checkClasses(caller: string, name: string, classes: Int32Array, n: number): void {
+  if (!(classes instanceof Int32Array) || classes.length !== n) {
+    throw new InputError(caller, `${name} must be an Int32Array of ${n}`, describe(classes));
+  }
+  const bad = classes.findIndex((value) => value < 0);
+  if (bad >= 0) {
+    throw new InputError(caller, `${name} must be class indices ≥ 0`, `${classes[bad]} at sample ${bad}`);
+  }
+}
+
+function describe(value: unknown): string {
+  if (ArrayBuffer.isView(value) && "length" in value) return `a ${value.constructor.name} of ${value.length}`;
+  return Array.isArray(value) ? `a plain array of ${value.length}` : String(value);
+}
+
+/**
+ * The record of some of its samples, in the order given; an index may come twice (bootstrap samples).
+ *
+ * @throws InputError on a bad record, no indices, or an index outside 0..n−1.
+ */
+export function selectRows(record: ExitRecord, indices: ArrayLike<number>): ExitRecord {
+  const caller = "early-exit.selectRows";
+  checkRecord(caller, record);
+  checkIndices(caller, indices, record.n, "sample");
+  const pick = <T extends Float32Array | Int32Array>(row: T): T => {
+    const picked = new (row.constructor as new (length: number) => T)(indices.length);
+    for (let i = 0; i < indices.length; i++) picked[i] = row[indices[i]!]!;
+    return picked;
+  };
+  return {
+    exits: record.exits,
+    n: indices.length,
+    confidences: record.confidences.map(pick),
+    predictions: record.predictions.map(pick),
+    labels: pick(record.labels),
+  };
+}
+
+/**
+ * The record with only some of its exits, for asking "what if this exit were not there?". The rows are shared, not copied.
+ *
+ * @param indices Exit indices, increasing, ending in the full network (e − 1).
+ * @throws InputError on a bad record or when the indices do not increase or do not end in e − 1.
+ */
+export function selectExits(record: ExitRecord, indices: readonly number[]): ExitRecord {
+  const caller = "early-exit.selectExits";
+  checkRecord(caller, record);
+  checkIndices(caller, indices, record.exits.length, "exit");
+  const increasing = indices.every((value, at) => at === 0 || value > indices[at - 1]!);
+  if (!increasing || indices.at(-1) !== record.exits.length - 1) {
+    throw new InputError(
+      caller,
+      `exit indices must increase and end in the full network, ${record.exits.length - 1}`,
+      `[${indices.join(", ")}]`,
+    );
+  }
+  return {
+    ...record,
+    exits: indices.map((j) => record.exits[j]!),
+    confidences: indices.map((j) => record.confidences[j]!),
+    predictions: indices.map((j) => record.predictions[j]!),
+  };
+}
+
+function checkIndices(caller: string, indices: ArrayLike<number>, below: number, what: string): void {
+  if (indices.length < 1) throw new InputError(caller, `at least one ${what} index`, "none");
+  for (let i = 0; i < indices.length; i++) {
+    const index = indices[i]!;
+    if (!Number.isSafeInteger(index) || index < 0 || index >= below) {
+      throw new InputError(caller, `${what} indices must lie in 0..${below - 1}`, `${index}`);
+    }
+  }
+}
+
+/**
+ * Puts the samples of several records of the same exits behind one another, so that recording can be spread over
+ * processes or machines.
+ *
+ * @throws InputError when there is none, one is bad, or their exits differ.
+ */
+export function concatRecords(records: readonly ExitRecord[]): ExitRecord {
+  const caller = "early-exit.concatRecords";
+  const first = records[0];
+  if (first === undefined) throw new InputError(caller, "at least one record", "none");
+  for (const record of records) {
+    checkRecord(caller, record);
+    if (record.exits.length !== first.exits.length || record.exits.some((name, j) => name !== first.exits[j])) {
+      throw new InputError(
+        caller,
+        `every record must have the exits ${first.exits.join(", ")}`,
+        record.exits.join(", "),
+      );
+    }
+  }
+  const n = records.reduce((sum, record) => sum + record.n, 0);
+  const join = <T extends Float32Array | Int32Array>(whole: T, rows: readonly T[]): T => {
+    let at = 0;
+    for (const row of rows) {
+      whole.set(row, at);
+      at += row.length;
+    }
+    return whole;
+  };
+  return {
+    exits: first.exits,
+    n,
+    confidences: first.exits.map((_, j) =>
+      join(
+        new Float32Array(n),
+        records.map((r) => r.confidences[j]!),
+      ),
+    ),
+    predictions: first.exits.map((_, j) =>
+      join(
+        new Int32Array(n),
+        records.map((r) => r.predictions[j]!),
+      ),
+    ),
+    labels: join(
+      new Int32Array(n),
+      records.map((r) => r.labels),
+    ),
+  };
+}

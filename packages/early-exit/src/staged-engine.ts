@@ -1,0 +1,26 @@
+import type { Tensor } from "@exitkit/core-gpu";
+
+/** What one exit said about the rows that reached it, in the order of the batch. */
+export interface StageAnswers {
+  readonly confidences: Float32Array;
+  readonly predictions: BigInt64Array;
+}
+
+/** A way to run a network stage by stage. Runs must not overlap. */
+export interface Engine {
+  /**
+   * @param batch `[n, ...]`, n ≥ 1
+   * @param thresholds `[e − 1]`
+   * @returns One entry for each stage that ran (stages that did not may be left out or empty).
+   */
+  run(batch: Tensor, thresholds: Float32Array): Promise<readonly StageAnswers[]>;
+  release(): Promise<void>;
+}
+
+/** Rows that go on: those whose confidence does not exceed the threshold (NaN exceeds nothing). Ascending. */
+export function keptRows(confidences: Float32Array, threshold: number): Int32Array {
+  const kept = new Int32Array(confidences.length);
+  let count = 0;
+  for (let row = 0; row < confidences.length; row++) if (!(confidences[row]! > threshold)) kept[count++] = row;
+  return kept.subarray(0, count);
+}

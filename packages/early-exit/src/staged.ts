@@ -1,0 +1,173 @@
+import { type Device, InputError, parseOptions, sizeOf, type Tensor } from "@exitkit/core-gpu";
+import { z } from "zod";
+import { type BatchLayout, probeBatchLayout } from "./batchAxis.ts";
+import type { ExitModel } from "./exits.ts";
+import { MOST_FUSED_EXITS } from "./fuse.ts";
+import { keptRows, type StageAnswers } from "./staged-engine.ts";
+import { openFused } from "./staged-fused.ts";
+import { openSessions } from "./staged-sessions.ts";
+import { cutAtExits } from "./stages.ts";
+
+/** How stages are run: all in one graph with nested `If`s, or each in a session of its own. Results agree. */
+export type Execution = "fused" | "sessions";
+
+/** Options of {@link openStaged}. */
+export interface StagedOptions {
+  /** Default: `fused` on the CPU for at most 30 exits (deeper graphs do not load), `sessions` elsewhere. */
+  readonly execution?: Execution;
+  /** Shape of one sample, without the batch dimension. Default: what the model states; needed if that is symbolic. */
+  readonly sampleShape?: readonly number[];
+}
+
+/** What a batch of n samples was answered; the last exit index, e − 1, is the full network. */
+export interface Classification {
+  /** `[n]`: the class answered. */
+  readonly predictions: Int32Array;
+  /** `[n]`: the exit each sample left at. */
+  readonly exits: Int32Array;
+  /** `[n]`: the confidence at that exit; NaN where the network's own numbers are NaN (such samples never leave early). */
+  readonly confidences: Float32Array;
+  /** `[e]`: rows that each stage really computed. */
+  readonly rowsPerStage: readonly number[];
+}
+
+/** A network that stops early where it is sure. Must be released, or closed with its device. */
+export interface StagedClassifier {
+  /** How the stages are run. */
+  readonly execution: Execution;
+  /**
+   * Classifies a batch: after each stage the samples whose confidence is strictly greater than the exit's threshold
+   * leave, and only the others are computed any further. Calls that overlap are run one after another; an empty batch
+   * gives empty answers.
+   *
+   * @param batch `[n, ...]` in the model's input dtype. It is not changed and must not change until the answer is there.
+   * @param thresholds `[e − 1]`, rounded to float32; `NEVER` switches an exit off, `ALWAYS` makes it the last.
+   * @throws InputError on another dtype or shape, a wrong number of thresholds, a NaN threshold, or after release.
+   */
+  classify(batch: Tensor, thresholds: readonly number[]): Promise<Classification>;
+  /** Waits for runs in progress and frees the sessions. Releasing twice is allowed. */
+  release(): Promise<void>;
+}
+
+const optionsSchema = z.strictObject({
+  execution: z.enum(["fused", "sessions"]).optional(),
+  sampleShape: z.array(z.int().min(1)).readonly().optional(),
+});
+
+/**
+ * Opens a network with exits for staged execution: compute up to an exit, decide, compact the batch to the samples that
+ * go on, compute the next stage.
+ *
+ * With nothing leaving, the answers are bit for bit those of the plain network on the same batch; otherwise a sample's
+ * numbers can differ in the last places with the number of rows computed together, as in any ONNX Runtime session.
+ * While opening, the network is run on 2 and on 3 made-up samples to see which tensors that cross between stages have a
+ * row for every sample. A model whose batch dimension is fixed at 1 works too, one sample at a time.
+ *
+ * @throws InputError when the exits do not fit the model, a tensor that crosses between stages has the batch on another
+ * axis or depends on it otherwise, an answer is not `[n]`, the sample's shape is not known, or the device refuses.
+ * @example
+ * ```ts
+ * import { openStaged, type ExitModel } from "@exitkit/early-exit";
+ * import type { Device, Tensor } from "@exitkit/core-gpu";
+ * const run = async (device: Device, network: ExitModel, images: Tensor) => {
+ *   const staged = await openStaged(device, network);
+ *   const { predictions, exits } = await staged.classify(images, [0.9, 0.8]);
+ *   await staged.release();
+ *   return { predictions, exits };
+ * };
+ * ```
+ */
+export async function openStaged(
+  device: Device,
+  exitModel: ExitModel,
+  options: StagedOptions = {},
+): Promise<StagedClassifier> {
+  const caller = "early-exit.openStaged";
+  const { execution: asked, sampleShape } = parseOptions(caller, optionsSchema, options);
+  const e = exitModel.exits.length;
+  const execution = asked ?? (device.kind === "cpu" && e <= MOST_FUSED_EXITS ? "fused" : "sessions");
+  if (execution === "fused" && e > MOST_FUSED_EXITS) {
+    const fix = `Use execution: "sessions", or fewer exits.`;
+    throw new InputError(caller, `fused execution takes at most ${MOST_FUSED_EXITS} exits`, `${e}`, fix);
+  }
+  const stages = cutAtExits(caller, exitModel);
+  const layout = await probeBatchLayout(caller, device, exitModel, stages, sampleShape);
+  const open = execution === "fused" ? openFused : openSessions;
+  const engine = await open(device, exitModel, stages, layout);
+  let released: Promise<void> | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+
+  return {
+    execution,
+    classify: async (batch, thresholds) => {
+      const caller = "early-exit.classify";
+      if (released !== undefined) {
+        throw new InputError(caller, "the classifier must be open", "a released one", "Open it again: openStaged.");
+      }
+      checkBatch(caller, layout, exitModel.input, batch);
+      const held = checkThresholds(caller, exitModel, thresholds);
+      const n = batch.shape[0]!;
+      // Buffers are shared between runs.
+      const run = last.then(() => (n === 0 ? [] : engine.run(batch, held)));
+      last = run.catch(() => undefined);
+      return assemble(n, e, await run, held);
+    },
+    release: () => {
+      released ??= last.then(() => engine.release());
+      return released;
+    },
+  };
+}
+
+function checkBatch(caller: string, layout: BatchLayout, input: string, batch: Tensor): void {
+  const { dtype, sampleShape, fixedBatch } = layout;
+  const expectation = `the batch must be ${dtype} [${["n", ...sampleShape].join(", ")}], as input "${input}" is`;
+  if (!ArrayBuffer.isView(batch?.data) || !Array.isArray(batch.shape)) {
+    throw new InputError(caller, expectation, typeof batch, "Make one with tensor(dtype, shape, data).");
+  }
+  const { shape } = batch;
+  const fits = shape.length === sampleShape.length + 1 && sampleShape.every((size, at) => size === shape[at + 1]);
+  if (batch.dtype !== dtype || !fits) {
+    throw new InputError(caller, expectation, `${batch.dtype} [${shape.join(", ")}]`);
+  }
+  if (batch.data.length !== sizeOf(shape)) {
+    throw new InputError(caller, `a batch of shape [${shape.join(", ")}] must have ${sizeOf(shape)} elements`, `${batch.data.length}`);
+  }
+  if (fixedBatch !== null && shape[0]! > fixedBatch) {
+    const fix = "Export the model with a symbolic batch dimension to classify several at once.";
+    throw new InputError(caller, `the model takes ${fixedBatch} sample at a time`, `${shape[0]}`, fix);
+  }
+}
+
+function checkThresholds(caller: string, { exits }: ExitModel, thresholds: readonly number[]): Float32Array {
+  if (thresholds?.length !== exits.length - 1) {
+    const expectation = `${exits.length} exits need ${exits.length - 1} thresholds, none for the last`;
+    throw new InputError(caller, expectation, `${thresholds?.length}`);
+  }
+  const held = Float32Array.from(thresholds);
+  const bad = Array.from(thresholds).findIndex((value) => typeof value !== "number" || Number.isNaN(value));
+  if (bad >= 0) throw new InputError(caller, "every threshold must be a number", `${thresholds[bad]} at exit ${bad}`);
+  return held;
+}
+
+function assemble(n: number, e: number, answers: readonly StageAnswers[], thresholds: Float32Array): Classification {
+  const predictions = new Int32Array(n);
+  const exits = new Int32Array(n);
+  const confidences = new Float32Array(n);
+  const rowsPerStage = Array.from({ length: e }, (_, j) => answers[j]?.confidences.length ?? 0);
+  let alive = Int32Array.from({ length: n }, (_, row) => row);
+  for (let j = 0; j < e && alive.length > 0; j++) {
+    const answer = answers[j];
+    if (answer?.confidences.length !== alive.length || answer.predictions.length !== alive.length) {
+      throw new Error(`stage ${j} answered ${answer?.confidences.length ?? 0} rows of ${alive.length}`);
+    }
+    // What goes on is overwritten by the exits behind this one.
+    alive.forEach((row, at) => {
+      predictions[row] = Number(answer.predictions[at]!);
+      exits[row] = j;
+      confidences[row] = answer.confidences[at]!;
+    });
+    if (j < e - 1) alive = keptRows(answer.confidences, thresholds[j]!).map((at) => alive[at]!);
+  }
+  return { predictions, exits, confidences, rowsPerStage };
+}

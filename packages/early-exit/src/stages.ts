@@ -1,0 +1,49 @@
+import { addTaps, cutStages, InputError, type Model, onnx, type Stage } from "@exitkit/core-gpu";
+import type { Exit, ExitModel } from "./exits.ts";
+
+/** The network cut behind its exits: stage j ends when exit j has answered. */
+export interface ExitStages {
+  /** The network with the exits' answers as its only outputs. */
+  readonly model: Model;
+  /** `[e]` */
+  readonly stages: readonly Stage[];
+  /** `[e − 1]`: tensors made up to stage j (or the network's input) that some later stage reads. */
+  readonly carried: readonly (readonly string[])[];
+}
+
+/** Cuts a network into one stage for each exit. Throws InputError when the exits do not allow it. */
+export function cutAtExits(caller: string, { model, exits, input }: ExitModel): ExitStages {
+  const early = exits.slice(0, -1);
+  const answering = answersOnly(model, exits);
+  const cuts = early.map(({ tap, confidence, prediction }) => [...new Set([tap, confidence, prediction])]);
+  const stages = cutStages(answering, cuts);
+  stages.forEach(({ outputs }, j) => {
+    const { name, confidence, prediction } = exits[j]!;
+    const elsewhere = [confidence, prediction].find((tensor) => !outputs.includes(tensor));
+    if (elsewhere === undefined) return;
+    const expectation = `exit "${name}" must answer after the exit in front of it`;
+    const actual = `${onnx.quoted(elsewhere)}, which does not need what lies between the two exits`;
+    throw new InputError(caller, expectation, actual, "Give the exits in the order of the backbone.");
+  });
+  const made = stages.map(({ outputs }, j) => (j === 0 ? [input, ...outputs] : outputs));
+  const carried = early.map((_, j) => {
+    const later = new Set(stages.slice(j + 1).flatMap(({ inputs }) => inputs));
+    return made.slice(0, j + 1).flat().filter((name) => later.has(name));
+  });
+  return { model: answering, stages, carried };
+}
+
+function answersOnly(model: Model, exits: readonly Exit[]): Model {
+  const wanted = new Set(exits.flatMap(({ confidence, prediction }) => [confidence, prediction]));
+  const { proto } = addTaps(model, [...wanted]);
+  const graph = proto.graph!;
+  const stated = new Set(graph.valueInfo.map(({ name }) => name));
+  // Former outputs stay in value_info: their types may be stated nowhere else.
+  const former = graph.output.filter(({ name }) => !wanted.has(name) && !stated.has(name));
+  const output = graph.output.filter(({ name }) => wanted.has(name));
+  return {
+    proto: onnx.changed(proto, {
+      graph: onnx.changed(graph, { output, valueInfo: [...graph.valueInfo, ...former] }),
+    }),
+  };
+}

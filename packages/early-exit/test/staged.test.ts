@@ -1,0 +1,252 @@
+import { addTaps, type Device, openDevice, rows, type Tensor } from "@exitkit/core-gpu";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ALWAYS, type Classification, type ExitModel, NEVER, openStaged, recordExits, replay } from "../src/index.ts";
+import { counting, randomBatch, residualNetwork } from "./networks.ts";
+
+const executions = ["fused", "sessions"] as const;
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice("cpu", { threads: 1 });
+});
+afterAll(() => device.close());
+
+/** Everything every exit says, from the plain network with its answers tapped. */
+async function everything(network: ExitModel, batch: Tensor) {
+  const names = network.exits.flatMap(({ confidence, prediction }) => [confidence, prediction]);
+  const session = await device.load(addTaps(network.model, names));
+  const results = await session.run({ [network.input]: batch });
+  await session.release();
+  return network.exits.map(({ confidence, prediction }) => ({
+    confidences: results[confidence]!.data as Float32Array,
+    predictions: Int32Array.from(results[prediction]!.data as BigInt64Array, Number),
+  }));
+}
+
+/** What should come out, decided row by row. */
+function expected(said: Awaited<ReturnType<typeof everything>>, thresholds: readonly number[]): Classification {
+  const n = said[0]!.confidences.length;
+  const exits = Int32Array.from({ length: n }, (_, row) => {
+    const exit = thresholds.findIndex((threshold, j) => said[j]!.confidences[row]! > Math.fround(threshold));
+    return exit < 0 ? thresholds.length : exit;
+  });
+  return {
+    exits,
+    predictions: exits.map((j, row) => said[j]!.predictions[row]!),
+    confidences: Float32Array.from(exits, (j, row) => said[j]!.confidences[row]!),
+    rowsPerStage: said.map((_, j) => exits.filter((exit) => exit >= j).length),
+  };
+}
+
+/** A threshold halfway between two confidences, so that the last places cannot decide. */
+function between(confidences: Float32Array, quantile: number): number {
+  const sorted = [...confidences].sort((a, b) => a - b);
+  for (let at = Math.floor(quantile * (sorted.length - 1)); at > 0; at--) {
+    if (sorted[at]! - sorted[at - 1]! > 1e-4) return (sorted[at]! + sorted[at - 1]!) / 2;
+  }
+  return sorted[0]! - 0.01;
+}
+
+function agree(actual: Classification, wanted: Classification) {
+  expect(actual.exits).toEqual(wanted.exits);
+  expect(actual.predictions).toEqual(wanted.predictions);
+  expect(actual.rowsPerStage).toEqual(wanted.rowsPerStage);
+  actual.confidences.forEach((confidence, row) => {
+    expect(Math.abs(confidence - wanted.confidences[row]!)).toBeLessThan(2e-6);
+  });
+}
+
+describe.each(executions)("staged execution, %s", (execution) => {
+  it.each([11, 12, 13, 17, 18, 21])("answers as the plain network does, exit by exit (operator set %i)", async (opset) => {
+    const network = residualNetwork({ exits: 4, seed: opset, opset });
+    const batch = randomBatch(24, [3, 6, 6], opset);
+    const said = await everything(network, batch);
+    const staged = await openStaged(device, network, { execution });
+    const seen = new Set<number>();
+    for (const quantile of [0.2, 0.5, 0.9]) {
+      const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, quantile));
+      const wanted = expected(said, thresholds);
+      for (const exit of wanted.exits) seen.add(exit);
+      agree(await staged.classify(batch, thresholds), wanted);
+    }
+    expect(seen.size).toBeGreaterThan(2);
+    await staged.release();
+  });
+
+  it("gives every sample the answer it gets alone, whatever the batch", async () => {
+    const network = residualNetwork({ exits: 4, seed: 3 });
+    const batch = randomBatch(9);
+    const said = await everything(network, randomBatch(40));
+    const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, 0.6));
+    const staged = await openStaged(device, network, { execution });
+    const alone: Classification[] = [];
+    for (let row = 0; row < 9; row++) alone.push(await staged.classify(rows(batch, row, row + 1), thresholds));
+    expect(new Set(alone.map(({ exits }) => exits[0])).size).toBeGreaterThan(1);
+    for (const n of [1, 2, 3, 5, 8, 9]) {
+      agree(await staged.classify(rows(batch, 0, n), thresholds), {
+        exits: Int32Array.from({ length: n }, (_, row) => alone[row]!.exits[0]!),
+        predictions: Int32Array.from({ length: n }, (_, row) => alone[row]!.predictions[0]!),
+        confidences: Float32Array.from({ length: n }, (_, row) => alone[row]!.confidences[0]!),
+        rowsPerStage: said.map((_, j) => alone.slice(0, n).reduce((sum, one) => sum + one.rowsPerStage[j]!, 0)),
+      });
+    }
+    await staged.release();
+  });
+
+  it("agrees with the offline replay of recorded exits, sample by sample", async () => {
+    const network = residualNetwork({ exits: 3, seed: 11 });
+    const batch = randomBatch(50, [3, 6, 6], 5);
+    const labels = Int32Array.from({ length: 50 }, (_, row) => row % 5);
+    const parts = [rows(batch, 0, 20), rows(batch, 20, 50)].map((x, at) => ({
+      x,
+      y: at === 0 ? labels.subarray(0, 20) : labels.subarray(20),
+    }));
+    const record = await recordExits(device, network, parts);
+    const staged = await openStaged(device, network, { execution });
+    for (const quantile of [0.3, 0.7]) {
+      const thresholds = record.confidences.slice(0, -1).map((row) => between(row, quantile));
+      const offline = replay(record, thresholds, { exits: [1, 2, 3], full: 3 });
+      const real = await staged.classify(batch, thresholds);
+      expect(real.exits).toEqual(offline.exits);
+      expect(real.predictions).toEqual(offline.predictions);
+      const mean = real.rowsPerStage.reduce((sum, count) => sum + count, 0) / 50;
+      expect(mean).toBeCloseTo(offline.meanCost, 12);
+    }
+    await staged.release();
+  });
+
+  it("is bit for bit the plain network when nothing leaves", async () => {
+    const network = residualNetwork({ exits: 5, seed: 2, channels: 16, size: 8 });
+    const staged = await openStaged(device, network, { execution });
+    for (const n of [1, 7, 32]) {
+      const batch = randomBatch(n, [3, 8, 8], n);
+      const plain = (await everything(network, batch)).at(-1)!;
+      const { confidences, predictions, exits, rowsPerStage } = await staged.classify(batch, Array(4).fill(NEVER));
+      expect(confidences).toEqual(plain.confidences);
+      expect(predictions).toEqual(plain.predictions);
+      expect([...exits]).toEqual(Array(n).fill(4));
+      expect(rowsPerStage).toEqual(Array(5).fill(n));
+    }
+    await staged.release();
+  });
+
+  it("computes nothing behind an exit at which all leave", async () => {
+    const network = residualNetwork({ exits: 4 });
+    const staged = await openStaged(device, network, { execution });
+    for (let at = 0; at < 3; at++) {
+      const thresholds = [NEVER, NEVER, NEVER].with(at, ALWAYS);
+      const { rowsPerStage, exits } = await staged.classify(randomBatch(6), thresholds);
+      expect(rowsPerStage).toEqual([0, 1, 2, 3].map((j) => (j <= at ? 6 : 0)));
+      expect([...exits]).toEqual(Array(6).fill(at));
+    }
+    await staged.release();
+  });
+
+  it("compares strictly, with thresholds rounded to float32", async () => {
+    const network = residualNetwork({ exits: 2 });
+    const batch = randomBatch(1);
+    const said = await everything(network, batch);
+    const confidence = said[0]!.confidences[0]!;
+    const staged = await openStaged(device, network, { execution });
+    const exit = async (threshold: number) => (await staged.classify(batch, [threshold])).exits[0];
+    expect(await exit(confidence)).toBe(1);
+    expect(await exit(confidence - 1e-6)).toBe(0);
+    // A double a little below the confidence rounds up to it.
+    expect(await exit(confidence - 1e-12)).toBe(1);
+    await staged.release();
+  });
+
+  it("takes an empty batch, a batch that grows, and calls that overlap", async () => {
+    const network = residualNetwork({ exits: 3, seed: 4 });
+    const said = await everything(network, randomBatch(30));
+    const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, 0.5));
+    const staged = await openStaged(device, network, { execution });
+    const empty = await staged.classify(randomBatch(0), thresholds);
+    expect(empty).toEqual({
+      predictions: new Int32Array(0),
+      exits: new Int32Array(0),
+      confidences: new Float32Array(0),
+      rowsPerStage: [0, 0, 0],
+    });
+    const batches = [4, 30, 1, 17].map((n) => rows(randomBatch(30), 0, n));
+    const results = await Promise.all(batches.map((batch) => staged.classify(batch, thresholds)));
+    for (const [at, batch] of batches.entries()) agree(results[at]!, expected(await everything(network, batch), thresholds));
+    await staged.release();
+  });
+
+  it("leaves the caller's batch as it is, a view into a larger buffer included", async () => {
+    const network = residualNetwork({ exits: 3, seed: 6 });
+    const whole = randomBatch(12);
+    const before = whole.data.slice();
+    const part = rows(whole, 3, 11);
+    const said = await everything(network, part);
+    const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, 0.5));
+    const staged = await openStaged(device, network, { execution });
+    const { rowsPerStage } = await staged.classify(part, thresholds);
+    expect(rowsPerStage[1]).toBeLessThan(8);
+    expect(whole.data).toEqual(before);
+    await staged.release();
+  });
+
+  it("lets samples with NaN go to the last exit and says so in their confidence", async () => {
+    const network = residualNetwork({ exits: 3 });
+    const batch = randomBatch(4);
+    batch.data.fill(Number.NaN, 2 * 108, 3 * 108);
+    const staged = await openStaged(device, network, { execution });
+    const { exits, confidences } = await staged.classify(batch, [ALWAYS, ALWAYS]);
+    expect([...exits]).toEqual([0, 0, 2, 0]);
+    expect([...confidences].map(Number.isNaN)).toEqual([false, false, true, false]);
+    await staged.release();
+  });
+
+  it("runs a model whose batch dimension is fixed at 1", async () => {
+    const network = residualNetwork({ exits: 3, seed: 8, batch: 1 });
+    const staged = await openStaged(device, network, { execution });
+    const said = await everything(residualNetwork({ exits: 3, seed: 8 }), randomBatch(6));
+    const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, 0.5));
+    const wanted = expected(said, thresholds);
+    for (let row = 0; row < 6; row++) {
+      const { exits, predictions } = await staged.classify(rows(randomBatch(6), row, row + 1), thresholds);
+      expect([exits[0], predictions[0]]).toEqual([wanted.exits[row], wanted.predictions[row]]);
+    }
+    await expect(staged.classify(randomBatch(2), thresholds)).rejects.toThrow("the model takes 1 sample at a time; got 2");
+    await staged.release();
+  });
+
+  it("runs a network whose only exit is its own head", async () => {
+    const network = residualNetwork({ exits: 1 });
+    const staged = await openStaged(device, network, { execution });
+    const { predictions, rowsPerStage } = await staged.classify(randomBatch(5), []);
+    expect(predictions).toEqual((await everything(network, randomBatch(5)))[0]!.predictions);
+    expect(rowsPerStage).toEqual([5]);
+    await staged.release();
+  });
+
+  it("leaves no session open and refuses work after release", async () => {
+    const watched = counting(device);
+    const staged = await openStaged(watched, residualNetwork(), { execution });
+    expect(watched.open()).toBe(execution === "fused" ? 1 : 3);
+    const running = staged.classify(randomBatch(3), [NEVER, NEVER]);
+    await Promise.all([staged.release(), staged.release()]);
+    expect((await running).rowsPerStage).toEqual([3, 3, 3]);
+    expect(watched.open()).toBe(0);
+    await expect(staged.classify(randomBatch(1), [NEVER, NEVER])).rejects.toThrow(
+      "early-exit.classify: the classifier must be open; got a released one",
+    );
+  });
+});
+
+it("runs 30 exits in one graph, and refuses 31", { timeout: 20_000 }, async () => {
+  const network = residualNetwork({ exits: 30, channels: 4, awkward: false });
+  const batch = randomBatch(8);
+  const staged = await openStaged(device, network);
+  expect(staged.execution).toBe("fused");
+  const said = await everything(network, batch);
+  const thresholds = said.slice(0, -1).map(({ confidences }, j) => (j % 5 === 4 ? between(confidences, 0.8) : NEVER));
+  agree(await staged.classify(batch, thresholds), expected(said, thresholds));
+  await staged.release();
+  const deeper = residualNetwork({ exits: 31, channels: 4, awkward: false });
+  await expect(openStaged(device, deeper, { execution: "fused" })).rejects.toThrow("at most 30 exits; got 31");
+  const byDefault = await openStaged(device, deeper);
+  expect(byDefault.execution).toBe("sessions");
+  await byDefault.release();
+});
