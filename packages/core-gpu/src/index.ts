@@ -28,7 +28,7 @@ export type { Spec } from "./program/spec.ts";
 export { spec } from "./program/spec.ts";
 export type { ProgramToModelOptions } from "./program/to-model.ts";
 export { programToModel } from "./program/to-model.ts";
-export type { Constant, Node, Port, Program } from "./program/trace.ts";
+export type { Port, Program, ProgramConstant, ProgramNode } from "./program/trace.ts";
 export { trace } from "./program/trace.ts";
 export type { SpecsOf, Tree, TreeRecord, ValuesOf } from "./program/tree.ts";
 export type { Application, Operand, Producer, Value } from "./program/value.ts";

@@ -16,10 +16,10 @@ import {
 } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { type Batches, checkBatch } from "./batches.ts";
+import type { Metric } from "./closedForm.ts";
 import { defaultTaps } from "./defaultTaps.ts";
 import { type FeatureKind, type FeatureMap, featureMap, features } from "./features.ts";
 import { inspectNetwork, type Network, sampleShape } from "./network.ts";
-import type { Metric } from "./solve.ts";
 import type { ClassStatistics } from "./statistics.ts";
 
 /** What a pass sums up. */

@@ -10,7 +10,17 @@ import {
 import type { ClassMeans } from "./classMeans.ts";
 import { type DistanceRule, scoresOnHost } from "./distances.ts";
 import { exitName, type FittedExit } from "./exits.ts";
-import type { ScoreRecord } from "./scores.ts";
+
+/** What every exit scored for every sample of a data set. */
+export interface ScoreRecord {
+  readonly n: number;
+  /** k: number of classes. */
+  readonly classes: number;
+  /** `[e][n·k]`, row-major: log posteriors (shared covariance), raw distances (Euclidean), logits (the full network). */
+  readonly scores: readonly Float32Array[];
+  /** `[n]`. */
+  readonly labels: Int32Array;
+}
 
 /** How recorded scores of Euclidean exits become confidences and answers; see `DecisionOptions`. */
 export interface HostDecision {

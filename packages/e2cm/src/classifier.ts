@@ -55,7 +55,7 @@ export async function openClassifier(
   }
   const point =
     given === undefined
-      ? cheapestWithin(caller, fitted.operatingPoints, fitted.calibration.fullAccuracy, maxAccuracyLoss)
+      ? cheapestWithin(caller, fitted.operatingPoints, fitted.calibration?.fullAccuracy ?? 1, maxAccuracyLoss)
       : null;
   const thresholds = given ?? point!.thresholds;
   const device = lent ?? (await openDevice("auto"));

@@ -1,6 +1,6 @@
 import { InputError, proposeCuts } from "@exitkit/core-gpu";
+import type { Metric } from "./closedForm.ts";
 import { backboneMacs, type Network } from "./network.ts";
-import type { Metric } from "./solve.ts";
 
 /** Where exits with a shared covariance stand, as fractions of the network's MACs. */
 const FRACTIONS = [2 / 9, 4 / 9, 7 / 9];

@@ -51,13 +51,19 @@ export interface DecisionOptions {
   readonly lastMeans?: ClassMeans | null;
 }
 
+/** {@link attachHeads}, checked to be a network that can run in stages: one exit a tap, in the order of the graph. */
+export function attachExits(network: Network, exits: readonly FittedExit[], options: DecisionOptions = {}): ExitModel {
+  const attached = attachHeads(network, exits, options);
+  return defineExits(attached.model, attached.exits);
+}
+
 /**
- * The network with an exit at each tap inside its graph: features → scores [n, k] → confidence [n] and prediction [n]. The
- * last exit is the network's own head.
+ * The network with a head at each tap inside its graph: features → scores [n, k] → confidence [n] and prediction [n]. The
+ * last exit is the network's own head. Several heads may read the same tap.
  *
- * @returns The exits in the order of the taps. `scores` of a Euclidean exit are its raw distances.
+ * @returns The exits in the order given. `scores` of a Euclidean exit are its raw distances.
  */
-export function attachExits(
+export function attachHeads(
   network: Network,
   exits: readonly FittedExit[],
   { rule = "normalised", predictFrom = "raw", lastMeans = null }: DecisionOptions = {},
@@ -86,7 +92,8 @@ export function attachExits(
     inputs: { x: network.output },
   });
   const full = { name: "full", tap: network.output, ...namesOf(attached.outputs) };
-  return defineExits(attached.model, [...heads, lastMeans === null ? { ...full, scores: network.output } : full]);
+  const own = lastMeans === null ? { ...full, scores: network.output } : full;
+  return { model: attached.model, input: network.input, exits: [...heads, own] };
 }
 
 /** Exits are named by their place: `exit1`, `exit2`, …, and `full` for the whole network. */

@@ -51,7 +51,7 @@ const header = z.strictObject({
       costFraction: z.number(),
     }),
   ),
-  calibration: z.strictObject({ pictures: z.int(), fullAccuracy: z.number(), heldOut: z.boolean() }),
+  calibration: z.strictObject({ pictures: z.int(), fullAccuracy: z.number(), heldOut: z.boolean() }).nullable(),
 });
 
 /**

@@ -2,13 +2,13 @@ import { type Device, InputError, type Model, openDevice, parseOptions } from "@
 import { z } from "zod";
 import { accumulate } from "./accumulate.ts";
 import { type Batches, holdOut } from "./batches.ts";
+import type { Metric } from "./closedForm.ts";
 import { defaultTaps } from "./defaultTaps.ts";
 import type { DistanceRule } from "./distances.ts";
 import type { FeatureKind } from "./features.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { decisionSchema, solveAndCalibrate } from "./fromStatistics.ts";
 import { inspectNetwork } from "./network.ts";
-import type { Metric } from "./solve.ts";
 
 /** Options of {@link fit}. */
 export interface FitOptions {

@@ -16,9 +16,10 @@ export interface FittedExits {
   /** In the order the network meets them, without the full network. */
   readonly exits: readonly FittedExit[];
   readonly costs: ExitCosts;
-  /** From the cheapest to the most accurate on the calibration pictures. */
+  /** From the cheapest to the most accurate on the calibration pictures; empty before calibration. */
   readonly operatingPoints: readonly OperatingPoint[];
-  readonly calibration: Calibration;
+  /** What the operating points were chosen on; null before calibration. */
+  readonly calibration: Calibration | null;
 }
 
 /** What the operating points were chosen on. */

@@ -1,15 +1,16 @@
 import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Batches } from "./batches.ts";
-import { argMaxRows, operatingPointsOf, recordFromScores } from "./calibrate.ts";
+import { argMaxRows, operatingPointsOf, recordFromScores, type ScoreRecord } from "./calibrate.ts";
+import type { ClassMeans } from "./classMeans.ts";
+import { closedFormExits, type Metric } from "./closedForm.ts";
 import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
-import { attachExits, type ClassMeansExit, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
+import { attachHeads, type ClassMeansExit, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { meanDistances } from "./meanDistances.ts";
 import { inspectNetwork, type Network } from "./network.ts";
-import { recordScores, type ScoreRecord } from "./scores.ts";
+import { runScores } from "./scores.ts";
 import type { Shrinkage } from "./sharedCovariance.ts";
-import { type Metric, solveExits } from "./solve.ts";
 import type { ClassStatistics } from "./statistics.ts";
 
 /** How exits are made from statistics and how they decide. */
@@ -75,6 +76,79 @@ export async function fitFromStatistics(
   }
 }
 
+/** Options of {@link solveExits}. */
+export interface SolveOptions extends Omit<DecisionSettings, "onProgress"> {
+  /** Shared covariance only: how far the covariance is drawn to independence. Default `analytic`. */
+  readonly shrinkage?: Shrinkage;
+}
+
+const solveSchema = decisionSchema.omit({ onProgress: true }).extend({
+  shrinkage: z.union([z.literal("analytic"), z.number().min(0).max(1)]).default("analytic"),
+});
+
+/**
+ * Exits from statistics in closed form, without calibration: `operatingPoints` is empty, so `openClassifier` needs thresholds.
+ * For sweeps and for choosing thresholds in other ways, with {@link recordScores}.
+ *
+ * @throws InputError on statistics of another model, a class without pictures, or unknown options.
+ */
+export async function solveExits(
+  model: Model,
+  statistics: ClassStatistics,
+  options: SolveOptions = {},
+): Promise<FittedExits> {
+  const caller = "e2cm.solveExits";
+  const checked = parseOptions(caller, solveSchema, options);
+  const device = checked.device ?? (await openDevice("auto"));
+  try {
+    const network = await inspectNetwork(caller, device, model, statistics.classes);
+    checkSameModel(caller, statistics.modelHash, network.hash);
+    const [exits] = await closedFormExits(caller, device, network, statistics, checked.metric, [checked.shrinkage]);
+    const { early, lastMeans } = splitLast(caller, network, exits!, checked);
+    const { rule, predictFrom } = checked;
+    const { classes } = statistics;
+    const costs = costsOf(network, early);
+    return {
+      modelHash: network.hash,
+      classes,
+      rule,
+      predictFrom,
+      lastMeans,
+      exits: early,
+      costs,
+      operatingPoints: [],
+      calibration: null,
+    };
+  } finally {
+    if (checked.device === undefined) await device.close();
+  }
+}
+
+/** Sets the class means of the network's own outputs apart from the early exits. */
+function splitLast(
+  caller: string,
+  network: Network,
+  exits: readonly FittedExit[],
+  { metric, last }: Pick<SolveSettings, "metric" | "last">,
+): { early: readonly FittedExit[]; lastMeans: ClassMeans | null } {
+  const found = exits.find((exit) => exit.tap === network.output);
+  if (last === "nearestMean" && found?.metric !== "euclidean") {
+    throw new InputError(
+      caller,
+      'last: "nearestMean" needs Euclidean class means of the network\'s output',
+      found === undefined ? "no statistics of it" : `metric "${metric}"`,
+      `Accumulate with metric "euclidean" and name "${network.output}" as the last exit.`,
+    );
+  }
+  return {
+    early: exits.filter((exit) => exit.tap !== network.output),
+    lastMeans:
+      last === "nearestMean" && found?.metric === "euclidean"
+        ? { means: found.means, distances: found.distances }
+        : null,
+  };
+}
+
 interface SolveSettings extends Required<Pick<DecisionSettings, "metric" | "rule" | "predictFrom" | "last">> {
   readonly calibration: Batches;
   readonly heldOut: boolean;
@@ -93,28 +167,15 @@ export async function solveAndCalibrate(
 ): Promise<FittedExits> {
   const { metric, rule, predictFrom, onProgress } = settings;
   const { classes } = statistics;
-  let variants = await solveExits(caller, device, network, statistics, metric, SHRINKAGES);
+  let variants = await closedFormExits(caller, device, network, statistics, metric, SHRINKAGES);
   if (metric === "euclidean" && settings.again !== null) {
     variants = [await withMeanDistances(caller, device, network, variants[0] as readonly ClassMeansExit[], settings)];
   }
-  const last = variants[0]!.find((exit) => exit.tap === network.output);
-  if (settings.last === "nearestMean" && last?.metric !== "euclidean") {
-    throw new InputError(
-      caller,
-      'last: "nearestMean" needs Euclidean class means of the outputs',
-      `metric "${metric}"`,
-    );
-  }
-  const lastMeans = last?.metric === "euclidean" ? { means: last.means, distances: last.distances } : null;
+  const { lastMeans } = splitLast(caller, network, variants[0]!, settings);
   const early = variants.map((exits) => exits.filter((exit) => exit.tap !== network.output));
-
-  const scored = await recordScores(
-    caller,
-    device,
-    attachExits(network, early.flat(), { rule, predictFrom, lastMeans }),
-    classes,
-    settings.calibration,
-    (pictures) => onProgress?.({ pass: "calibrate", pictures }),
+  const exitModel = attachHeads(network, early.flat(), { rule, predictFrom, lastMeans });
+  const scored = await runScores(caller, device, exitModel, classes, settings.calibration, (pictures) =>
+    onProgress?.({ pass: "calibrate", pictures }),
   );
   const { exits, scores } = bestVariants(early, scored);
   const record = recordFromScores(exits, scores, { rule, predictFrom, lastMeans });

@@ -1,13 +1,23 @@
 export { type AccumulateOptions, accumulateStatistics } from "./accumulate.ts";
 export type { Batch, Batches } from "./batches.ts";
+export type { HostDecision, ScoreRecord } from "./calibrate.ts";
 export { type Classifier, type ClassifierOptions, openClassifier } from "./classifier.ts";
 export type { ClassMeans } from "./classMeans.ts";
+export type { Metric } from "./closedForm.ts";
 export type { DistanceRule } from "./distances.ts";
 export type { ClassMeansExit, FittedExit, SharedCovarianceExit } from "./exits.ts";
 export { loadExits, saveExits } from "./exitsFile.ts";
 export type { FeatureKind, FeatureMap } from "./features.ts";
 export { type FitOptions, fit } from "./fit.ts";
 export type { Calibration, FittedExits } from "./fittedExits.ts";
-export { type DecisionSettings, type FromStatisticsOptions, fitFromStatistics } from "./fromStatistics.ts";
-export type { Metric } from "./solve.ts";
+export {
+  type DecisionSettings,
+  type FromStatisticsOptions,
+  fitFromStatistics,
+  type SolveOptions,
+  solveExits,
+} from "./fromStatistics.ts";
+export { quantisedExits } from "./quantise.ts";
+export { exitRecord, type RecordScoresOptions, recordScores } from "./scores.ts";
+export type { Shrinkage } from "./sharedCovariance.ts";
 export { type ClassStatistics, type ExitStatistics, mergeStatistics } from "./statistics.ts";

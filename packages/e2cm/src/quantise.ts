@@ -1,4 +1,5 @@
 import type { FittedExit } from "./exits.ts";
+import type { FittedExits } from "./fittedExits.ts";
 
 /** A matrix as 8-bit whole numbers with one scale a class: value ≈ (code − 128)·scale. */
 export interface Quantised {
@@ -46,12 +47,16 @@ export function matrixOf(exit: FittedExit): {
 }
 
 /**
- * The exit with its means (or weights) rounded to int8 precision: what a quantised file holds after loading. A quarter of
- * the bytes, nothing else changes.
+ * The same exits with their means (or weights) rounded to int8 precision, class by class: what a file saved with
+ * `precision: "int8"` holds after loading. A quarter of the bytes, nothing else changes.
  *
  * Source: the thesis' future work, named in papers.md section 1, step 1 [S]; the scheme [D].
  */
-export function quantisedExit<E extends FittedExit>(exit: E): E {
+export function quantisedExits(fitted: FittedExits): FittedExits {
+  return { ...fitted, exits: fitted.exits.map(quantisedExit) };
+}
+
+function quantisedExit(exit: FittedExit): FittedExit {
   const { matrix, classes, classOf } = matrixOf(exit);
   const rounded = dequantise(quantise(matrix, classes, classOf), classOf);
   return exit.metric === "euclidean" ? { ...exit, means: rounded } : { ...exit, weights: rounded };

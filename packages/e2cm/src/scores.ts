@@ -1,24 +1,72 @@
-import { addTaps, type Device } from "@exitkit/core-gpu";
-import type { ExitModel } from "@exitkit/early-exit";
+import { addTaps, type Device, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import type { ExitModel, ExitRecord } from "@exitkit/early-exit";
+import { z } from "zod";
 import { type Batches, checkBatch } from "./batches.ts";
+import { type HostDecision, recordFromScores, type ScoreRecord } from "./calibrate.ts";
+import { attachHeads, checkSameModel } from "./exits.ts";
+import type { FittedExits } from "./fittedExits.ts";
+import { inspectNetwork } from "./network.ts";
 
-/** What every exit scored for every sample of a data set. */
-export interface ScoreRecord {
-  readonly n: number;
-  /** k: number of classes. */
-  readonly classes: number;
-  /** `[e][n·k]`, row-major: log posteriors (shared covariance), raw distances (Euclidean), logits (the full network). */
-  readonly scores: readonly Float32Array[];
-  /** `[n]`. */
-  readonly labels: Int32Array;
+/** Options of {@link recordScores}. */
+export interface RecordScoresOptions {
+  /** Where to run. Default: the best device there is, opened and closed by the call. */
+  readonly device?: Device;
+  /** Called after every batch with the number of pictures so far. */
+  readonly onProgress?: (pictures: number) => void;
+}
+
+const schema = z.strictObject({
+  device: z.custom<Device>().optional(),
+  onProgress: z.custom<(pictures: number) => void>((value) => typeof value === "function").optional(),
+});
+
+/**
+ * Runs the whole network once over labelled batches and keeps what every exit scores; nothing leaves early. With
+ * {@link exitRecord}, all that threshold sweeps need.
+ *
+ * @throws InputError on exits of another model, a bad batch or unknown options.
+ */
+export async function recordScores(
+  model: Model,
+  fitted: FittedExits,
+  batches: Batches,
+  options: RecordScoresOptions = {},
+): Promise<ScoreRecord> {
+  const caller = "e2cm.recordScores";
+  const { device: lent, onProgress } = parseOptions(caller, schema, options);
+  const device = lent ?? (await openDevice("auto"));
+  try {
+    const network = await inspectNetwork(caller, device, model, fitted.classes);
+    checkSameModel(caller, fitted.modelHash, network.hash);
+    return await runScores(
+      caller,
+      device,
+      attachHeads(network, fitted.exits, fitted),
+      fitted.classes,
+      batches,
+      onProgress,
+    );
+  } finally {
+    if (lent === undefined) await device.close();
+  }
 }
 
 /**
- * Runs the whole network once over labelled batches and keeps what every exit scores; nothing leaves early.
+ * What recorded scores amount to: every exit's confidences and answers, for `replay` and the threshold solvers of
+ * `@exitkit/early-exit`.
  *
- * @throws InputError on a bad batch.
+ * @param decision Another distance rule or answer than the exits were fitted with (Euclidean exits only).
  */
-export async function recordScores(
+export function exitRecord(fitted: FittedExits, scores: ScoreRecord, decision: Partial<HostDecision> = {}): ExitRecord {
+  return recordFromScores(fitted.exits, scores, { ...pick(fitted), ...decision });
+}
+
+function pick({ rule, predictFrom, lastMeans }: FittedExits): HostDecision {
+  return { rule, predictFrom, lastMeans };
+}
+
+/** {@link recordScores} of a network that was inspected before. */
+export async function runScores(
   caller: string,
   device: Device,
   exitModel: ExitModel,

@@ -3,13 +3,13 @@ import { confidences, recordExits } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { accumulate } from "../src/accumulate.ts";
 import { argMaxRows, recordFromScores } from "../src/calibrate.ts";
+import { closedFormExits } from "../src/closedForm.ts";
 import { DISTANCE_RULES, scoresOnHost } from "../src/distances.ts";
 import { attachExits, type ClassMeansExit, type SharedCovarianceExit } from "../src/exits.ts";
 import { featureMap, features } from "../src/features.ts";
 import { meanDistances } from "../src/meanDistances.ts";
 import { inspectNetwork, type Network } from "../src/network.ts";
-import { recordScores } from "../src/scores.ts";
-import { solveExits } from "../src/solve.ts";
+import { runScores } from "../src/scores.ts";
 import { batches, golden, tinyModel } from "./fixture.ts";
 
 let device: Device;
@@ -41,12 +41,12 @@ describe("against PyTorch and NumPy in float64", () => {
   async function euclidean(size: number): Promise<readonly ClassMeansExit[]> {
     const settings = { classes: 4, taps, features: "full" as const, gram: false };
     const statistics = await accumulate("test", device, network, batches("train", size), settings);
-    const [exits] = await solveExits("test", device, network, statistics, "euclidean");
+    const [exits] = await closedFormExits("test", device, network, statistics, "euclidean");
     return exits as readonly ClassMeansExit[];
   }
 
   it("gives the same logits and class means, whatever the batch size", async () => {
-    const scored = await recordScores("test", device, attachExits(network, []), 4, batches("test", 60));
+    const scored = await runScores("test", device, attachExits(network, []), 4, batches("test", 60));
     expect(relative(scored.scores[0]!.subarray(0, 32), golden.logits.flat())).toBeLessThan(1e-5);
     for (const size of [240, 37]) {
       (await euclidean(size)).forEach((exit, index) => {
@@ -74,7 +74,7 @@ describe("against PyTorch and NumPy in float64", () => {
         distances: Float32Array.from(golden.exits[index]!.meanDistances),
       }));
       const model = attachExits(network, exits, { rule });
-      const scored = await recordScores("test", device, model, 4, batches("test", 25));
+      const scored = await runScores("test", device, model, 4, batches("test", 25));
       const inGraph = await recordExits(
         device,
         model,
@@ -115,7 +115,7 @@ describe("against PyTorch and NumPy in float64", () => {
   it("makes the same second-moment features", async () => {
     const map = featureMap("moments", [4, 8, 8]);
     const part = programToModel(trace(({ x }) => ({ f: features(x, map) }), { x: spec("float32", ["n", 4, 8, 8]) }));
-    const scored = await recordScores("test", device, attachExits(network, []), 4, batches("test", 60));
+    const scored = await runScores("test", device, attachExits(network, []), 4, batches("test", 60));
     expect(scored.n).toBe(60);
     const session = await device.load(part);
     const tapped = await tapOf(taps[0]!);
@@ -132,8 +132,8 @@ describe("against PyTorch and NumPy in float64", () => {
   ] as const)("solves the shared covariance of %s features with shrinkage %s", async (kind, shrinkage) => {
     const settings = { classes: 4, taps, features: kind, gram: true };
     const statistics = await accumulate("test", device, network, batches("train", 64), settings);
-    const [exits] = await solveExits("test", device, network, statistics, "sharedCovariance", [shrinkage]);
-    const scored = await recordScores("test", device, attachExits(network, exits!), 4, batches("test", 60));
+    const [exits] = await closedFormExits("test", device, network, statistics, "sharedCovariance", [shrinkage]);
+    const scored = await runScores("test", device, attachExits(network, exits!), 4, batches("test", 60));
     golden.exits.forEach((expected, index) => {
       const exit = exits![index] as SharedCovarianceExit;
       expect(exit.shrinkage).toBeCloseTo(expected[kind].shrinkage, 4);

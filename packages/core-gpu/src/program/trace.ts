@@ -16,8 +16,8 @@ export interface Program<I = TreeRecord<Spec>, O = TreeRecord<Spec>> {
   /** Spec of every value, by number. */
   readonly values: readonly Spec[];
   readonly inputs: readonly Port[];
-  readonly constants: readonly Constant[];
-  readonly nodes: readonly Node[];
+  readonly constants: readonly ProgramConstant[];
+  readonly nodes: readonly ProgramNode[];
   readonly outputs: readonly Port[];
   /** The inputs' specs as the tree that was given to {@link trace}. */
   readonly inputSpecs: I;
@@ -33,13 +33,13 @@ export interface Port {
 }
 
 /** Data known when the program was traced. */
-export interface Constant {
+export interface ProgramConstant {
   readonly value: number;
   readonly tensor: Tensor;
 }
 
 /** An operator applied to values, giving new ones. */
-export interface Node {
+export interface ProgramNode {
   readonly operator: Operator;
   readonly attributes: object;
   readonly inputs: readonly number[];
@@ -117,7 +117,7 @@ function linearise(
     spec: values[numbers.get(value)!]!,
   });
   for (const { value } of inputs) number(value);
-  const listed: Constant[] = [];
+  const listed: ProgramConstant[] = [];
   for (const { tensor, uses } of constants) {
     const first = number(uses[0]!);
     for (const use of uses) numbers.set(use, first);

@@ -15,7 +15,7 @@ export type Metric = "euclidean" | "sharedCovariance";
  * @param shrinkages Shared covariance only: one set of exits is returned for each.
  * @throws InputError when a class has no picture.
  */
-export async function solveExits(
+export async function closedFormExits(
   caller: string,
   device: Device,
   network: Network,
