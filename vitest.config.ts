@@ -10,6 +10,12 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    projects: roots.map((root) => ({ extends: true as const, test: { name: root, root, include: ["test/**/*.test.ts"] } })),
+    projects: [
+      ...roots.map((root) => ({
+        extends: true as const,
+        test: { name: root, root, include: ["test/**/*.test.ts"] },
+      })),
+      { extends: true, test: { name: "docs", root: ".", include: ["test/**/*.test.ts"] } },
+    ],
   },
 });

@@ -42,11 +42,16 @@ export function pnpm(args, options) {
   return run("npx", ["--yes", packageManager, ...args], options);
 }
 
+/** Runs a task in every package. turbo looks for pnpm on the PATH, where `pnpm exec` puts the pinned one. */
+export function turbo(task, options) {
+  return pnpm(["exec", "turbo", "run", task, "--output-logs=errors-only"], options);
+}
+
 /** Installs what the lockfile says and builds every package; stops the process with the output of a step that fails. */
 export async function installAndBuild(say = (/** @type {string} */ line) => process.stderr.write(`${line}\n`)) {
   const steps = [
     ["installing packages", () => pnpm(["install", "--frozen-lockfile", "--prefer-offline"], { quiet: true })],
-    ["building", () => run("turbo", ["run", "build", "--output-logs=errors-only"], { quiet: true })],
+    ["building", () => turbo("build", { quiet: true })],
   ];
   for (const [title, step] of steps) {
     say(`${title} ...`);

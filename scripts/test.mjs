@@ -3,7 +3,7 @@
 // @ts-check
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { installAndBuild, root, run } from "./run.mjs";
+import { installAndBuild, root, run, turbo } from "./run.mjs";
 
 await installAndBuild();
 
@@ -11,10 +11,10 @@ let passed = 0;
 let failed = 0;
 let skipped = 0;
 
-/** One check: a command that must exit with 0; its output is shown only when it does not. */
-async function check(title, command, args, options = {}) {
+/** One check: a job that must end with 0; its output is shown only when it does not. */
+async function check(title, job) {
   const started = performance.now();
-  const { code, output } = await run(command, args, { quiet: true, ...options });
+  const { code, output } = await job;
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   if (code === 0) passed += 1;
   else failed += 1;
@@ -24,17 +24,24 @@ async function check(title, command, args, options = {}) {
   return code;
 }
 
-await check("typecheck", "turbo", ["run", "typecheck", "--output-logs=errors-only"]);
-await check("lint and format", "biome", ["check", "--error-on-warnings", "."]);
-await check("boundaries between packages", "depcruise", ["--config", ".dependency-cruiser.cjs", "packages", "apps"]);
-await check("unused code and dependencies", "knip", []);
-await check("api documentation", "typedoc", []);
+await check("typecheck", turbo("typecheck", { quiet: true }));
+await check("lint and format", quietly("biome", ["check", "--error-on-warnings", "."]));
+await check(
+  "boundaries between packages",
+  quietly("depcruise", ["--config", ".dependency-cruiser.cjs", "packages", "apps"]),
+);
+await check("unused code and dependencies", quietly("knip", []));
+await check("api documentation", quietly("typedoc", []));
 await unitTests();
-await check("packages, as a stranger installs them", process.execPath, ["scripts/packaging.mjs"]);
-await check("main job", process.execPath, ["scripts/main-job.mjs"]);
+await check("packages, as a stranger installs them", quietly(process.execPath, ["scripts/packaging.mjs"]));
+await check("main job", quietly(process.execPath, ["scripts/main-job.mjs"]));
 
 process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`);
 process.exit(failed === 0 ? 0 : 1);
+
+function quietly(command, args) {
+  return run(command, args, { quiet: true });
+}
 
 async function unitTests() {
   const file = join(root, "node_modules", ".unit-tests.json");

@@ -6,7 +6,8 @@ import { checkUp, data, list, type RunOptions, report, run } from "./commands.ts
 import type { Experiment } from "./experiments/experiment.ts";
 import { EXPERIMENTS, experimentNamed } from "./experiments/index.ts";
 import { openTerminal } from "./terminal/log.ts";
-import type { Output, Terminal } from "./terminal/terminal.ts";
+import type { Output } from "./terminal/output.ts";
+import type { Terminal } from "./terminal/terminal.ts";
 
 /**
  * Runs one command line.

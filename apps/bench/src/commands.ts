@@ -42,10 +42,13 @@ export async function run(experiment: Experiment, options: RunOptions, terminal:
   const { environment } = folder;
   const result = { experiment: experiment.name, preset, seed, device, config, environment, ...values };
   await folder.finish(result);
+  const page = join(out, "report.html");
+  if (experiment.reported !== false) await writePage([result], page);
 
   terminal.table(summary.head, summary.rows);
   for (const note of summary.notes ?? []) terminal.line(note);
-  terminal.line(`${join(out, "result.json")} (${Math.round((performance.now() - begun) / 1000)} s)`);
+  terminal.line(`result: ${join(out, "result.json")} (${Math.round((performance.now() - begun) / 1000)} s)`);
+  if (experiment.reported !== false) terminal.line(`report: ${page}`);
   terminal.result(result);
 }
 
@@ -60,12 +63,16 @@ export async function report(
   const results: unknown[] = [];
   for (const folder of chosen) results.push(await readRun(folder));
   const out = resolve(options.out ?? "report.html");
-  // Plotting is slow to load and needed by no other command.
-  const { writeReport } = await import("./report/report.ts");
-  await writeReport(results, out);
+  await writePage(results, out);
   for (const folder of chosen) terminal.line(`from ${folder}`);
   terminal.line(out);
   terminal.result({ report: out, runs: chosen });
+}
+
+/** Plotting is slow to load and needed by no other command. */
+async function writePage(results: readonly unknown[], file: string): Promise<void> {
+  const { writeReport } = await import("./report/report.ts");
+  await writeReport(results, file);
 }
 
 async function readRun(folder: string): Promise<unknown> {
@@ -144,9 +151,10 @@ export async function data(
 export async function checkUp(options: { readonly data?: string }, terminal: Terminal): Promise<boolean> {
   const checks = await doctor(options.data);
   terminal.table(
-    ["", "check", "found", "to do"],
-    checks.map(({ state, name, found, fix }) => [state, name, found, fix ?? ""]),
+    ["", "check", "found"],
+    checks.map(({ state, name, found }) => [state, name, found]),
   );
+  for (const { name, fix } of checks) if (fix !== null) terminal.line(`${name}: ${fix}`);
   const ok = checks.every(({ state }) => state !== "fails");
   terminal.line(ok ? "Everything needed is here." : "Something needed is missing: see above.");
   terminal.result({ ok, checks });

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach } from "vitest";
-import type { Output } from "../src/terminal/terminal.ts";
+import type { Output } from "../src/terminal/output.ts";
 
 const made: string[] = [];
 

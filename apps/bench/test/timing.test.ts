@@ -2,41 +2,41 @@ import { describe, expect, it } from "vitest";
 import { halvingThresholds } from "../src/experiments/scenarios.ts";
 import { quantile, timeInterleaved } from "../src/experiments/timing.ts";
 
-const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
 describe("timeInterleaved", () => {
-  it("times contenders against each other, each first in turn, and repeats short ones", async () => {
+  /** Contenders that take so many milliseconds of a clock of their own. */
+  function contenders(milliseconds: Readonly<Record<string, () => number>>) {
+    let clock = 0;
     const order: string[] = [];
-    const contender = (name: string, milliseconds: number) => ({
+    const list = Object.entries(milliseconds).map(([name, duration]) => ({
       name,
       run: async () => {
         order.push(name);
-        await sleep(milliseconds);
+        clock += duration();
       },
-    });
-    const times = await timeInterleaved([contender("a", 10), contender("b", 20), contender("short", 1)], {
-      budget: 0,
-      leastRounds: 3,
-      mostRounds: 9,
-    });
-    expect(order.slice(0, 6)).toEqual(["a", "a", "b", "b", "short", "short"]);
-    const rounds = order.slice(6).filter((name, index, all) => name !== all[index - 1]);
-    expect(rounds.join()).toBe("a,b,short,b,short,a,short,a,b");
-    expect(order.filter((name) => name === "short").length).toBeGreaterThan(5);
-    const { median, lowerQuartile, upperQuartile, rounds: count } = times.get("b")!;
-    expect(count).toBe(3);
-    expect(median).toBeGreaterThan(18);
-    expect(lowerQuartile <= median && median <= upperQuartile).toBe(true);
-    expect(times.get("a")!.median).toBeLessThan(median);
+    }));
+    return { list, order, now: () => clock };
+  }
+
+  it("runs contenders in turn, each first once, and repeats what is too short for the clock", async () => {
+    let runs = 0;
+    const { list, order, now } = contenders({ a: () => 10, b: () => 20 + runs++, short: () => 2 });
+    const times = await timeInterleaved(list, { budget: 0, leastRounds: 3, mostRounds: 9 }, now);
+    const short = "short short short"; // 5 ms at least
+    const warm = "a a b b short short";
+    expect(order.join(" ")).toBe(`${warm} a b ${short} b ${short} a ${short} a b`);
+    // Runs 2, 3 and 4 of b, after two to warm up.
+    expect(times.get("b")).toEqual({ times: [22, 23, 24], median: 23, lowerQuartile: 22.5, upperQuartile: 23.5 });
+    expect(times.get("short")).toMatchObject({ times: [2, 2, 2], median: 2 });
   });
 
   it("spends its budget within the bounds", async () => {
-    const spend = async (budget: number) =>
-      (await timeInterleaved([{ name: "x", run: () => sleep(6) }], { budget, leastRounds: 2, mostRounds: 20 })).get(
-        "x",
-      )!.rounds;
-    expect(await spend(1)).toBe(2);
-    expect(await spend(1e6)).toBe(20);
+    const spend = async (budget: number) => {
+      const { list, now } = contenders({ x: () => 6, y: () => 4 });
+      const times = await timeInterleaved(list, { budget, leastRounds: 2, mostRounds: 20 }, now);
+      return times.get("x")!.times.length;
+    };
+    // A round is 6 ms and twice 4 ms.
+    expect([await spend(1), await spend(14 * 7), await spend(1e6)]).toEqual([2, 7, 20]);
   });
 });
 

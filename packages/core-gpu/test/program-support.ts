@@ -38,7 +38,7 @@ export function numbersOf(packed: Packed): readonly number[] {
   return packed.data.map(Number);
 }
 
-export function unpack(packed: Packed, dtype: DType = packed.dtype): Tensor {
+function unpack(packed: Packed, dtype: DType = packed.dtype): Tensor {
   return tensor(dtype, packed.shape, numbersOf(packed)) as Tensor;
 }
 

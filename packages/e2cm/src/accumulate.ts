@@ -1,26 +1,23 @@
 import {
-  addTaps,
-  attachModel,
   type Device,
   InputError,
   type Model,
   openDevice,
-  ops,
   parseOptions,
-  programToModel,
   type Session,
-  spec,
   type Tensor,
   tensor,
-  trace,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
-import { type Batches, checkBatch } from "./batches.ts";
+import { type Batch, type Batches, checkBatch } from "./batches.ts";
+import { checkTaps } from "./checkTaps.ts";
 import type { Metric } from "./closedForm.ts";
 import { defaultTaps } from "./defaultTaps.ts";
-import { type FeatureKind, type FeatureMap, featureMap, features } from "./features.ts";
+import { type FeatureKind, type FeatureMap, featureMap } from "./features.ts";
 import { inspectNetwork, type Network, sampleShape } from "./network.ts";
+import { callbackOption, deviceOption } from "./options.ts";
 import type { ClassStatistics } from "./statistics.ts";
+import { type SummingOutputs, summingModel } from "./summingModel.ts";
 
 /** What a pass sums up. */
 interface PassSettings {
@@ -29,6 +26,8 @@ interface PassSettings {
   readonly features: FeatureKind;
   /** Keep the Gram matrices too: d² numbers an exit. */
   readonly gram: boolean;
+  /** Takes a batch away from the pass when it gives true. */
+  readonly setAside?: ((batch: Batch, index: number) => boolean) | undefined;
   readonly onProgress?: ((pictures: number) => void) | undefined;
 }
 
@@ -53,15 +52,16 @@ const schema = z.strictObject({
   metric: z.enum(["sharedCovariance", "euclidean"]).default("sharedCovariance"),
   features: z.enum(["moments", "pooled", "full"]).optional(),
   exits: z.array(z.string()).min(1).readonly().optional(),
-  device: z.custom<Device>().optional(),
-  onProgress: z.custom<(pictures: number) => void>((value) => typeof value === "function").optional(),
+  device: deviceOption,
+  onProgress: callbackOption<(pictures: number) => void>(),
 });
 
 /**
  * One shard's part of a fit: counts, sums and Gram matrices of the features at every exit, for `mergeStatistics` and
- * `fitFromStatistics`. Memory does not grow with the number of pictures.
+ * `fitFromStatistics`. Memory does not grow with the number of pictures: k·d numbers an exit, and d² for shared covariance.
  *
- * @throws InputError as `fit` does.
+ * @throws InputError on a model that is not a single-input classifier, an exit that is no place to cut it, more than 8,192
+ * features with shared covariance, a bad batch, no batch at all, or unknown options.
  */
 export async function accumulateStatistics(
   model: Model,
@@ -75,7 +75,7 @@ export async function accumulateStatistics(
     const network = await inspectNetwork(caller, device, model, classes);
     return await accumulate(caller, device, network, batches, {
       classes,
-      taps: exits ?? defaultTaps(network, metric),
+      taps: exits ?? defaultTaps(caller, network, metric),
       features: checked.features ?? (metric === "euclidean" ? "full" : "moments"),
       gram: metric === "sharedCovariance",
       onProgress,
@@ -89,8 +89,9 @@ export async function accumulateStatistics(
  * One streaming pass over labelled batches: class counts, class sums, squared norms and, where asked for, Gram matrices
  * of the features at every tap. Memory does not grow with the number of pictures.
  *
- * The products Σ y xᵀ and Σ x xᵀ of one batch are matrix products inside the network's own graph (float32, as the features
- * are); batches are added up in float64.
+ * Sums over one batch are matrix products inside the network's own graph (float32, as the features are) of the features
+ * less their mean m over that batch; m is added back and batches are added up in float64. So a feature that hardly varies
+ * beside its mean does not drown in float32's rounding.
  *
  * @throws InputError on a bad batch, features that are not finite, or no batch at all.
  */
@@ -102,9 +103,12 @@ export async function accumulate(
   options: PassSettings,
 ): Promise<ClassStatistics> {
   const { classes, taps, onProgress } = options;
-  const maps = taps.map((tap) => featureMap(options.features, sampleShape(caller, network, tap)));
-  const summing = summingModel(network, taps, maps, options);
+  checkTaps(caller, network, taps);
+  const maps = taps.map((tap) => featureMap(options.features, sampleShape(caller, network, tap), { caller, tap }));
+  if (options.gram) checkGramSizes(caller, taps, maps);
+  const summing = summingModel(network, taps, maps, classes, options.gram);
   const session = await device.load(summing.model);
+  const input = session.inputs.find(({ name }) => name === network.input)!;
   const counts = new Float64Array(classes);
   const sums = taps.map((tap, index) => ({
     tap,
@@ -125,15 +129,21 @@ export async function accumulate(
   let index = 0;
   try {
     for await (const batch of batches) {
-      checkBatch(caller, batch, classes, index);
-      const n = batch.x.shape[0]!;
+      checkBatch(caller, batch, input, classes, index);
+      const n = batch.y.length;
+      if (n === 0 || options.setAside?.(batch, index)) {
+        index += 1;
+        continue;
+      }
       const oneHot = new Float32Array(classes * n);
+      const batchCounts = new Float64Array(classes);
       for (let i = 0; i < n; i++) {
         oneHot[batch.y[i]! * n + i] = 1;
+        batchCounts[batch.y[i]!]!++;
         counts[batch.y[i]!]!++;
       }
       const feeds = { [network.input]: batch.x, [summing.oneHot]: tensor("float32", [classes, n], oneHot) };
-      await addBatch(caller, session, feeds, into, summing.outputs, sums, index);
+      await addBatch(caller, session, feeds, into, summing.outputs, sums, batchCounts, index);
       pictures += n;
       index += 1;
       onProgress?.(pictures);
@@ -147,6 +157,20 @@ export async function accumulate(
   return { modelHash: network.hash, classes, features: options.features, counts, exits: sums };
 }
 
+/** A Gram matrix of more features would take gigabytes. */
+const LARGEST_GRAM = 8192;
+
+function checkGramSizes(caller: string, taps: readonly string[], maps: readonly FeatureMap[]): void {
+  const large = maps.findIndex(({ d }) => d > LARGEST_GRAM);
+  if (large < 0) return;
+  throw new InputError(
+    caller,
+    `shared covariance takes at most ${LARGEST_GRAM} features an exit, for its covariance has d² numbers`,
+    `${maps[large]!.d} at "${taps[large]}"`,
+    'Use features: "moments" or "pooled".',
+  );
+}
+
 /** Sums over pictures that grow from batch to batch. */
 interface RunningSums {
   readonly tap: string;
@@ -156,13 +180,6 @@ interface RunningSums {
   readonly gram: Float64Array | null;
 }
 
-/** Names of one exit's sums in the summing model. */
-interface SummingOutputs {
-  readonly sums: string;
-  readonly squares: string;
-  readonly gram: string | null;
-}
-
 async function addBatch(
   caller: string,
   session: Session,
@@ -170,90 +187,65 @@ async function addBatch(
   into: Readonly<Record<string, Tensor>>,
   outputs: readonly SummingOutputs[],
   running: readonly RunningSums[],
+  batchCounts: Float64Array,
   index: number,
 ): Promise<void> {
   const results = await session.run(feeds, { into });
+  const take = (name: string) => results[name]!.data as Float32Array;
   outputs.forEach((names, at) => {
     const exit = running[at]!;
-    for (const square of results[names.squares]!.data as Float32Array) exit.squares += square;
+    const mean = Float64Array.from(take(names.mean));
+    // Σ (x − m) over the batch: not quite zero, for m is rounded to float32.
+    const rest = addSums(exit, take(names.sums), mean, batchCounts);
+    const n = batchCounts.reduce((sum, count) => sum + count, 0);
+    for (const square of take(names.squares)) exit.squares += square;
+    for (let i = 0; i < exit.d; i++) exit.squares += mean[i]! * (2 * rest[i]! + n * mean[i]!);
     if (!Number.isFinite(exit.squares)) {
       throw new InputError(
         caller,
         "features must be finite",
         `NaN or infinity at "${exit.tap}" in batch ${index}`,
-        "Check the pictures of that batch and their normalisation.",
+        "Check the pictures of that batch and their normalisation, and the network's weights.",
       );
     }
-    add(exit.sums, results[names.sums]!.data as Float32Array);
-    if (exit.gram !== null && names.gram !== null) {
-      addUpperTriangle(exit.gram, results[names.gram]!.data as Float32Array, exit.d);
-    }
+    if (exit.gram !== null && names.gram !== null) addUpperTriangle(exit.gram, take(names.gram), mean, rest, n);
   });
 }
 
-function add(total: Float64Array, batch: Float32Array): void {
-  for (let index = 0; index < total.length; index++) total[index]! += batch[index]!;
+/** Adds Σ_{i∈S_k} x_i of a batch, given Σ (x_i − m) and how many there are. Gives Σ (x − m) over all classes, [d]. */
+function addSums(
+  { sums, d }: RunningSums,
+  centred: Float32Array,
+  mean: Float64Array,
+  counts: Float64Array,
+): Float64Array {
+  const rest = new Float64Array(d);
+  counts.forEach((count, label) => {
+    for (let i = 0; i < d; i++) {
+      rest[i]! += centred[label * d + i]!;
+      sums[label * d + i]! += centred[label * d + i]! + count * mean[i]!;
+    }
+  });
+  return rest;
 }
 
-function addUpperTriangle(total: Float64Array, batch: Float32Array, d: number): void {
-  for (let i = 0; i < d; i++) for (let index = i * d + i; index < (i + 1) * d; index++) total[index]! += batch[index]!;
+/** Adds Σ x xᵀ = Σ (x − m)(x − m)ᵀ + r mᵀ + m rᵀ + n m mᵀ of a batch, r = Σ (x − m). */
+function addUpperTriangle(
+  total: Float64Array,
+  centred: Float32Array,
+  mean: Float64Array,
+  rest: Float64Array,
+  n: number,
+): void {
+  const d = mean.length;
+  for (let i = 0; i < d; i++) {
+    const row = i * d;
+    const own = mean[i]!;
+    const other = rest[i]! + n * own;
+    for (let j = i; j < d; j++) total[row + j]! += centred[row + j]! + other * mean[j]! + own * rest[j]!;
+  }
 }
 
 function mirrorUpperTriangle(matrix: Float64Array, d: number): void {
   for (let i = 0; i < d; i++) for (let j = 0; j < i; j++) matrix[i * d + j] = matrix[j * d + i]!;
-}
-
-/** The network with the sums of a batch as its only outputs, and the classes [k, n], one-hot, as a second input. */
-function summingModel(
-  network: Network,
-  taps: readonly string[],
-  maps: readonly FeatureMap[],
-  { classes, gram }: PassSettings,
-): { model: Model; oneHot: string; outputs: readonly SummingOutputs[] } {
-  const oneHot = "e2cm/one-hot";
-  let model: Model | undefined;
-  const outputs: SummingOutputs[] = [];
-  maps.forEach((map, index) => {
-    const program = trace(
-      ({ x, classOf }) => {
-        const made = features(x, map);
-        const common = {
-          sums: ops.matmul(classOf, made),
-          squares: ops.sumSquares(made, { axes: [1], keepDimensions: false }),
-        };
-        return gram ? { ...common, gram: ops.matmul(ops.transpose(made, [1, 0]), made) } : common;
-      },
-      { x: spec("float32", ["n", ...map.shape]), classOf: spec("float32", [classes, "n"]) },
-    );
-    const part = programToModel(program, { opset: network.opset });
-    model ??= withInput(network.model, part, "classOf", oneHot);
-    const attached = attachModel(model, part, {
-      prefix: `e2cm/sums${index}`,
-      inputs: { x: taps[index]!, classOf: oneHot },
-    });
-    model = attached.model;
-    const { sums, squares, gram: gramName = null } = attached.outputs as Record<string, string>;
-    outputs.push({ sums: sums!, squares: squares!, gram: gramName ?? null });
-  });
-  const names = outputs.flatMap(({ sums, squares, gram: gramName }) => [
-    sums,
-    squares,
-    ...(gramName === null ? [] : [gramName]),
-  ]);
-  return { model: onlyOutputs(addTaps(model!, names), names), oneHot, outputs };
-}
-
-/** The model with one input more, declared as the part declares it. */
-function withInput(model: Model, part: Model, of: string, name: string): Model {
-  const graph = model.proto.graph!;
-  const declared = part.proto.graph!.input.find((input) => input.name === of)!;
-  return { proto: { ...model.proto, graph: { ...graph, input: [...graph.input, { ...declared, name }] } } };
-}
-
-function onlyOutputs(model: Model, names: readonly string[]): Model {
-  const graph = model.proto.graph!;
-  const wanted = new Set(names);
-  return {
-    proto: { ...model.proto, graph: { ...graph, output: graph.output.filter(({ name }) => wanted.has(name)) } },
-  };
 }

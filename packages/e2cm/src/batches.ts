@@ -1,4 +1,4 @@
-import { InputError, sizeOf, type Tensor, tensor } from "@exitkit/core-gpu";
+import { InputError, sizeOf, type Tensor, type TensorInfo, tensor } from "@exitkit/core-gpu";
 
 /** Labelled pictures that go through the network together. */
 export interface Batch {
@@ -8,16 +8,57 @@ export interface Batch {
   readonly y: ArrayLike<number>;
 }
 
-/** A stream of labelled batches, of any sizes; every batch is done with before the next is asked for. */
+/**
+ * A stream of labelled batches, of any sizes (empty ones are passed over); every batch is done with before the next is
+ * asked for, so its memory may be used again.
+ */
 export type Batches = AsyncIterable<Batch> | Iterable<Batch>;
 
-/** Refuses a batch whose rows and labels do not fit each other or the number of classes. */
-export function checkBatch(caller: string, { x, y }: Batch, classes: number, index: number): void {
-  const n = x?.shape?.[0];
-  if (n === undefined || x.dtype !== "float32") {
-    const got = x === undefined ? "none" : `${x.dtype} [${x.shape?.join(", ")}]`;
-    throw new InputError(caller, "x of every batch must be a float32 tensor [n, ...]", `${got} in batch ${index}`);
+/** Whether a value can be read with `for await`. */
+export function isIterable(value: unknown): boolean {
+  return typeof value === "object" && value !== null && (Symbol.asyncIterator in value || Symbol.iterator in value);
+}
+
+/**
+ * Refuses a batch whose rows and labels do not fit the network's input, each other or the number of classes, and
+ * pictures that are not finite (a network can swallow a NaN: ReLU and max pooling may make a number of it).
+ *
+ * @param input The network's input, as its session states it.
+ * @param index Place of the batch in its stream, from 0.
+ */
+export function checkBatch(caller: string, batch: Batch, input: TensorInfo, classes: number, index: number): void {
+  const x = batch?.x;
+  const y = batch?.y;
+  const shape: readonly number[] = x?.shape ?? [];
+  const fits =
+    shape.length === input.shape.length &&
+    input.shape.every((size, axis) => typeof size !== "number" || size === shape[axis]);
+  if (x?.dtype !== "float32" || !(x.data instanceof Float32Array) || !fits) {
+    const wanted = input.shape.map((size, axis) => (typeof size === "number" ? size : axis === 0 ? "n" : "?"));
+    const got = x === undefined || x === null ? "no x" : `${x.dtype ?? typeof x} [${shape.join(", ")}]`;
+    throw new InputError(
+      caller,
+      `x of every batch must be a float32 tensor [${wanted.join(", ")}], as the model's input is`,
+      `${got} in batch ${index}`,
+      'Make one with tensor("float32", shape, data).',
+    );
   }
+  if (x.data.length !== sizeOf(shape)) {
+    const needed = `x of batch ${index} has shape [${shape.join(", ")}] and needs ${sizeOf(shape)} elements`;
+    throw new InputError(caller, needed, `${x.data.length}`);
+  }
+  checkLabels(caller, y, shape[0]!, classes, index);
+  const bad = x.data.findIndex((value) => !Number.isFinite(value));
+  if (bad < 0) return;
+  throw new InputError(
+    caller,
+    "pictures must be finite",
+    `${x.data[bad]} in row ${Math.floor(bad / sizeOf(shape.slice(1)))} of batch ${index}`,
+    "Check how that picture was decoded and normalised.",
+  );
+}
+
+function checkLabels(caller: string, y: ArrayLike<number>, n: number, classes: number, index: number): void {
   if (y?.length !== n) {
     throw new InputError(caller, `batch ${index} has ${n} rows and needs as many labels`, `${y?.length ?? "none"}`);
   }
@@ -36,29 +77,38 @@ export function checkBatch(caller: string, { x, y }: Batch, classes: number, ind
 const HELD_OUT_PICTURES = 5000;
 const HELD_OUT_BYTES = 256e6;
 
-/**
- * Sets every tenth batch of a stream aside (copies of it), up to 5,000 pictures or 256 MB, and lets the others through.
- *
- * @returns `heldOut` gives what was set aside, once `training` has been read to its end.
- */
-export function holdOut(batches: Batches): { training: AsyncIterable<Batch>; heldOut: () => readonly Batch[] } {
-  const kept: Batch[] = [];
-  async function* training(): AsyncGenerator<Batch> {
-    let index = 0;
-    let pictures = 0;
-    let bytes = 0;
-    for await (const batch of batches) {
-      const size = batch.x?.data?.byteLength ?? 0;
-      const room = pictures + (batch.y?.length ?? 0) <= HELD_OUT_PICTURES && bytes + size <= HELD_OUT_BYTES;
-      if (index++ % 10 === 9 && room && sizeOf(batch.x.shape) === batch.x.data.length) {
-        const x = tensor("float32", batch.x.shape, (batch.x.data as Float32Array).slice());
-        kept.push({ x, y: Array.from(batch.y) });
-        pictures += batch.y.length;
-        bytes += size;
-      } else {
-        yield batch;
-      }
-    }
-  }
-  return { training: training(), heldOut: () => kept };
+/** Batches of a stream that are kept away from training. */
+export interface HeldOut {
+  /** Copies of them. */
+  readonly batches: readonly Batch[];
+  /** Takes a copy of a batch when its place in the stream is one to hold out, and says whether it did. */
+  take(batch: Batch, index: number): boolean;
+  /** A stream like the first, without the batches at the places that were held out. */
+  leaveOut(again: Batches): AsyncIterable<Batch>;
+}
+
+/** Holds out every tenth batch of a stream, up to 5,000 pictures or 256 MB. */
+export function holdOut(): HeldOut {
+  const batches: Batch[] = [];
+  const places = new Set<number>();
+  let pictures = 0;
+  let bytes = 0;
+  return {
+    batches,
+    take(batch, index) {
+      const n = batch.y.length;
+      const size = batch.x.data.byteLength;
+      if (index % 10 !== 9 || pictures + n > HELD_OUT_PICTURES || bytes + size > HELD_OUT_BYTES) return false;
+      const x = tensor("float32", batch.x.shape, (batch.x.data as Float32Array).slice());
+      batches.push({ x, y: Array.from(batch.y) });
+      places.add(index);
+      pictures += n;
+      bytes += size;
+      return true;
+    },
+    async *leaveOut(again) {
+      let index = 0;
+      for await (const batch of again) if (!places.has(index++)) yield batch;
+    },
+  };
 }

@@ -68,23 +68,27 @@ export function argMaxRows(values: Float32Array, k: number): Int32Array {
   });
 }
 
+/** Refuses fewer than 50 calibration pictures: a threshold chosen on less means nothing. */
+export function checkCalibrationSize(caller: string, pictures: number): void {
+  if (pictures >= 50) return;
+  throw new InputError(
+    caller,
+    "thresholds need at least 50 calibration pictures",
+    `${pictures}`,
+    "Pass `calibration` batches, or more and smaller training batches (every tenth is held out for calibration).",
+  );
+}
+
 const KEPT_POINTS = 100;
 
 /**
  * Operating points of a record from the cheapest to the most accurate: one probability of agreeing with the full network
  * asked of all exits, at most 100 points kept.
  *
- * @throws InputError when the record has fewer than 50 samples: a threshold chosen on less means nothing.
+ * @throws InputError when the record has fewer than 50 samples.
  */
 export function operatingPointsOf(caller: string, record: ExitRecord, costs: ExitCosts): readonly OperatingPoint[] {
-  if (record.n < 50) {
-    throw new InputError(
-      caller,
-      "thresholds need at least 50 calibration pictures",
-      `${record.n}`,
-      "Pass `calibration` batches, or more training batches (a tenth of them is held out for calibration).",
-    );
-  }
+  checkCalibrationSize(caller, record.n);
   const points = agreementFrontier(record, costs, fitAgreement(record));
   if (points.length <= KEPT_POINTS) return points;
   const step = (points.length - 1) / (KEPT_POINTS - 1);

@@ -5,6 +5,7 @@ import { cheapestWithin } from "./calibrate.ts";
 import { attachExits, checkSameModel } from "./exits.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { inspectNetwork } from "./network.ts";
+import { deviceOption } from "./options.ts";
 
 /** Options of {@link openClassifier}. */
 export interface ClassifierOptions {
@@ -28,20 +29,37 @@ export interface Classifier {
    * @throws InputError on another shape or dtype than the network takes, or after release.
    */
   classify(x: Tensor): Promise<Classification>;
-  /** Frees sessions and, when it was opened here, the device. */
+  /** Frees sessions and, when it was opened here, the device. Releasing twice is allowed. */
   release(): Promise<void>;
 }
 
 const schema = z.strictObject({
   maxAccuracyLoss: z.number().min(0).max(1).default(0.005),
   thresholds: z.array(z.number()).readonly().optional(),
-  device: z.custom<Device>().optional(),
+  device: deviceOption,
 });
 
 /**
- * Opens a network with fitted exits for running.
+ * Opens a network with fitted exits for running: a picture leaves at the first exit whose confidence is strictly greater
+ * than its threshold.
  *
- * @throws InputError when the exits were fitted on another model, no operating point fits, or on unknown options.
+ * @throws InputError when the exits were fitted on another model or not calibrated (and no thresholds are given), when
+ * there are not e − 1 thresholds, or on unknown options.
+ * Source: papers.md section 1, step 5 [S].
+ * @example
+ * ```ts
+ * import { readModelFile, readSafetensorsFile, rows } from "@exitkit/core-gpu";
+ * import { fit, openClassifier } from "@exitkit/e2cm";
+ * const { train, trainLabels } = (await readSafetensorsFile("pictures.safetensors")).tensors;
+ * const labels = trainLabels!.data as Int32Array;
+ * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
+ * const model = await readModelFile("network.onnx");
+ * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
+ * const classifier = await openClassifier(model, exits, { maxAccuracyLoss: 0.01 });
+ * const { predictions } = await classifier.classify(rows(train!, 0, 5));
+ * await classifier.release();
+ * console.assert(predictions.length === 5);
+ * ```
  */
 export async function openClassifier(
   model: Model,
@@ -66,13 +84,18 @@ export async function openClassifier(
     const network = await inspectNetwork(caller, device, model, fitted.classes);
     checkSameModel(caller, fitted.modelHash, network.hash);
     const staged = await openStaged(device, attachExits(network, fitted.exits, fitted));
+    let released = false;
     return {
       thresholds,
       expectedCost: point?.costFraction ?? null,
-      classify: (x) => staged.classify(x, thresholds),
+      classify: async (x) => {
+        if (!released) return staged.classify(x, thresholds);
+        const expectation = "the classifier must be open";
+        throw new InputError("e2cm.Classifier.classify", expectation, "a released one", "Open it again.");
+      },
       release: async () => {
-        await staged.release();
-        await closeDevice();
+        released = true;
+        await staged.release().finally(closeDevice);
       },
     };
   } catch (error) {

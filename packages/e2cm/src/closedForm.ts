@@ -1,7 +1,7 @@
-import type { Device } from "@exitkit/core-gpu";
+import { type Device, InputError } from "@exitkit/core-gpu";
 import { classMeans } from "./classMeans.ts";
 import type { FittedExit, SharedCovarianceExit } from "./exits.ts";
-import { type FeatureKind, featureMap } from "./features.ts";
+import { featureMap } from "./features.ts";
 import { type Network, sampleShape } from "./network.ts";
 import { type Shrinkage, solveSharedCovariance } from "./sharedCovariance.ts";
 import { type ClassStatistics, checkEveryClassSeen } from "./statistics.ts";
@@ -24,8 +24,11 @@ export async function closedFormExits(
   shrinkages: readonly Shrinkage[] = ["analytic"],
 ): Promise<readonly (readonly FittedExit[])[]> {
   checkEveryClassSeen(caller, statistics.counts);
-  const kind = statistics.features as FeatureKind;
-  const maps = statistics.exits.map(({ tap }) => featureMap(kind, sampleShape(caller, network, tap)));
+  const maps = statistics.exits.map(({ tap, d }) => {
+    const map = featureMap(statistics.features, sampleShape(caller, network, tap), { caller, tap });
+    if (map.d === d) return map;
+    throw new InputError(caller, `statistics of ${map.d} features at "${tap}"`, `${d}`, "Accumulate them again.");
+  });
   if (metric === "euclidean") {
     return [
       statistics.exits.map((exit, index) => ({
@@ -38,7 +41,7 @@ export async function closedFormExits(
   }
   const solved: SharedCovarianceExit[][] = shrinkages.map(() => []);
   for (const [index, exit] of statistics.exits.entries()) {
-    const linear = await solveSharedCovariance(device, statistics, exit, shrinkages);
+    const linear = await solveSharedCovariance(caller, device, statistics, exit, shrinkages);
     linear.forEach((layer, variant) => {
       solved[variant]!.push({ metric, tap: exit.tap, map: maps[index]!, ...layer });
     });

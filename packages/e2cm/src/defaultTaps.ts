@@ -11,11 +11,11 @@ const FRACTIONS = [2 / 9, 4 / 9, 7 / 9];
  *
  * @throws InputError when no block can be found: the caller must name the tensors.
  */
-export function defaultTaps(network: Network, metric: Metric): readonly string[] {
+export function defaultTaps(caller: string, network: Network, metric: Metric): readonly string[] {
   const proposed = proposeCuts(network.model).filter((tap) => network.shapes.get(tap)?.[0] === 1);
   if (proposed.length === 0) {
     throw new InputError(
-      "e2cm.fit",
+      caller,
       "the model needs a block to exit after",
       "none found",
       "Name the tensors: `exits: [...]`.",

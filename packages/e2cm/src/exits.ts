@@ -126,37 +126,35 @@ function answer(scores: Value, answersFrom: Value) {
 function linearScores(x: Value, { map, weights, bias }: SharedCovarianceExit): Value {
   const k = bias.length;
   const offset = tensor("float32", [1, k], bias);
-  if (map.momentGrid === 0)
-    return ops.add(ops.matmul(features(x, map), tensor("float32", [map.d, k], weights)), offset);
+  if (map.stripes === 0) return ops.add(ops.matmul(features(x, map), tensor("float32", [map.d, k], weights)), offset);
   const c = map.shape[0]!;
-  const cells = map.momentGrid ** 2;
+  const { stripes } = map;
   const pooled = c * map.grid ** 2;
-  const unfolded = new Float32Array(cells * c * c * k);
+  const unfolded = new Float32Array(stripes * c * c * k);
   let row = pooled;
-  for (let cell = 0; cell < cells; cell++) {
+  for (let stripe = 0; stripe < stripes; stripe++) {
     for (let i = 0; i < c; i++) {
       for (let j = i; j < c; j++, row++) {
         for (let label = 0; label < k; label++) {
           const weight = weights[row * k + label]!;
           const half = i === j ? weight : weight / 2;
-          unfolded[((cell * c + i) * c + j) * k + label] = half;
-          unfolded[((cell * c + j) * c + i) * k + label] = half;
+          unfolded[((stripe * c + i) * c + j) * k + label] = half;
+          unfolded[((stripe * c + j) * c + i) * k + label] = half;
         }
       }
     }
   }
-  const moments = ops.reshape(secondMoments(x, map), [x.shape[0]!, cells * c * c]);
+  const moments = ops.reshape(secondMoments(x, map), [x.shape[0]!, stripes * c * c]);
   const fromPooled = ops.matmul(poolToGrid(x, map), tensor("float32", [pooled, k], weights.slice(0, pooled * k)));
-  const fromMoments = ops.matmul(moments, tensor("float32", [cells * c * c, k], unfolded));
+  const fromMoments = ops.matmul(moments, tensor("float32", [stripes * c * c, k], unfolded));
   return ops.add(ops.add(fromPooled, fromMoments), offset);
 }
 
 /** MACs a sample that one exit adds: making the features, and k distances (K(3d − 1) FLOPs) or one linear layer. */
-export function exitOverhead(exit: FittedExit): number {
+function exitOverhead(exit: FittedExit): number {
   const { map } = exit;
   if (exit.metric === "euclidean") return map.macs + classMeansOverhead(exit.distances.length, map.d).macs;
-  const unfolded =
-    map.momentGrid === 0 ? map.d : map.shape[0]! * map.grid ** 2 + map.momentGrid ** 2 * map.shape[0]! ** 2;
+  const unfolded = map.stripes === 0 ? map.d : map.shape[0]! * map.grid ** 2 + map.stripes * map.shape[0]! ** 2;
   return map.macs + unfolded * exit.bias.length;
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, rename, rm } from "node:fs/promises";
 import {
   InputError,
   parseOptions,
@@ -20,7 +20,7 @@ const map = z.strictObject({
   kind: z.enum(["full", "pooled", "moments"]),
   shape: z.array(z.int().min(1)),
   grid: z.int().min(0),
-  momentGrid: z.int().min(0),
+  stripes: z.int().min(0),
   d: z.int().min(1),
   macs: z.number().min(0),
 });
@@ -55,11 +55,24 @@ const header = z.strictObject({
 });
 
 /**
- * Saves fitted exits: `<path>.json` says what they are, `<path>.safetensors` holds the numbers. Each file is written
- * atomically, the JSON last, and the JSON holds the other's sha256, so a pair that does not belong together is noticed.
+ * Saves fitted exits: `<path>.json` says what they are, `<path>.safetensors` holds the numbers. Each file is replaced
+ * as a whole, the JSON last, and the JSON holds the other's sha256, so a pair that does not belong together is noticed.
  *
  * @param options.precision `float32` (default), or `int8`: means or weights in a quarter of the bytes.
- * @throws InputError when a file cannot be written; no partial file is left.
+ * @throws InputError on an unknown option, or when a file cannot be written; an older pair is then as it was, and no
+ * partial file is left.
+ * @example
+ * ```ts
+ * import { readModelFile, readSafetensorsFile, rows } from "@exitkit/core-gpu";
+ * import { fit, loadExits, saveExits } from "@exitkit/e2cm";
+ * const { train, trainLabels } = (await readSafetensorsFile("pictures.safetensors")).tensors;
+ * const labels = trainLabels!.data as Int32Array;
+ * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
+ * const model = await readModelFile("network.onnx");
+ * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
+ * await saveExits("exits", exits); // exits.json and exits.safetensors
+ * console.assert((await loadExits("exits")).modelHash === exits.modelHash);
+ * ```
  */
 export async function saveExits(
   path: string,
@@ -102,8 +115,20 @@ export async function saveExits(
       ...(exit.metric === "sharedCovariance" ? { shrinkage: exit.shrinkage } : {}),
     })),
   };
-  await writeFileAtomic(`${path}.safetensors`, bytes);
-  await writeFileAtomic(`${path}.json`, `${JSON.stringify(json, null, 1)}\n`);
+  await writePair(path, bytes, `${JSON.stringify(json, null, 1)}\n`);
+}
+
+/** Both files are on the disk before either replaces an older one, so a full disk leaves an older pair as it was. */
+async function writePair(path: string, tensors: Uint8Array, json: string): Promise<void> {
+  const waiting = `${path}.json.new`;
+  await writeFileAtomic(waiting, json);
+  try {
+    await writeFileAtomic(`${path}.safetensors`, tensors);
+    await rename(waiting, `${path}.json`);
+  } catch (error) {
+    await rm(waiting, { force: true });
+    throw error instanceof InputError ? error : cannot("e2cm.saveExits", "written to", `${path}.json`, error);
+  }
 }
 
 /**
@@ -123,7 +148,7 @@ export async function loadExits(path: string): Promise<FittedExits> {
       "One of the two files was changed or belongs to another save: save again.",
     );
   }
-  const { tensors } = readSafetensors(bytes);
+  const { tensors } = readSafetensors(bytes, { source: `${path}.safetensors` });
   const take = (name: string, dtype: "float32" | "uint8", length: number): Float32Array | Uint8Array => {
     const found = tensors[name];
     if (found?.dtype === dtype && found.data.length === length) return found.data as Float32Array | Uint8Array;
@@ -162,21 +187,39 @@ function readHeader(caller: string, path: string, bytes: Uint8Array): z.output<t
     throw new InputError(caller, `${path} must be JSON`, (error as Error).message, "Is the file complete?", error);
   }
   const parsed = header.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const first = parsed.error.issues[0]!;
-  throw new InputError(
-    caller,
-    `${path} must describe saved exits (exitkit/e2cm/1)`,
-    `${first.path.join(".")}: ${first.message}`,
-  );
+  const wrong = parsed.success
+    ? misfit(parsed.data)
+    : `${parsed.error.issues[0]!.path.join(".")}: ${parsed.error.issues[0]!.message}`;
+  if (parsed.success && wrong === undefined) return parsed.data;
+  throw new InputError(caller, `${path} must describe saved exits (exitkit/e2cm/1)`, wrong ?? "", "Save them again.");
+}
+
+/** The first part of a header whose length does not fit its exits. */
+function misfit({ exits, costs, operatingPoints }: z.output<typeof header>): string | undefined {
+  if (costs.exits.length !== exits.length + 1)
+    return `costs.exits: ${costs.exits.length} for ${exits.length} early exits`;
+  const open = exits.findIndex((exit) => exit.metric === "sharedCovariance" && exit.shrinkage === undefined);
+  if (open >= 0) return `exits.${open}: no shrinkage`;
+  const point = operatingPoints.findIndex(({ thresholds }) => thresholds.length !== exits.length);
+  return point < 0 ? undefined : `operatingPoints.${point}: not ${exits.length} thresholds`;
 }
 
 async function readBytes(caller: string, path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new InputError(caller, `${path} must be a readable file`, (error as Error).message, undefined, error);
+    throw cannot(caller, "read", path, error);
   }
+}
+
+function cannot(caller: string, verb: string, path: string, error: unknown): InputError {
+  return new InputError(
+    caller,
+    `${path} must be a file that can be ${verb}`,
+    (error as Error).message,
+    undefined,
+    error,
+  );
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -1,7 +1,8 @@
 import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { accumulate } from "./accumulate.ts";
-import { type Batches, holdOut } from "./batches.ts";
+import { type Batches, holdOut, isIterable } from "./batches.ts";
+import { checkCalibrationSize } from "./calibrate.ts";
 import type { Metric } from "./closedForm.ts";
 import { defaultTaps } from "./defaultTaps.ts";
 import type { DistanceRule } from "./distances.ts";
@@ -9,6 +10,7 @@ import type { FeatureKind } from "./features.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { decisionSchema, solveAndCalibrate } from "./fromStatistics.ts";
 import { inspectNetwork } from "./network.ts";
+import { batchesOption } from "./options.ts";
 
 /** Options of {@link fit}. */
 export interface FitOptions {
@@ -36,6 +38,7 @@ export interface FitOptions {
   readonly calibration?: Batches;
   /** Where to run. Default: the best device there is, opened and closed by this call. */
   readonly device?: Device;
+  /** Called after every batch with the pictures of the pass so far. */
   readonly onProgress?: (progress: {
     readonly pass: "fit" | "distances" | "calibrate";
     readonly pictures: number;
@@ -46,25 +49,33 @@ const schema = decisionSchema.extend({
   classes: z.int().min(2),
   features: z.enum(["moments", "pooled", "full"]).optional(),
   exits: z.array(z.string()).min(1).readonly().optional(),
-  calibration: z.custom<Batches>(isIterable, "must be an iterable of batches").optional(),
+  calibration: batchesOption.optional(),
 });
-
-function isIterable(value: unknown): boolean {
-  return typeof value === "object" && value !== null && (Symbol.asyncIterator in value || Symbol.iterator in value);
-}
 
 /**
  * Gives a trained classifier early exits by class means: one streaming pass over labelled batches, no gradient, no tuning.
  *
  * Means (and covariances) come from the training batches; shrinkage, and the thresholds of every operating point, from
- * calibration pictures. Works on any ONNX model with one float32 input and scores [n, k].
+ * calibration pictures. Works on any ONNX model with one float32 input [n, ...] (n symbolic or 1, the rest fixed) and
+ * scores [n, k]. Memory does not grow with the number of pictures, but for those held out.
  *
  * @param batches Training pictures. A function that starts the stream anew makes `euclidean` normalise by exact mean
  * distances (a second pass); a plain stream makes it use root mean square distances, which need no second pass.
  * @throws InputError on a model that is not a single-input classifier, an exit that is no tensor of it, bad batches, features that
  * are not finite, a class without pictures, too few calibration pictures, or unknown options.
  * Source: E²CM, papers.md section 1 [S]. Differs: metric and features default to what saves more on compact networks; see
- * `sharedCovariance`; thresholds ask every exit for one probability of agreeing with the full network.
+ * {@link SharedCovarianceExit}; thresholds ask every exit for one probability of agreeing with the full network.
+ * @example
+ * ```ts
+ * import { readModelFile, readSafetensorsFile, rows } from "@exitkit/core-gpu";
+ * import { fit } from "@exitkit/e2cm";
+ * const { train, trainLabels } = (await readSafetensorsFile("pictures.safetensors")).tensors;
+ * const labels = trainLabels!.data as Int32Array;
+ * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
+ * const model = await readModelFile("network.onnx");
+ * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
+ * console.assert(exits.exits.length === 3 && exits.operatingPoints.length > 0);
+ * ```
  */
 export async function fit(model: Model, batches: Batches | (() => Batches), options: FitOptions): Promise<FittedExits> {
   const caller = "e2cm.fit";
@@ -79,25 +90,38 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
       typeof stream,
     );
   }
+  if (checked.last === "nearestMean" && metric !== "euclidean") {
+    throw new InputError(caller, 'last: "nearestMean" needs metric: "euclidean"', `metric "${metric}"`);
+  }
   const device = checked.device ?? (await openDevice("auto"));
   try {
     const network = await inspectNetwork(caller, device, model, classes);
-    const taps = checked.exits ?? defaultTaps(network, metric);
-    const split = calibration === undefined ? holdOut(stream) : null;
-    const statistics = await accumulate(caller, device, network, split?.training ?? stream, {
+    const taps = checked.exits ?? defaultTaps(caller, network, metric);
+    if (taps.includes(network.output)) {
+      const fix = 'Leave it out; it always answers last, by nearest mean with last: "nearestMean".';
+      throw new InputError(caller, "exits must lie before the network's output", `"${network.output}"`, fix);
+    }
+    const heldOut = calibration === undefined ? holdOut() : null;
+    const statistics = await accumulate(caller, device, network, stream, {
       classes,
+      setAside: heldOut?.take,
       taps: checked.last === "nearestMean" ? [...taps, network.output] : taps,
       features,
       gram: metric === "sharedCovariance",
       onProgress: (pictures) => onProgress?.({ pass: "fit", pictures }),
     });
+    if (heldOut !== null)
+      checkCalibrationSize(
+        caller,
+        heldOut.batches.reduce((sum, { y }) => sum + y.length, 0),
+      );
     return await solveAndCalibrate(caller, device, network, statistics, {
       ...checked,
       metric,
       onProgress,
-      calibration: calibration ?? split!.heldOut(),
-      heldOut: split !== null,
-      again,
+      calibration: calibration ?? heldOut!.batches,
+      heldOut: heldOut !== null,
+      again: again === null || heldOut === null ? again : () => heldOut.leaveOut(again()),
     });
   } finally {
     if (checked.device === undefined) await device.close();

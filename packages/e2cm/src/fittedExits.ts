@@ -9,12 +9,15 @@ export interface FittedExits {
   readonly modelHash: string;
   /** k: number of classes. */
   readonly classes: number;
+  /** How distances become a confidence; Euclidean exits only. */
   readonly rule: DistanceRule;
+  /** Which distances the nearest mean is answered by; Euclidean exits only. */
   readonly predictFrom: "raw" | "normalised";
   /** Class means of the network's own outputs when the last exit answers by them; null: it answers by its head. */
   readonly lastMeans: ClassMeans | null;
   /** In the order the network meets them, without the full network. */
   readonly exits: readonly FittedExit[];
+  /** MACs a picture costs that leaves at each of the e exits, the full network included. */
   readonly costs: ExitCosts;
   /** From the cheapest to the most accurate on the calibration pictures; empty before calibration. */
   readonly operatingPoints: readonly OperatingPoint[];

@@ -1,15 +1,16 @@
 import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Batches } from "./batches.ts";
-import { argMaxRows, operatingPointsOf, recordFromScores, type ScoreRecord } from "./calibrate.ts";
+import { calibrated } from "./calibrateExits.ts";
 import type { ClassMeans } from "./classMeans.ts";
 import { closedFormExits, type Metric } from "./closedForm.ts";
 import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
-import { attachHeads, type ClassMeansExit, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
+import { type ClassMeansExit, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
+import { featureMap } from "./features.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { meanDistances } from "./meanDistances.ts";
 import { inspectNetwork, type Network } from "./network.ts";
-import { runScores } from "./scores.ts";
+import { batchesOption, callbackOption, deviceOption } from "./options.ts";
 import type { Shrinkage } from "./sharedCovariance.ts";
 import type { ClassStatistics } from "./statistics.ts";
 
@@ -43,14 +44,14 @@ export const decisionSchema = z.strictObject({
   rule: z.enum(DISTANCE_RULES as [DistanceRule, ...DistanceRule[]]).default("normalised"),
   predictFrom: z.enum(["raw", "normalised"]).default("raw"),
   last: z.enum(["head", "nearestMean"]).default("head"),
-  device: z.custom<Device>().optional(),
-  onProgress: z.custom<NonNullable<DecisionSettings["onProgress"]>>((value) => typeof value === "function").optional(),
+  device: deviceOption,
+  onProgress: callbackOption<NonNullable<DecisionSettings["onProgress"]>>(),
 });
 
-const schema = decisionSchema.extend({ calibration: z.custom<Batches>() });
+const schema = decisionSchema.extend({ calibration: batchesOption });
 
 /** Shrinkage weights tried on the calibration pictures, besides the analytic one. */
-const SHRINKAGES: readonly Shrinkage[] = ["analytic", 0.03, 0.1, 0.3];
+const SHRINKAGES: readonly Shrinkage[] = ["analytic", 0.1, 0.3];
 
 /**
  * The second half of `fit`: exits and operating points from statistics that were accumulated before, in one pass or merged
@@ -58,6 +59,19 @@ const SHRINKAGES: readonly Shrinkage[] = ["analytic", 0.03, 0.1, 0.3];
  *
  * @throws InputError on statistics of another model, a class without pictures, too few calibration pictures, bad batches or
  * unknown options.
+ * @example
+ * ```ts
+ * import { readModelFile, readSafetensorsFile, rows } from "@exitkit/core-gpu";
+ * import { accumulateStatistics, fitFromStatistics, mergeStatistics } from "@exitkit/e2cm";
+ * const { train, trainLabels } = (await readSafetensorsFile("pictures.safetensors")).tensors;
+ * const labels = trainLabels!.data as Int32Array;
+ * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
+ * const model = await readModelFile("network.onnx");
+ * const shards = [batches(0, 90), batches(90, 180)].map((shard) => accumulateStatistics(model, shard, { classes: 4 }));
+ * const [one, two] = await Promise.all(shards);
+ * const exits = await fitFromStatistics(model, mergeStatistics(one!, two!), { calibration: batches(180, 240) });
+ * console.assert(exits.calibration?.pictures === 60);
+ * ```
  */
 export async function fitFromStatistics(
   model: Model,
@@ -103,22 +117,11 @@ export async function solveExits(
   try {
     const network = await inspectNetwork(caller, device, model, statistics.classes);
     checkSameModel(caller, statistics.modelHash, network.hash);
-    const [exits] = await closedFormExits(caller, device, network, statistics, checked.metric, [checked.shrinkage]);
-    const { early, lastMeans } = splitLast(caller, network, exits!, checked);
-    const { rule, predictFrom } = checked;
-    const { classes } = statistics;
-    const costs = costsOf(network, early);
-    return {
-      modelHash: network.hash,
-      classes,
-      rule,
-      predictFrom,
-      lastMeans,
-      exits: early,
-      costs,
-      operatingPoints: [],
-      calibration: null,
-    };
+    const [solved] = await solveVariants(caller, device, network, statistics, {
+      ...checked,
+      shrinkages: [checked.shrinkage],
+    });
+    return solved!;
   } finally {
     if (checked.device === undefined) await device.close();
   }
@@ -150,6 +153,36 @@ function splitLast(
 }
 
 interface SolveSettings extends Required<Pick<DecisionSettings, "metric" | "rule" | "predictFrom" | "last">> {
+  readonly shrinkages: readonly Shrinkage[];
+}
+
+/** Closed form on a network that was inspected before; one set of exits for each shrinkage. */
+async function solveVariants(
+  caller: string,
+  device: Device,
+  network: Network,
+  statistics: ClassStatistics,
+  settings: SolveSettings,
+): Promise<readonly FittedExits[]> {
+  const { metric, rule, predictFrom, shrinkages } = settings;
+  const variants = await closedFormExits(caller, device, network, statistics, metric, shrinkages);
+  return variants.map((exits) => {
+    const { early, lastMeans } = splitLast(caller, network, exits, settings);
+    return {
+      modelHash: network.hash,
+      classes: statistics.classes,
+      rule,
+      predictFrom,
+      lastMeans,
+      exits: early,
+      costs: costsOf(network, early),
+      operatingPoints: [],
+      calibration: null,
+    };
+  });
+}
+
+interface FitSettings extends Omit<SolveSettings, "shrinkages"> {
   readonly calibration: Batches;
   readonly heldOut: boolean;
   /** Starts the training stream anew, for exact mean distances; null: root mean square distances are good enough. */
@@ -157,80 +190,56 @@ interface SolveSettings extends Required<Pick<DecisionSettings, "metric" | "rule
   readonly onProgress?: DecisionSettings["onProgress"] | undefined;
 }
 
-/** Closed form, then everything that calibration pictures decide. */
+/** Closed form for every shrinkage, then everything that calibration pictures decide. */
 export async function solveAndCalibrate(
   caller: string,
   device: Device,
   network: Network,
   statistics: ClassStatistics,
-  settings: SolveSettings,
+  settings: FitSettings,
 ): Promise<FittedExits> {
-  const { metric, rule, predictFrom, onProgress } = settings;
-  const { classes } = statistics;
-  let variants = await closedFormExits(caller, device, network, statistics, metric, SHRINKAGES);
-  if (metric === "euclidean" && settings.again !== null) {
-    variants = [await withMeanDistances(caller, device, network, variants[0] as readonly ClassMeansExit[], settings)];
+  const { again, onProgress } = settings;
+  let candidates = await solveVariants(caller, device, network, statistics, { ...settings, shrinkages: SHRINKAGES });
+  if (settings.metric === "euclidean" && again !== null) {
+    const seen = statistics.counts.reduce((total, count) => total + count, 0);
+    const report = (pictures: number) => onProgress?.({ pass: "distances", pictures });
+    candidates = [await withMeanDistances(caller, device, network, candidates[0]!, again(), seen, report)];
   }
-  const { lastMeans } = splitLast(caller, network, variants[0]!, settings);
-  const early = variants.map((exits) => exits.filter((exit) => exit.tap !== network.output));
-  const exitModel = attachHeads(network, early.flat(), { rule, predictFrom, lastMeans });
-  const scored = await runScores(caller, device, exitModel, classes, settings.calibration, (pictures) =>
-    onProgress?.({ pass: "calibrate", pictures }),
-  );
-  const { exits, scores } = bestVariants(early, scored);
-  const record = recordFromScores(exits, scores, { rule, predictFrom, lastMeans });
-  const costs = costsOf(network, exits);
-  return {
-    modelHash: network.hash,
-    classes,
-    rule,
-    predictFrom,
-    lastMeans,
-    exits,
-    costs,
-    operatingPoints: operatingPointsOf(caller, record, costs),
-    calibration: {
-      pictures: record.n,
-      fullAccuracy: fractionRight(record.predictions.at(-1)!, record.labels),
-      heldOut: settings.heldOut,
-    },
-  };
-}
-
-/** Of every exit the variant (shrinkage) that answers most calibration pictures rightly. */
-function bestVariants(
-  variants: readonly (readonly FittedExit[])[],
-  scored: ScoreRecord,
-): { exits: readonly FittedExit[]; scores: ScoreRecord } {
-  const count = variants[0]!.length;
-  const chosen = variants[0]!.map((_, exit) => {
-    const accuracies = variants.map((_variant, variant) =>
-      fractionRight(argMaxRows(scored.scores[variant * count + exit]!, scored.classes), scored.labels),
-    );
-    return accuracies.indexOf(Math.max(...accuracies));
+  return calibrated(caller, device, network, candidates, {
+    ...settings,
+    onProgress: (pictures) => onProgress?.({ pass: "calibrate", pictures }),
   });
-  return {
-    exits: chosen.map((variant, exit) => variants[variant]![exit]!),
-    scores: {
-      ...scored,
-      scores: [...chosen.map((variant, exit) => scored.scores[variant * count + exit]!), scored.scores.at(-1)!],
-    },
-  };
 }
 
-function fractionRight(answers: Int32Array, labels: Int32Array): number {
-  return answers.reduce((sum, answer, i) => sum + (answer === labels[i] ? 1 : 0), 0) / Math.max(1, labels.length);
-}
-
+/** The exits (and class means of the outputs) normalised by the mean distances of a second pass. */
 async function withMeanDistances(
   caller: string,
   device: Device,
   network: Network,
-  exits: readonly ClassMeansExit[],
-  { again, onProgress }: SolveSettings,
-): Promise<readonly ClassMeansExit[]> {
-  const distances = await meanDistances(caller, device, network, exits, again!(), (pictures) =>
-    onProgress?.({ pass: "distances", pictures }),
-  );
-  return exits.map((exit, index) => ({ ...exit, distances: distances[index]! }));
+  fitted: FittedExits,
+  batches: Batches,
+  seen: number,
+  onProgress: (pictures: number) => void,
+): Promise<FittedExits> {
+  const { lastMeans } = fitted;
+  const early = fitted.exits as readonly ClassMeansExit[];
+  const last: ClassMeansExit[] =
+    lastMeans === null
+      ? []
+      : [{ metric: "euclidean", tap: network.output, map: featureMap("full", [fitted.classes]), ...lastMeans }];
+  let pictures = 0;
+  const distances = await meanDistances(caller, device, network, [...early, ...last], batches, (done) => {
+    pictures = done;
+    onProgress(pictures);
+  });
+  if (pictures !== seen) {
+    const expectation = `the second pass must see the same ${seen} training pictures as the first`;
+    const fix = "Pass a function that starts the stream anew every time it is called.";
+    throw new InputError(caller, expectation, `${pictures}`, fix);
+  }
+  return {
+    ...fitted,
+    exits: early.map((exit, index) => ({ ...exit, distances: distances[index]! })),
+    lastMeans: lastMeans === null ? null : { ...lastMeans, distances: distances.at(-1)! },
+  };
 }

@@ -1,6 +1,7 @@
 export { type AccumulateOptions, accumulateStatistics } from "./accumulate.ts";
 export type { Batch, Batches } from "./batches.ts";
 export type { HostDecision, ScoreRecord } from "./calibrate.ts";
+export { type CalibrateOptions, calibrateExits } from "./calibrateExits.ts";
 export { type Classifier, type ClassifierOptions, openClassifier } from "./classifier.ts";
 export type { ClassMeans } from "./classMeans.ts";
 export type { Metric } from "./closedForm.ts";

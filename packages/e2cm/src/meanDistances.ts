@@ -36,11 +36,13 @@ export async function meanDistances(
   });
   const totals = exits.map((exit) => new Float64Array(exit.distances.length));
   const session = await device.load(addTaps(model, names));
+  const input = session.inputs.find(({ name }) => name === network.input)!;
   let pictures = 0;
   let index = 0;
   try {
     for await (const batch of batches) {
-      checkBatch(caller, batch, totals[0]!.length, index++);
+      checkBatch(caller, batch, input, totals[0]!.length, index++);
+      if (batch.y.length === 0) continue;
       const results = await session.run({ [network.input]: batch.x }, { outputs: names });
       names.forEach((name, exit) => {
         const sums = results[name]!.data as Float32Array;

@@ -9,6 +9,7 @@ import {
   macsUpTo,
   onnx,
   probeShapes,
+  type TensorInfo,
 } from "@exitkit/core-gpu";
 
 /** What E²CM needs to know of a classifier. Plain data but for the model. */
@@ -33,6 +34,15 @@ export interface Network {
  * @throws InputError when the model has not one float32 input, or no float32 output [n, k].
  */
 export async function inspectNetwork(caller: string, device: Device, model: Model, classes: number): Promise<Network> {
+  if (model?.proto?.graph === undefined) {
+    const fix = "Read the file first: await readModelFile(path).";
+    throw new InputError(
+      caller,
+      "the model must be a Model",
+      model instanceof Uint8Array ? "bytes" : typeof model,
+      fix,
+    );
+  }
   const { inputs, outputs } = describeModel(model);
   const input = inputs[0];
   if (inputs.length !== 1 || input === undefined) {
@@ -46,6 +56,7 @@ export async function inspectNetwork(caller: string, device: Device, model: Mode
   if (input.dtype !== "float32") {
     throw new InputError(caller, "the model's input must be float32", `"${input.name}" is ${input.dtype}`);
   }
+  checkInputShape(caller, input);
   const shapes = await probeShapes(device, model);
   const output = outputs.find(({ name, dtype }) => {
     const shape = shapes.get(name) ?? [];
@@ -71,6 +82,31 @@ export async function inspectNetwork(caller: string, device: Device, model: Mode
   };
 }
 
+/** Features and costs depend on the sample's shape, so it must be fixed; the batch must not be, or hold one sample. */
+function checkInputShape(caller: string, { name, shape, unknownRank }: TensorInfo): void {
+  const printed = unknownRank ? "an unknown rank" : `[${shape.map((size) => size ?? "?").join(", ")}]`;
+  const [batch, ...sample] = shape;
+  if (sample.length === 0 || sample.some((size) => typeof size !== "number")) {
+    const fix = "Fix every dimension but the first when you export the model.";
+    throw new InputError(caller, "the model's input must state the shape of a sample", `"${name}" ${printed}`, fix);
+  }
+  if (typeof batch === "number" && batch !== 1) {
+    const fix = "Export the model with a dynamic first dimension.";
+    throw new InputError(caller, "the model must take batches of any size", `"${name}" ${printed}`, fix);
+  }
+}
+
+/** The model with some of its tensors' outputs left out; their types stay stated. */
+export function onlyOutputs(model: Model, names: readonly string[]): Model {
+  const graph = model.proto.graph!;
+  const wanted = new Set(names);
+  const stated = new Set(graph.valueInfo.map(({ name }) => name));
+  const output = graph.output.filter(({ name }) => wanted.has(name));
+  const former = graph.output.filter(({ name }) => !wanted.has(name) && !stated.has(name));
+  const valueInfo = [...graph.valueInfo, ...former];
+  return { proto: onnx.changed(model.proto, { graph: onnx.changed(graph, { output, valueInfo }) }) };
+}
+
 /** Shape of one sample of a tensor, the batch dimension left out. */
 export function sampleShape(caller: string, network: Network, tensor: string): readonly number[] {
   const shape = network.shapes.get(tensor);
@@ -78,8 +114,8 @@ export function sampleShape(caller: string, network: Network, tensor: string): r
     throw new InputError(
       caller,
       "an exit must read a tensor of the model whose first dimension is the batch",
-      shape === undefined ? `"${tensor}", which is none` : `"${tensor}" [${shape.join(", ")}]`,
-      "proposeCuts(model) lists the tensors after each block.",
+      shape === undefined ? `"${tensor}", which is none` : `"${tensor}" [${shape.join(", ")}] for one sample`,
+      `${onnx.suggestion(tensor, network.shapes.keys())} proposeCuts(model) lists the tensors after each block.`.trim(),
     );
   }
   return shape.slice(1);

@@ -1,4 +1,4 @@
-import { addTaps, type Device, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { addTaps, type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
 import type { ExitModel, ExitRecord } from "@exitkit/early-exit";
 import { z } from "zod";
 import { type Batches, checkBatch } from "./batches.ts";
@@ -6,6 +6,7 @@ import { type HostDecision, recordFromScores, type ScoreRecord } from "./calibra
 import { attachHeads, checkSameModel } from "./exits.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { inspectNetwork } from "./network.ts";
+import { callbackOption, deviceOption } from "./options.ts";
 
 /** Options of {@link recordScores}. */
 export interface RecordScoresOptions {
@@ -16,8 +17,8 @@ export interface RecordScoresOptions {
 }
 
 const schema = z.strictObject({
-  device: z.custom<Device>().optional(),
-  onProgress: z.custom<(pictures: number) => void>((value) => typeof value === "function").optional(),
+  device: deviceOption,
+  onProgress: callbackOption<(pictures: number) => void>(),
 });
 
 /**
@@ -25,6 +26,20 @@ const schema = z.strictObject({
  * {@link exitRecord}, all that threshold sweeps need.
  *
  * @throws InputError on exits of another model, a bad batch or unknown options.
+ * @example
+ * ```ts
+ * import { readModelFile, readSafetensorsFile, rows } from "@exitkit/core-gpu";
+ * import { accumulateStatistics, exitRecord, recordScores, solveExits } from "@exitkit/e2cm";
+ * import { NEVER, replay } from "@exitkit/early-exit";
+ * const { train, trainLabels } = (await readSafetensorsFile("pictures.safetensors")).tensors;
+ * const labels = trainLabels!.data as Int32Array;
+ * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
+ * const model = await readModelFile("network.onnx");
+ * const exits = await solveExits(model, await accumulateStatistics(model, batches(0, 180), { classes: 4 }));
+ * const record = exitRecord(exits, await recordScores(model, exits, batches(180, 240)));
+ * const { shares } = replay(record, [NEVER, NEVER, NEVER], exits.costs);
+ * console.assert(shares.join() === "0,0,0,1");
+ * ```
  */
 export async function recordScores(
   model: Model,
@@ -38,14 +53,11 @@ export async function recordScores(
   try {
     const network = await inspectNetwork(caller, device, model, fitted.classes);
     checkSameModel(caller, fitted.modelHash, network.hash);
-    return await runScores(
-      caller,
-      device,
-      attachHeads(network, fitted.exits, fitted),
-      fitted.classes,
-      batches,
-      onProgress,
-    );
+    const exitModel = attachHeads(network, fitted.exits, fitted);
+    const scores = await runScores(caller, device, exitModel, fitted.classes, batches, onProgress);
+    if (scores.n === 0)
+      throw new InputError(caller, "at least one batch of pictures", "none", "Is the stream used up?");
+    return scores;
   } finally {
     if (lent === undefined) await device.close();
   }
@@ -76,12 +88,14 @@ export async function runScores(
 ): Promise<ScoreRecord> {
   const names = exitModel.exits.map((exit) => exit.scores!);
   const session = await device.load(addTaps(exitModel.model, names));
+  const input = session.inputs.find(({ name }) => name === exitModel.input)!;
   const parts: Float32Array[][] = names.map(() => []);
   const labels: number[] = [];
   let index = 0;
   try {
     for await (const batch of batches) {
-      checkBatch(caller, batch, classes, index++);
+      checkBatch(caller, batch, input, classes, index++);
+      if (batch.y.length === 0) continue;
       const results = await session.run({ [exitModel.input]: batch.x }, { outputs: [...new Set(names)] });
       names.forEach((name, exit) => {
         parts[exit]!.push(results[name]!.data as Float32Array);

@@ -31,6 +31,7 @@ export interface LinearExit {
  * @throws InputError when the statistics have no Gram matrix.
  */
 export async function solveSharedCovariance(
+  caller: string,
   device: Device,
   statistics: ClassStatistics,
   exit: ExitStatistics,
@@ -40,10 +41,10 @@ export async function solveSharedCovariance(
   const { d, sums, gram } = exit;
   if (gram === null) {
     throw new InputError(
-      "e2cm.solveSharedCovariance",
-      "statistics with Gram matrices",
+      caller,
+      "shared covariance needs statistics with Gram matrices",
       `none at "${exit.tap}"`,
-      "Accumulate with gram: true.",
+      'Accumulate with metric: "sharedCovariance".',
     );
   }
   const n = counts.reduce((total, count) => total + count, 0);
@@ -61,7 +62,14 @@ export async function solveSharedCovariance(
       const shrinkage = asked === "analytic" ? analytic : asked;
       const factor = correlation.map((value) => value * (1 - shrinkage));
       for (let i = 0; i < d; i++) factor[i * d + i] = 1;
-      await choleskyFactor(factor, d, multiplier);
+      try {
+        await choleskyFactor(factor, d, multiplier);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        const actual = `one of ${n} pictures and ${d} features with shrinkage ${shrinkage}`;
+        const fix = 'Use a larger shrinkage, or "analytic".';
+        throw new InputError(caller, `the covariance at "${exit.tap}" must be invertible`, actual, fix, error);
+      }
       layers.push({ ...linearLayer(factor, d, k, means, centre, deviation, counts, n), shrinkage });
     }
     return layers;
@@ -135,7 +143,7 @@ function withinClassCorrelation(
  * Source: Chen, Wiesel, Eldar, Hero, "Shrinkage algorithms for MMSE covariance estimation", IEEE TSP 2010, equation 23,
  * with tr R = d.
  */
-export function oracleApproximatingShrinkage(correlation: Float64Array, d: number, degrees: number): number {
+function oracleApproximatingShrinkage(correlation: Float64Array, d: number, degrees: number): number {
   let squares = 0;
   for (let index = 0; index < d * d; index++) squares += correlation[index]! * correlation[index]!;
   const below = (degrees + 1 - 2 / d) * (squares - d);

@@ -1,4 +1,5 @@
 import { InputError } from "@exitkit/core-gpu";
+import type { FeatureKind } from "./features.ts";
 
 /** Sums over the training pictures seen so far at one exit point: all that class means and covariances need. */
 export interface ExitStatistics {
@@ -20,8 +21,8 @@ export interface ClassStatistics {
   readonly modelHash: string;
   /** k: number of classes. */
   readonly classes: number;
-  /** What was summed: see {@link FeatureKind}. */
-  readonly features: string;
+  /** What was summed. */
+  readonly features: FeatureKind;
   /** Pictures seen of every class |S_k|, [k]. */
   readonly counts: Float64Array;
   readonly exits: readonly ExitStatistics[];

@@ -61,7 +61,11 @@ export function agreementOf(agreement: Agreement, j: number, confidences: Float3
  * @returns From the cheapest to the most accurate; the last has no early exit that pays, or the full network alone.
  * @throws InputError on a bad record or costs that do not fit it.
  */
-export function agreementFrontier(record: ExitRecord, costs: ExitCosts, agreement: Agreement): readonly OperatingPoint[] {
+export function agreementFrontier(
+  record: ExitRecord,
+  costs: ExitCosts,
+  agreement: Agreement,
+): readonly OperatingPoint[] {
   const caller = "early-exit.agreementFrontier";
   checkRecord(caller, record);
   checkCosts(caller, costs, record.exits.length);
@@ -99,7 +103,9 @@ export function agreementFrontier(record: ExitRecord, costs: ExitCosts, agreemen
   for (const { correct: reached, tau } of visited.sort((a, b) => a.cost - b.cost || b.correct - a.correct)) {
     if (reached <= best) continue;
     best = reached;
-    const thresholds = probabilities.map((row, j) => thresholdFor(record.confidences[j]!, row, agreement.slopes[j]!, tau));
+    const thresholds = probabilities.map((row, j) =>
+      thresholdFor(record.confidences[j]!, row, agreement.slopes[j]!, tau),
+    );
     const { accuracy, meanCost, costFraction } = replay(record, thresholds, costs);
     points.push({ thresholds, accuracy, meanCost, costFraction });
   }
@@ -117,7 +123,11 @@ function thresholdFor(confidences: Float32Array, probabilities: Float64Array, sl
   });
   if (leaving === Number.POSITIVE_INFINITY) return NEVER;
   if (staying >= leaving) return staying;
-  return staying === Number.NEGATIVE_INFINITY ? leaving / 2 : Math.fround((staying + leaving) / 2) < leaving ? Math.fround((staying + leaving) / 2) : staying;
+  return staying === Number.NEGATIVE_INFINITY
+    ? leaving / 2
+    : Math.fround((staying + leaving) / 2) < leaving
+      ? Math.fround((staying + leaving) / 2)
+      : staying;
 }
 
 /** Two-parameter logistic regression of `target` on `x`, on standardised x. */

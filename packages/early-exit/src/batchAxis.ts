@@ -1,9 +1,18 @@
-import { addTaps, type Device, type DType, describeModel, InputError, sizeOf, type Tensor, tensor } from "@exitkit/core-gpu";
+import {
+  addTaps,
+  type Device,
+  type DType,
+  describeModel,
+  InputError,
+  sizeOf,
+  type Tensor,
+  tensor,
+} from "@exitkit/core-gpu";
 import type { ExitModel } from "./exits.ts";
 import type { ExitStages } from "./stages.ts";
 
 /** A tensor with a row for every sample. */
-export interface RowTensor {
+interface RowTensor {
   readonly dtype: DType;
   /** Shape of one row. */
   readonly shape: readonly number[];
@@ -44,7 +53,13 @@ export async function probeBatchLayout(
   } finally {
     await session.release();
   }
-  for (const name of answers) checkAnswer(caller, name, exits.some((exit) => exit.confidence === name), runs);
+  for (const name of answers)
+    checkAnswer(
+      caller,
+      name,
+      exits.some((exit) => exit.confidence === name),
+      runs,
+    );
   const rowTensors = new Map<string, RowTensor>([[input, { dtype, shape: sample }]]);
   // A batch that cannot shrink is never compacted: its one sample goes on or not.
   if (fixedBatch !== null) return { dtype, sampleShape: sample, fixedBatch, rowTensors: new Map() };
@@ -82,7 +97,8 @@ function inputLayout(caller: string, info: ReturnType<typeof describeInput>, giv
     const fits =
       stated === undefined ||
       (stated.length === given.length && stated.every((size, at) => typeof size !== "number" || size === given[at]));
-    if (!fits) throw new InputError(caller, `sampleShape must fit input "${name}", ${printed}`, `[${given.join(", ")}]`);
+    if (!fits)
+      throw new InputError(caller, `sampleShape must fit input "${name}", ${printed}`, `[${given.join(", ")}]`);
   } else if (stated === undefined || stated.some((size) => typeof size !== "number")) {
     const fix = "Pass sampleShape: the shape of one sample, without the batch dimension.";
     throw new InputError(caller, `the shape of a sample of input "${name}" must be known`, printed, fix);
@@ -100,7 +116,11 @@ function inputLayout(caller: string, info: ReturnType<typeof describeInput>, giv
 function pattern(dtype: DType, shape: readonly number[]): Tensor {
   const wave = (at: number) => Math.sin(1 + at * 0.7 + shape[0]!);
   const values = Array.from({ length: sizeOf(shape) }, (_, at) => wave(at));
-  return tensor(dtype, shape, dtype.startsWith("float") ? values : values.map((value) => (value > 0 ? 1 : 0))) as Tensor;
+  return tensor(
+    dtype,
+    shape,
+    dtype.startsWith("float") ? values : values.map((value) => (value > 0 ? 1 : 0)),
+  ) as Tensor;
 }
 
 function checkAnswer(
@@ -120,7 +140,9 @@ function checkAnswer(
 }
 
 function hasRows(two: readonly number[], three: readonly number[]): boolean {
-  return two.length === three.length && two[0] === 2 && three[0] === 3 && two.every((d, at) => at === 0 || d === three[at]);
+  return (
+    two.length === three.length && two[0] === 2 && three[0] === 3 && two.every((d, at) => at === 0 || d === three[at])
+  );
 }
 
 function equal(a: Tensor, b: Tensor): boolean {

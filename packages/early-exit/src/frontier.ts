@@ -45,7 +45,7 @@ interface PointLike {
 }
 
 /** The points that no other matches or beats in both cost and accuracy, cheapest first. */
-export function nonDominated<P extends PointLike>(points: readonly P[]): P[] {
+function nonDominated<P extends PointLike>(points: readonly P[]): P[] {
   const kept: P[] = [];
   for (const point of [...points].sort((a, b) => a.meanCost - b.meanCost || b.accuracy - a.accuracy)) {
     if (kept.length === 0 || point.accuracy > kept.at(-1)!.accuracy) kept.push(point);

@@ -76,7 +76,9 @@ export function fuse(exitModel: ExitModel, stages: ExitStages, hasRows: (name: s
     const at = (what: string) => onnx.uniqueName(`stage${j}/${what}`, names);
     const nodes: onnx.NodeProto[] = [];
     const add = (opType: string, inputs: string[], output: string, attribute: onnx.NodeProto["attribute"] = []) => {
-      nodes.push(onnx.create(onnx.NodeProtoSchema, { name: output, opType, input: inputs, output: [output], attribute }));
+      nodes.push(
+        onnx.create(onnx.NodeProtoSchema, { name: output, opType, input: inputs, output: [output], attribute }),
+      );
       return output;
     };
     const index = at("index");
@@ -97,7 +99,8 @@ export function fuse(exitModel: ExitModel, stages: ExitStages, hasRows: (name: s
       confidence: at(`confidence${j + 1 + later}`),
       prediction: at(`prediction${j + 1 + later}`),
     }));
-    const list = (answers: readonly Answer[]) => answers.flatMap(({ confidence, prediction }) => [confidence, prediction]);
+    const list = (answers: readonly Answer[]) =>
+      answers.flatMap(({ confidence, prediction }) => [confidence, prediction]);
     const values = (answers: readonly Answer[], length?: number) =>
       answers.flatMap(({ confidence, prediction }) => [
         vector(confidence, FLOAT, length),

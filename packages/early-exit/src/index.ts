@@ -1,7 +1,8 @@
 export { type Agreement, agreementFrontier, agreementOf, fitAgreement } from "./agreement.ts";
 export { type Confidence, confidenceOf, confidences, predictionOf } from "./confidence.ts";
 export { classMeansOverhead, type ExitCosts, exitCosts } from "./cost.ts";
-export { defineExits, type Exit, type ExitModel } from "./exits.ts";
+export { defineExits } from "./defineExits.ts";
+export type { Exit, ExitModel } from "./exits.ts";
 export { frontier, upperHull } from "./frontier.ts";
 export { checkRecord, concatRecords, type ExitRecord, selectExits, selectRows } from "./record.ts";
 export { type LabelledBatch, type RecordExitsOptions, recordExits } from "./recordExits.ts";

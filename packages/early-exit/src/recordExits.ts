@@ -86,5 +86,9 @@ function answer(name: string, results: Readonly<Record<string, Tensor>>, dtype: 
   const value = results[name]!;
   if (value.dtype === dtype && value.shape.length === 1 && value.shape[0] === n) return value;
   const caller = "early-exit.recordExits";
-  throw new InputError(caller, `${onnx.quoted(name)} must be ${dtype} [${n}]`, `${value.dtype} [${value.shape.join(", ")}]`);
+  throw new InputError(
+    caller,
+    `${onnx.quoted(name)} must be ${dtype} [${n}]`,
+    `${value.dtype} [${value.shape.join(", ")}]`,
+  );
 }

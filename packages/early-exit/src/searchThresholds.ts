@@ -17,8 +17,10 @@ const schema = z.strictObject({
  * The paper's random search: draws threshold vectors, replays each, and keeps the upper-left convex hull of (mean cost,
  * accuracy), cheapest first.
  *
- * Each threshold is drawn from that exit's recorded confidences (uniform over the n + 1 places before, between and behind
- * them in rising order: below all is ALWAYS, above all NEVER). The vectors all-ALWAYS and all-NEVER are always tried too.
+ * Each vector first draws a probability u in [0, 1] with which it switches each exit off (NEVER), so that the
+ * whole range from cheap to accurate is covered however many exits there are. The other thresholds are drawn from that exit's
+ * recorded confidences (uniform over the n + 1 places before, between and behind them in rising order: below all is ALWAYS,
+ * above all NEVER). The vectors all-ALWAYS and all-NEVER are always tried too.
  *
  * Differs: the paper draws from U(0, 1), which for confidences that all lie close together means "never" most of the time.
  *
@@ -59,6 +61,9 @@ export function searchThresholds(
     return { thresholds: held, accuracy, meanCost, costFraction };
   };
   const points = [point(sorted.map(() => ALWAYS)), point(sorted.map(() => NEVER))];
-  for (let draw = 0; draw < draws; draw++) points.push(point(sorted.map(drawn)));
+  for (let draw = 0; draw < draws; draw++) {
+    const off = random.uniform();
+    points.push(point(sorted.map((row) => (random.uniform() < off ? NEVER : drawn(row)))));
+  }
   return upperHull(points);
 }

@@ -131,7 +131,11 @@ function checkBatch(caller: string, layout: BatchLayout, input: string, batch: T
     throw new InputError(caller, expectation, `${batch.dtype} [${shape.join(", ")}]`);
   }
   if (batch.data.length !== sizeOf(shape)) {
-    throw new InputError(caller, `a batch of shape [${shape.join(", ")}] must have ${sizeOf(shape)} elements`, `${batch.data.length}`);
+    throw new InputError(
+      caller,
+      `a batch of shape [${shape.join(", ")}] must have ${sizeOf(shape)} elements`,
+      `${batch.data.length}`,
+    );
   }
   if (fixedBatch !== null && shape[0]! > fixedBatch) {
     const fix = "Export the model with a symbolic batch dimension to classify several at once.";

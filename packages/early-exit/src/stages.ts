@@ -28,7 +28,10 @@ export function cutAtExits(caller: string, { model, exits, input }: ExitModel): 
   const made = stages.map(({ outputs }, j) => (j === 0 ? [input, ...outputs] : outputs));
   const carried = early.map((_, j) => {
     const later = new Set(stages.slice(j + 1).flatMap(({ inputs }) => inputs));
-    return made.slice(0, j + 1).flat().filter((name) => later.has(name));
+    return made
+      .slice(0, j + 1)
+      .flat()
+      .filter((name) => later.has(name));
   });
   return { model: answering, stages, carried };
 }

@@ -1,4 +1,13 @@
-import { type Device, type Generator, generator, type Model, onnx, sizeOf, type Tensor, tensor } from "@exitkit/core-gpu";
+import {
+  type Device,
+  type Generator,
+  generator,
+  type Model,
+  onnx,
+  sizeOf,
+  type Tensor,
+  tensor,
+} from "@exitkit/core-gpu";
 import { defineExits, type Exit, type ExitModel } from "../src/index.ts";
 
 const { DataType, AttributeType } = onnx;
@@ -8,7 +17,12 @@ export class GraphWriter {
   readonly nodes: onnx.NodeProto[] = [];
   readonly weights: onnx.TensorProto[] = [];
 
-  node(opType: string, input: string[], output: string, attributes: Record<string, number | number[] | onnx.GraphProto> = {}) {
+  node(
+    opType: string,
+    input: string[],
+    output: string,
+    attributes: Record<string, number | number[] | onnx.GraphProto> = {},
+  ) {
     const attribute = Object.entries(attributes).map(([name, value]) =>
       onnx.create(
         onnx.AttributeProtoSchema,
@@ -53,7 +67,11 @@ export class GraphWriter {
   }
 }
 
-export function value(name: string, dims: readonly (number | string)[], elemType: number = DataType.FLOAT): onnx.ValueInfoProto {
+export function value(
+  name: string,
+  dims: readonly (number | string)[],
+  elemType: number = DataType.FLOAT,
+): onnx.ValueInfoProto {
   const dim = dims.map((size) => ({
     value:
       typeof size === "number"
@@ -112,10 +130,16 @@ export function residualNetwork(options: NetworkOptions = {}): ExitModel {
 export function head(graph: GraphWriter, name: string, tap: string, channels: number, random: Generator, k = 5): Exit {
   const pooled = graph.node("GlobalAveragePool", [tap], `${name}/pooled`);
   const features = graph.node("Flatten", [pooled], `${name}/features`);
-  return scoresToExit(graph, name, tap, graph.node("MatMul", [
-    features,
-    graph.floats(`${name}/weight`, [channels, k], () => random.normal() / 2),
-  ], `${name}/scores`));
+  return scoresToExit(
+    graph,
+    name,
+    tap,
+    graph.node(
+      "MatMul",
+      [features, graph.floats(`${name}/weight`, [channels, k], () => random.normal() / 2)],
+      `${name}/scores`,
+    ),
+  );
 }
 
 /** Confidence and prediction from scores `[n, k]`, with operators that are the same from operator set 11 on. */

@@ -18,7 +18,12 @@ function vectorNetwork(between: (graph: GraphWriter, tap: string) => string, ops
   graph.ints("flat", [-1]);
   const weight = (name: string, dims: number[]) => graph.floats(name, dims, () => random.normal());
   const first = graph.node("Relu", [graph.node("MatMul", ["x", weight("w0", [4, 6])], "hidden")], "tap0");
-  const early = scoresToExit(graph, "early", first, graph.node("MatMul", [first, weight("w1", [6, 3])], "early/scores"));
+  const early = scoresToExit(
+    graph,
+    "early",
+    first,
+    graph.node("MatMul", [first, weight("w1", [6, 3])], "early/scores"),
+  );
   const second = between(graph, first);
   const full = scoresToExit(graph, "full", second, graph.node("MatMul", [second, weight("w2", [6, 3])], "full/scores"));
   return defineExits(graph.model([value("x", ["n", 4])], ["full/scores"], opset), [early, full]);
@@ -204,8 +209,12 @@ describe("what callers get wrong", () => {
     await expect(staged.classify(batch, [0.5, Number.NaN])).rejects.toThrow("got NaN at exit 1");
     await staged.release();
     await expect(openStaged(device, residualNetwork(), { executon: "fused" } as never)).rejects.toThrow("executon");
-    await expect(openStaged(device, residualNetwork(), { sampleShape: [3, 6, 7] })).rejects.toThrow("sampleShape must fit");
-    await expect(openStaged(device, residualNetwork({ batch: 4 }))).rejects.toThrow("must be symbolic or 1; got [4, 3, 6, 6]");
+    await expect(openStaged(device, residualNetwork(), { sampleShape: [3, 6, 7] })).rejects.toThrow(
+      "sampleShape must fit",
+    );
+    await expect(openStaged(device, residualNetwork({ batch: 4 }))).rejects.toThrow(
+      "must be symbolic or 1; got [4, 3, 6, 6]",
+    );
   });
 
   it("asks for the shape of a sample where the model does not state it", async () => {
@@ -227,7 +236,12 @@ describe("recordExits", () => {
     const done: number[] = [];
     const watched = counting(device);
     async function* batches() {
-      for (const [from, to] of [[0, 4], [4, 4], [4, 10]] as const) yield { x: rows(x, from, to), y: y.subarray(from, to) };
+      for (const [from, to] of [
+        [0, 4],
+        [4, 4],
+        [4, 10],
+      ] as const)
+        yield { x: rows(x, from, to), y: y.subarray(from, to) };
     }
     const record = await recordExits(watched, network, batches(), { onProgress: (samples) => done.push(samples) });
     expect(done).toEqual([4, 10]);
@@ -246,7 +260,9 @@ describe("recordExits", () => {
     const network = residualNetwork();
     const watched = counting(device);
     const y = new Int32Array(2);
-    await expect(recordExits(watched, network, [{ x: randomBatch(3), y }])).rejects.toThrow("must have 3 labels; got 2");
+    await expect(recordExits(watched, network, [{ x: randomBatch(3), y }])).rejects.toThrow(
+      "must have 3 labels; got 2",
+    );
     await expect(recordExits(watched, network, [])).rejects.toThrow("at least one sample; got none");
     const broken = randomBatch(2);
     broken.data.fill(Number.NaN);

@@ -56,21 +56,24 @@ function agree(actual: Classification, wanted: Classification) {
 }
 
 describe.each(executions)("staged execution, %s", (execution) => {
-  it.each([11, 12, 13, 17, 18, 21])("answers as the plain network does, exit by exit (operator set %i)", async (opset) => {
-    const network = residualNetwork({ exits: 4, seed: opset, opset });
-    const batch = randomBatch(24, [3, 6, 6], opset);
-    const said = await everything(network, batch);
-    const staged = await openStaged(device, network, { execution });
-    const seen = new Set<number>();
-    for (const quantile of [0.2, 0.5, 0.9]) {
-      const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, quantile));
-      const wanted = expected(said, thresholds);
-      for (const exit of wanted.exits) seen.add(exit);
-      agree(await staged.classify(batch, thresholds), wanted);
-    }
-    expect(seen.size).toBeGreaterThan(2);
-    await staged.release();
-  });
+  it.each([11, 12, 13, 17, 18, 21])(
+    "answers as the plain network does, exit by exit (operator set %i)",
+    async (opset) => {
+      const network = residualNetwork({ exits: 4, seed: opset, opset });
+      const batch = randomBatch(24, [3, 6, 6], opset);
+      const said = await everything(network, batch);
+      const staged = await openStaged(device, network, { execution });
+      const seen = new Set<number>();
+      for (const quantile of [0.2, 0.5, 0.9]) {
+        const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, quantile));
+        const wanted = expected(said, thresholds);
+        for (const exit of wanted.exits) seen.add(exit);
+        agree(await staged.classify(batch, thresholds), wanted);
+      }
+      expect(seen.size).toBeGreaterThan(2);
+      await staged.release();
+    },
+  );
 
   it("gives every sample the answer it gets alone, whatever the batch", async () => {
     const network = residualNetwork({ exits: 4, seed: 3 });
@@ -169,7 +172,8 @@ describe.each(executions)("staged execution, %s", (execution) => {
     });
     const batches = [4, 30, 1, 17].map((n) => rows(randomBatch(30), 0, n));
     const results = await Promise.all(batches.map((batch) => staged.classify(batch, thresholds)));
-    for (const [at, batch] of batches.entries()) agree(results[at]!, expected(await everything(network, batch), thresholds));
+    for (const [at, batch] of batches.entries())
+      agree(results[at]!, expected(await everything(network, batch), thresholds));
     await staged.release();
   });
 
@@ -208,7 +212,9 @@ describe.each(executions)("staged execution, %s", (execution) => {
       const { exits, predictions } = await staged.classify(rows(randomBatch(6), row, row + 1), thresholds);
       expect([exits[0], predictions[0]]).toEqual([wanted.exits[row], wanted.predictions[row]]);
     }
-    await expect(staged.classify(randomBatch(2), thresholds)).rejects.toThrow("the model takes 1 sample at a time; got 2");
+    await expect(staged.classify(randomBatch(2), thresholds)).rejects.toThrow(
+      "the model takes 1 sample at a time; got 2",
+    );
     await staged.release();
   });
 

@@ -15,7 +15,7 @@ export interface Normalisation {
 }
 
 /** The normalisation of the bundled CIFAR-10 networks. */
-export const NORMALISATION: Normalisation = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
+const NORMALISATION: Normalisation = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
 
 /**
  * Pictures as normalised float32 batches, in order, the last one possibly smaller.

@@ -87,7 +87,7 @@ const CIFAR100_SUBSET: Edition = {
 };
 
 /** Folder of the CIFAR-10 subset inside the repository. */
-export const SUBSET_DIRECTORY: string = fileURLToPath(new URL("../../assets/cifar10", import.meta.url));
+const SUBSET_DIRECTORY: string = fileURLToPath(new URL("../../assets/cifar10", import.meta.url));
 
 /**
  * The data folder to use: the `--data` option, else the environment variable EXITKIT_DATA, else none.

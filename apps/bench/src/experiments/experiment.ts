@@ -12,6 +12,8 @@ export interface Experiment {
   readonly title: string;
   /** A sentence or two for `bench list`. */
   readonly about: string;
+  /** Whether `bench run` writes a report of its result. Default true. */
+  readonly reported?: boolean;
   run(context: Context): Promise<ExperimentResult>;
 }
 
@@ -34,7 +36,7 @@ export interface ExperimentResult {
 }
 
 /** What the terminal shows at the end. */
-export interface Summary {
+interface Summary {
   readonly head: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
   readonly notes?: readonly string[];

@@ -1,9 +1,10 @@
 import { InputError } from "@exitkit/core-gpu";
+import { e2cmCifar10 } from "./e2cm-cifar10.ts";
 import type { Experiment } from "./experiment.ts";
 import { stagedOverhead } from "./staged-overhead.ts";
 
 /** All experiments, in the order of `bench list`. Add one by importing it and naming it here. */
-export const EXPERIMENTS: readonly Experiment[] = [stagedOverhead];
+export const EXPERIMENTS: readonly Experiment[] = [e2cmCifar10, stagedOverhead];
 
 /**
  * The experiment of that name.

@@ -3,13 +3,14 @@ import { type Device, generator, openDevice, type Tensor, tensor } from "@exitki
 import { ALWAYS, NEVER, openStaged, recordExits, type StagedClassifier } from "@exitkit/early-exit";
 import { type Batch, oneBatch } from "../data/batches.ts";
 import { slicePictures } from "../data/cifar.ts";
+import type { Environment } from "../runs/environment.ts";
 import type { Backbone } from "../zoo/backbone.ts";
 import { pretrained } from "../zoo/resnet.ts";
 import { wideResnet16x4 } from "../zoo/wide-resnet.ts";
 import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 import { costsOf, withCheapExits } from "./heads.ts";
 import { halvingThresholds, type Scenario } from "./scenarios.ts";
-import { type TimingPlan, timeInterleaved } from "./timing.ts";
+import { quantile, type TimingPlan, timeInterleaved } from "./timing.ts";
 
 /** One measured combination; times are medians in milliseconds a batch. */
 export interface OverheadRow {
@@ -18,7 +19,7 @@ export interface OverheadRow {
   readonly scenario: Scenario;
   /** Mean MACs a sample pays, heads included ÷ MACs of the plain network. */
   readonly macsFraction: number;
-  /** stagedMs ÷ plainMs. */
+  /** Staged ÷ plain time of the same round, the median over rounds: a machine that gets busy slows both. */
   readonly wallFraction: number;
   readonly plainMs: number;
   readonly stagedMs: number;
@@ -28,7 +29,7 @@ export interface OverheadRow {
   /** Rounds the medians are over. */
   readonly runs: number;
   readonly cuts: number;
-  /** What a cut costs beyond the arithmetic: (stagedMs − macsFraction · plainMs) ÷ cuts. */
+  /** What a cut costs beyond the arithmetic: median over rounds of (staged − macsFraction · plain) ÷ cuts. */
   readonly msPerCut: number;
   readonly rowsPerStage: readonly number[];
   /** Load average over the last minute, after the measurement. */
@@ -78,7 +79,7 @@ async function run(context: Context): Promise<ExperimentResult> {
     await device.close();
   }
   const { kind } = device;
-  return { values: { ranOn: kind, rows }, summary: summary(rows) };
+  return { values: { ranOn: kind, rows }, summary: summary(rows, folder.environment) };
 }
 
 /**
@@ -124,19 +125,24 @@ export async function measure(
       const rowsPerStage = classified.get(scenario)!;
       const leaving = costs.exits.map((cost, exit) => cost * (rowsPerStage[exit]! - (rowsPerStage[exit + 1] ?? 0)));
       const macsFraction = leaving.reduce((sum, macs) => sum + macs, 0) / size / costs.full;
+      const overRounds = (compare: (staged: number, plain: number) => number) =>
+        quantile(
+          time.times.map((staged, round) => compare(staged, plainTime.times[round]!)),
+          0.5,
+        );
       return {
         backbone: backbone.name,
         batch: size,
         scenario,
         macsFraction,
-        wallFraction: time.median / plainTime.median,
+        wallFraction: overRounds((staged, plain) => staged / plain),
         plainMs: plainTime.median,
         stagedMs: time.median,
         plainQuartiles: [plainTime.lowerQuartile, plainTime.upperQuartile] as const,
         stagedQuartiles: [time.lowerQuartile, time.upperQuartile] as const,
-        runs: time.rounds,
+        runs: time.times.length,
         cuts,
-        msPerCut: (time.median - macsFraction * plainTime.median) / cuts,
+        msPerCut: overRounds((staged, plain) => (staged - macsFraction * plain) / cuts),
         rowsPerStage,
         load: os.loadavg()[0]!,
       };
@@ -164,7 +170,8 @@ async function* only(batch: Batch): AsyncGenerator<Batch> {
   yield batch;
 }
 
-function summary(rows: readonly OverheadRow[]) {
+function summary(rows: readonly OverheadRow[], { loadAverage, cores }: Environment) {
+  const busy = loadAverage[0]! > cores / 2;
   return {
     head: ["backbone", "batch", "scenario", "MACs", "wall clock", "plain ms", "staged ms", "ms a cut", "rounds"],
     rows: rows.map((row) => [
@@ -173,11 +180,18 @@ function summary(rows: readonly OverheadRow[]) {
       row.scenario,
       `${row.macsFraction.toFixed(3)} ×`,
       `${row.wallFraction.toFixed(3)} ×`,
-      Number(row.plainMs.toFixed(2)),
-      Number(row.stagedMs.toFixed(2)),
-      Number(row.msPerCut.toFixed(3)),
+      row.plainMs.toFixed(2),
+      row.stagedMs.toFixed(2),
+      row.msPerCut.toFixed(3),
       row.runs,
     ]),
-    notes: ["MACs and wall clock are fractions of the plain network's; times are medians of interleaved rounds."],
+    notes: [
+      "MACs and wall clock are fractions of the plain network's; times are medians of interleaved rounds.",
+      ...(busy
+        ? [
+            `The machine was busy at the start (load ${loadAverage[0]!.toFixed(1)} on ${cores} cores): do not quote these times.`,
+          ]
+        : []),
+    ],
   };
 }

@@ -17,7 +17,8 @@ export interface Timing {
   readonly median: number;
   readonly lowerQuartile: number;
   readonly upperQuartile: number;
-  readonly rounds: number;
+  /** [rounds], in order: the same index is the same round for all contenders. */
+  readonly times: readonly number[];
 }
 
 /** A measurement shorter than this many milliseconds repeats its run, so that the clock and the event loop do not matter. */
@@ -26,18 +27,21 @@ const LEAST_MEASURED = 5;
 /**
  * Times contenders against each other: two warm-up runs each, then rounds in which each runs once, beginning with another
  * one every round, so that a change of the machine's load meets all of them alike. Medians are over rounds.
+ *
+ * @param now Clock in milliseconds; for tests.
  */
 export async function timeInterleaved(
   contenders: readonly Contender[],
   plan: TimingPlan,
+  now: () => number = () => performance.now(),
 ): Promise<ReadonlyMap<string, Timing>> {
   const repeats: number[] = [];
   let round = 0;
   for (const { run } of contenders) {
     await run();
-    const begun = performance.now();
+    const begun = now();
     await run();
-    const once = performance.now() - begun;
+    const once = now() - begun;
     repeats.push(Math.max(1, Math.ceil(LEAST_MEASURED / Math.max(once, 0.01))));
     round += once * repeats.at(-1)!;
   }
@@ -46,9 +50,9 @@ export async function timeInterleaved(
   for (let count = 0; count < rounds; count++) {
     for (let turn = 0; turn < contenders.length; turn++) {
       const index = (turn + count) % contenders.length;
-      const begun = performance.now();
+      const begun = now();
       for (let repeat = 0; repeat < repeats[index]!; repeat++) await contenders[index]!.run();
-      times[index]!.push((performance.now() - begun) / repeats[index]!);
+      times[index]!.push((now() - begun) / repeats[index]!);
     }
   }
   return new Map(contenders.map(({ name }, index) => [name, summarise(times[index]!)]));
@@ -59,7 +63,7 @@ function summarise(times: readonly number[]): Timing {
     median: quantile(times, 0.5),
     lowerQuartile: quantile(times, 0.25),
     upperQuartile: quantile(times, 0.75),
-    rounds: times.length,
+    times,
   };
 }
 

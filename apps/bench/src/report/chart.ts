@@ -11,12 +11,14 @@ const PHONE = 350;
 
 /** Draws a plot as inline SVG without a style of its own; `label` says in words what it shows. */
 export function draw(label: string, options: Plot.PlotOptions): Html {
-  const svg = Plot.plot({ ...options, document, className: "plot", ariaLabel: label } as Plot.PlotOptions);
+  const svg = Plot.plot({ ...options, document, className: "plot" } as Plot.PlotOptions);
   svg.querySelector("style")?.remove();
   svg.setAttribute("role", "img");
   svg.removeAttribute("font-family");
   svg.setAttribute("font-size", "12");
-  return raw(svg.outerHTML.replaceAll(' xmlns="http://www.w3.org/2000/svg"', ""));
+  // linkedom leaves < and & in attributes as they are, so the label is put in here.
+  const { html: labelled } = html`<svg aria-label="${label}" `;
+  return raw(svg.outerHTML.replaceAll(' xmlns="http://www.w3.org/2000/svg"', "").replace("<svg ", () => labelled));
 }
 
 /** A figure drawn twice, for a desk and for a phone, so that its text is never scaled; the style shows the one that fits. */

@@ -48,7 +48,12 @@ function e2cmHeadline(result: E2cmCifar10Result): Headline {
         Math.abs(row.macsFraction - point.macsFraction) <= SAME_COST &&
         Math.abs(row.accuracy - point.accuracy) <= SAME_COST,
     )
-    .sort((a, b) => b.batch - a.batch);
+    .sort(
+      (a, b) =>
+        b.batch - a.batch ||
+        Math.abs(a.macsFraction - point.macsFraction) - Math.abs(b.macsFraction - point.macsFraction),
+    )
+    .filter((row, index, all) => row.batch !== all[index - 1]?.batch);
   const time = times[0];
   const pictures = result.backbones.find((one) => one.backbone === main)?.testPictures ?? result.data?.test;
   const lost = full - point.accuracy;
@@ -58,7 +63,7 @@ function e2cmHeadline(result: E2cmCifar10Result): Headline {
   return {
     sentence: `${who} with ${percent(point.macsFraction)} of the multiply-accumulates${timeWords(time?.wallFraction)}, ${lossWords(lost)}.`,
     detail: [
-      `${capital(metricSeries(point.metric).name)}; thresholds chosen ${point.protocol === "sound" ? "on calibration pictures that fitted nothing" : "on training pictures"}.`,
+      `${capital(metricSeries(point.metric).name)}; thresholds chosen ${point.protocol === "sound" ? "on calibration pictures kept apart from everything else" : "on training pictures"}.`,
       met ? "" : shortfall(lost, point.wantedLoss, point.macsFraction, time?.wallFraction),
       time === undefined ? "Time was not measured at this setting." : `Time in batches of ${time.batch}.`,
     ]
@@ -107,7 +112,7 @@ function unmeasured(result: E2cmCifar10Result, full: number | undefined): Headli
   };
 }
 
-/** The dearest of the runs in which no picture leaves: there, all extra time is staging. */
+/** The runs in which no picture leaves: what they take beyond the plain network is the price of being able to stop. */
 function stagedHeadline({ rows }: StagedOverheadResult): Headline {
   const none = {
     sentence: "Staged execution: nothing was measured in this run.",
@@ -121,9 +126,9 @@ function stagedHeadline({ rows }: StagedOverheadResult): Headline {
       ? none
       : { ...none, sentence: "Staged execution: the run without exits was not measured." };
   }
-  const extra = idle.map((row) => row.wallFraction - row.macsFraction);
+  const extra = idle.map((row) => row.wallFraction - 1);
   const worst = idle[extra.indexOf(Math.max(...extra))]!;
-  const costs = extra.map((value) => Math.max(0, value)).sort((a, b) => a - b);
+  const costs = [...extra].sort((a, b) => a - b);
   const middle = (costs[Math.floor((costs.length - 1) / 2)]! + costs[Math.ceil((costs.length - 1) / 2)]!) / 2;
   const where = `${backboneName(worst.backbone)} in batches of ${worst.batch}`;
   return {

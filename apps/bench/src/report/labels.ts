@@ -1,6 +1,6 @@
 /** A line in pixels. */
 export type Pixels = readonly Pixel[];
-export type Pixel = readonly [x: number, y: number];
+type Pixel = readonly [x: number, y: number];
 
 /** A curve in pixels and the text that names it. */
 export interface Labelled {
@@ -36,14 +36,17 @@ const FAR = 16;
  * @param avoid Further lines without a name of their own here.
  */
 export function placeLabels(curves: readonly Labelled[], bounds: Box, avoid: readonly Pixels[] = []): Placed[] {
-  const lines = [...curves.map(({ pixels }) => pixels), ...avoid].map(resample);
+  const lines = [...curves.map(({ pixels }) => pixels), ...avoid].map((line) => resample(line));
   const taken: Box[] = [];
   return curves.map(({ name }, own) => {
     const width = name.length * LETTER;
     let best: { cost: number; box: Box; anchor: Pixel } | undefined;
-    for (const [index, anchor] of lines[own]!.entries()) {
+    const anchors = resample(curves[own]!.pixels, 14);
+    for (const [index, anchor] of anchors.entries()) {
+      const crowd = 25 * crowding(anchor, lines, own) + index / anchors.length;
       for (const box of around(anchor, width)) {
-        const cost = costOf(box, anchor, lines, own, taken, bounds) + index / lines[own]!.length;
+        const enough = (best?.cost ?? Number.POSITIVE_INFINITY) - crowd;
+        const cost = costOf({ box, anchor, lines, own, taken, bounds }, enough) + crowd;
         if (best === undefined || cost < best.cost) best = { cost, box, anchor };
       }
     }
@@ -56,26 +59,44 @@ export function placeLabels(curves: readonly Labelled[], bounds: Box, avoid: rea
   });
 }
 
-function costOf(box: Box, anchor: Pixel, lines: readonly Pixels[], own: number, taken: readonly Box[], bounds: Box) {
+interface Candidate {
+  readonly box: Box;
+  readonly anchor: Pixel;
+  readonly lines: readonly Pixels[];
+  readonly own: number;
+  readonly taken: readonly Box[];
+  readonly bounds: Box;
+}
+
+/** How bad a place is; stops adding up when it is at `enough`. */
+function costOf({ box, anchor, lines, own, taken, bounds }: Candidate, enough: number): number {
   const far = distance(anchor, box);
-  const covered = lines.map((line) => line.filter((dot) => distance(dot, box) < 2).length);
-  const others = lines.filter((_, index) => index !== own);
-  const crowded = others.filter((line) =>
-    line.some((dot) => Math.hypot(dot[0] - anchor[0], dot[1] - anchor[1]) < 8),
-  ).length;
-  const leader = far > FAR ? resample([anchor, edge(anchor, box)]) : [];
-  const crossed = others.filter((line) =>
-    line.some((dot) => leader.some((at) => Math.hypot(dot[0] - at[0], dot[1] - at[1]) < 4)),
-  );
+  let cost = 1000 * outside(box, bounds) + 300 * taken.filter((other) => overlap(box, other)).length;
+  if (far > FAR) cost += 20 + 0.4 * far;
+  if (cost >= enough) return cost;
+
+  let gap = Number.POSITIVE_INFINITY;
+  for (const [index, line] of lines.entries()) {
+    for (const dot of line) {
+      const away = distance(dot, box);
+      if (away < 2) cost += index === own ? 6 : 14;
+      if (index !== own && away < gap) gap = away;
+    }
+  }
   // Without a line to its curve, a name closer to another curve than to its own misleads.
-  const gap = Math.min(...others.flatMap((line) => line.map((dot) => distance(dot, box))));
-  return (
-    1000 * outside(box, bounds) +
-    300 * taken.filter((other) => overlap(box, other)).length +
-    covered.reduce((sum, dots, index) => sum + (index === own ? 6 : 14) * dots, 0) +
-    25 * crowded +
-    (far > FAR ? 20 + 0.4 * far + 8 * crossed.length : gap < 14 ? (14 - gap) * 4 : 0)
-  );
+  if (far <= FAR) return cost + Math.max(0, 14 - gap) * 4;
+  if (cost >= enough) return cost;
+  const leader = resample([anchor, edge(anchor, box)]);
+  return cost + 8 * lines.filter((line, index) => index !== own && line.some((dot) => isNear(dot, leader, 4))).length;
+}
+
+/** How many other lines pass close to the point. */
+function crowding(anchor: Pixel, lines: readonly Pixels[], own: number): number {
+  return lines.filter((line, index) => index !== own && isNear(anchor, line, 8)).length;
+}
+
+function isNear([x, y]: Pixel, line: Pixels, reach: number): boolean {
+  return line.some((dot) => Math.abs(dot[0] - x) < reach && Math.abs(dot[1] - y) < reach);
 }
 
 function around([x, y]: Pixel, width: number): Box[] {
@@ -108,15 +129,15 @@ function overlap(a: Box, b: Box): boolean {
   return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 }
 
-/** A point every few pixels along the line. */
-function resample(pixels: Pixels): Pixel[] {
+/** A point every `step` pixels along the line. */
+function resample(pixels: Pixels, step = 6): Pixel[] {
   const dots: Pixel[] = pixels.slice(0, 1);
   for (let index = 1; index < pixels.length; index++) {
     const [fromX, fromY] = pixels[index - 1]!;
     const [toX, toY] = pixels[index]!;
-    const steps = Math.max(1, Math.ceil(Math.hypot(toX - fromX, toY - fromY) / 6));
-    for (let step = 1; step <= steps; step++) {
-      dots.push([fromX + ((toX - fromX) * step) / steps, fromY + ((toY - fromY) * step) / steps]);
+    const steps = Math.max(1, Math.ceil(Math.hypot(toX - fromX, toY - fromY) / step));
+    for (let at = 1; at <= steps; at++) {
+      dots.push([fromX + ((toX - fromX) * at) / steps, fromY + ((toY - fromY) * at) / steps]);
     }
   }
   return dots;

@@ -3,7 +3,7 @@ import { draw, isPhone } from "./chart.ts";
 import type { Html } from "./html.ts";
 import { type Pixels, placeLabels } from "./labels.ts";
 
-export interface Point {
+interface Point {
   readonly x: number;
   readonly y: number;
   readonly title: string;
@@ -16,7 +16,7 @@ export interface Line {
   readonly points: readonly Point[];
 }
 
-export interface Axis {
+interface Axis {
   readonly label: string;
   readonly domain: readonly [number, number];
   readonly format: (value: number) => string;

@@ -15,7 +15,7 @@ export function measuredSection(result: ReportResult): Html {
 ${result.experiment === "e2cm-cifar10" ? files(result) : null}`;
 }
 
-function e2cmWords({ data, backbones }: E2cmCifar10Result): Html {
+function e2cmWords({ data, backbones, protocols = {} }: E2cmCifar10Result): Html {
   const sizes =
     data === undefined
       ? "The data set was not recorded."
@@ -26,7 +26,7 @@ function e2cmWords({ data, backbones }: E2cmCifar10Result): Html {
   );
   return html`<dl>
 <dt>Data</dt><dd>${sizes} ${networks.length > 0 ? `${networks.join("; ")}.` : null}</dd>
-${Object.values(PROTOCOLS).map(({ name, meaning }) => html`<dt>${capital(name)}</dt><dd>${meaning}</dd>`)}
+${Object.entries(PROTOCOLS).map(([protocol, { name, meaning }]) => html`<dt>${capital(name)}</dt><dd>${protocols[protocol] ?? meaning}</dd>`)}
 <dt>Cost</dt><dd>Multiply-accumulates (MACs) of one picture: the backbone up to the exit it leaves at, plus every exit it passed on the way. 100 % is the plain network without exits, so a picture that never leaves costs a little more than 100 %.</dd>
 <dt>Time</dt><dd>Wall-clock time to answer the pictures in stages (run a stage, decide, go on with the pictures that stay) divided by the time of the plain network, measured in turn in one process; medians.</dd>
 <dt>Distances</dt><dd>Euclidean: distance to the class mean, either raw, or divided by that class's average distance over the training pictures (normalised, the paper's rule), or divided by the largest distance of the same picture. Shared covariance: the posterior probability of a class when all classes share one covariance.</dd>
@@ -51,7 +51,7 @@ function files({ data, weights }: E2cmCifar10Result): Html {
     ]),
   ];
   if (rows.length === 0) return html`<p class="none">File hashes were not recorded in this run.</p>`;
-  return html`<details open><summary>Files and their SHA-256</summary>${table(["what", "file", "SHA-256"], rows)}</details>`;
+  return html`<details open=""><summary>Files and their SHA-256</summary>${table(["what", "file", "SHA-256"], rows)}</details>`;
 }
 
 /** A record as a two-column list; nested ones in one line. */
@@ -76,5 +76,7 @@ function plain(value: unknown): string {
 /** "loadAverage" → "load average"; names of packages stay. */
 function words(key: string): string {
   if (!/^[a-zA-Z]+$/.test(key)) return key;
-  return key.replace(/([a-z])([A-Z])/g, (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`);
+  return key
+    .replace(/GiB$/, " (GiB)")
+    .replace(/([a-z])([A-Z])/g, (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`);
 }

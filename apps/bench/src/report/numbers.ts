@@ -38,11 +38,6 @@ export function milliseconds(value: number): string {
   return `${three(value)}${SPACE}ms`;
 }
 
-/** 1.083 → "1.08×". */
-export function times(value: number): string {
-  return `${decimal(value, 2)}×`;
-}
-
 function three(value: number): string {
   const whole = Math.max(1, Math.floor(Math.log10(Math.abs(value) || 1)) + 1);
   return value >= 1000 ? count(value) : decimal(value, Math.max(0, 3 - whole));

@@ -43,7 +43,7 @@ function dumbbells(rows: readonly Row[], domain: readonly [number, number], widt
     marginTop: 4,
     marginBottom: 40,
     x: { domain: [...domain], label: null },
-    y: { domain: lines.map(({ key }) => key), label: null, padding: 0 },
+    y: { domain: lines.map(({ key }) => key), axis: null, padding: 0.5 },
     marks: [
       Plot.gridX({ ticks: isPhone(width) ? 4 : 6, stroke: "var(--grid)", strokeOpacity: 1 }),
       Plot.axisX({

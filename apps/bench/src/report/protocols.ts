@@ -11,7 +11,7 @@ export const PROTOCOLS: Readonly<Record<string, Protocol>> = {
   sound: {
     name: "the sound protocol",
     meaning:
-      "The class means come from one part of the training pictures, the thresholds from another part that fitted nothing, and what is reported comes from the test pictures. No picture plays two of these parts.",
+      "Thresholds are chosen on calibration pictures that are used neither for the class means nor for the reported numbers, and applied unchanged to the test pictures.",
   },
   paper: {
     name: "the paper's protocol",

@@ -27,7 +27,7 @@ const frontierRow = z.object({
   rule: z.string(),
   /** full (all features), pooled4x4, int8, ... */
   variant: z.string(),
-  /** paper: thresholds chosen on training pictures. sound: on calibration pictures that fitted nothing. */
+  /** paper: thresholds chosen on training pictures. sound: on calibration pictures kept apart. */
   protocol: z.string(),
   macsFraction: z.number(),
   accuracy: z.number(),
@@ -79,8 +79,10 @@ const e2cmSchema = z.object({
     z.object({ backbone: z.string(), metric, exit, depth: z.number(), matrix: z.array(z.array(z.number())) }),
   ),
   rows: list(frontierRow),
+  /** What each protocol means in this run, in words; replaces the report's own words in the footer. */
+  protocols: z.record(z.string(), z.string()).optional(),
   exitNames: list(z.string()),
-  /** Thresholds chosen to lose at most `wantedLoss`, and what came of it on the test pictures. */
+  /** `shares`: every exit in order, the last is the full network. Thresholds chosen to lose at most `wantedLoss`, and what came of it on the test pictures. */
   operating: list(
     z.object({
       backbone: z.string(),

@@ -1,6 +1,7 @@
+import type { Output } from "./output.ts";
 import { createProgress } from "./progress.ts";
 import { formatTable } from "./table.ts";
-import type { Output, Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 
 /**
  * Opens the terminal a command prints on.

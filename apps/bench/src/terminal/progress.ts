@@ -1,5 +1,5 @@
 import { SingleBar } from "cli-progress";
-import type { Output } from "./terminal.ts";
+import type { Output } from "./output.ts";
 
 /** How a long piece of work says how far it is. */
 export interface Progress {
@@ -10,7 +10,7 @@ export interface Progress {
 }
 
 /** A stage of known length. */
-export interface Stage {
+interface Stage {
   advance(by: number): void;
   /** Ends the stage, whether or not all units were done. */
   done(): void;

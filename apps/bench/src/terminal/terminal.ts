@@ -1,11 +1,5 @@
 import type { Progress } from "./progress.ts";
 
-/** A stream to print on, as far as it is used here; `isTTY` decides between a bar and plain lines. */
-export interface Output {
-  write(text: string): unknown;
-  readonly isTTY?: boolean | undefined;
-}
-
 /** Everything a command may print with. Only this folder writes to a stream. */
 export interface Terminal {
   /** One line of the result, on standard output; nothing with --json. */

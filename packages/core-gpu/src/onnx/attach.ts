@@ -1,12 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { InputError } from "../errors.ts";
 import { dtypeName, isTensorType } from "./dtypes.ts";
-import { changed, indexModel, subgraphs, tensorNames } from "./graph.ts";
+import { changed, indexModel, tensorNames } from "./graph.ts";
 import type { Model } from "./model.ts";
 import { describeModel } from "./model.ts";
 import { list, quoted, suggestion, uniqueName } from "./names.ts";
 import type { AttributeProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto } from "./onnx_pb.ts";
 import { TensorShapeProto_DimensionSchema } from "./onnx_pb.ts";
+import { subgraphs } from "./reads.ts";
 import { elementTypes } from "./types.ts";
 
 /** How {@link attachModel} joins a part to a model. */
@@ -35,11 +36,13 @@ export interface Attached {
  * part does not have, element types that differ, different operator set versions, or model-local functions of one name.
  * @example
  * ```ts
- * import { addTaps, attachModel, type Model } from "@exitkit/core-gpu";
- * const withHead = (network: Model, head: Model, tap: string) => {
- *   const { model, outputs } = attachModel(network, head, { prefix: "exit0", inputs: { features: tap } });
- *   return addTaps(model, Object.values(outputs));
- * };
+ * import { addTaps, attachModel, ops, programToModel, readModelFile, spec, trace } from "@exitkit/core-gpu";
+ * const network = await readModelFile("network.onnx");
+ * const head = trace(({ x }) => ({ sum: ops.sum(x, { axes: [1, 2, 3] }) }), { x: spec("float32", ["n", 4, 8, 8]) });
+ * const part = programToModel(head, { opset: 17 });
+ * const { model, outputs } = attachModel(network, part, { prefix: "exit0", inputs: { x: "/one/Relu_1_output_0" } });
+ * const withHead = addTaps(model, [outputs.sum!]);
+ * console.assert(withHead.proto.graph?.output.length === 2);
  * ```
  */
 export function attachModel(model: Model, part: Model, wiring: Wiring): Attached {

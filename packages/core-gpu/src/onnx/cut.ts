@@ -33,11 +33,10 @@ export interface Stage {
  * file nor follows from the operators.
  * @example
  * ```ts
- * import { cutStages, proposeCuts, type Model } from "@exitkit/core-gpu";
- * const halves = (model: Model) => {
- *   const cuts = proposeCuts(model);
- *   return cutStages(model, [cuts[Math.floor(cuts.length / 2)]!]);
- * };
+ * import { cutStages, readModelFile } from "@exitkit/core-gpu";
+ * const model = await readModelFile("network.onnx");
+ * const [first, second] = cutStages(model, ["/one/Relu_1_output_0"]);
+ * console.assert(first?.outputs.join() === second?.inputs.join());
  * ```
  */
 export function cutStages(model: Model, cuts: readonly (string | readonly string[])[]): readonly Stage[] {

@@ -1,6 +1,7 @@
 import { InputError } from "../errors.ts";
 import type { Model } from "./model.ts";
-import type { AttributeProto, GraphProto, NodeProto } from "./onnx_pb.ts";
+import type { GraphProto, NodeProto } from "./onnx_pb.ts";
+import { nodeReads, weightNames } from "./reads.ts";
 
 /** Who makes and who uses every tensor of a graph. Nodes are numbered by their place, which is a topological order. */
 export interface GraphIndex {
@@ -24,7 +25,7 @@ export interface GraphIndex {
  * What a node's value follows from: `data`, the values of inputs (or chance); `shape`, only shapes (it hangs on inputs
  * through Shape and Size nodes alone); `constant`, neither.
  */
-export type NodeKind = "data" | "shape" | "constant";
+type NodeKind = "data" | "shape" | "constant";
 
 const indexes = new WeakMap<GraphProto, GraphIndex>();
 
@@ -84,38 +85,6 @@ export function ancestors(
 /** Every name of the graph: inputs, weights and what nodes make. */
 export function tensorNames(index: GraphIndex): Set<string> {
   return new Set([...index.inputs, ...index.weights, ...index.producer.keys()]);
-}
-
-/** Names of a graph's initializers, dense and sparse. */
-export function weightNames(graph: GraphProto): Set<string> {
-  const sparse = graph.sparseInitializer.map(({ values }) => values?.name ?? "");
-  return new Set([...graph.initializer.map(({ name }) => name), ...sparse]);
-}
-
-/** Tensors that a node reads: its inputs, then what its subgraphs capture from around them. No repeats, no `""`. */
-export function nodeReads(node: NodeProto): string[] {
-  const names = new Set(node.input);
-  for (const body of subgraphs(node)) for (const name of captures(body)) names.add(name);
-  names.delete("");
-  return [...names];
-}
-
-/** The graphs inside a node's attributes. */
-export function subgraphs(node: { readonly attribute: readonly AttributeProto[] }): GraphProto[] {
-  return node.attribute.flatMap(({ g, graphs }) => (g === undefined ? graphs : [g, ...graphs]));
-}
-
-/** Names that a subgraph uses but does not define. */
-function captures(graph: GraphProto): Set<string> {
-  const own = weightNames(graph);
-  for (const { name } of graph.input) own.add(name);
-  const free = new Set<string>();
-  for (const node of graph.node) {
-    for (const name of nodeReads(node)) if (!own.has(name)) free.add(name);
-    for (const name of node.output) own.add(name);
-  }
-  for (const { name } of graph.output) if (!own.has(name)) free.add(name);
-  return free;
 }
 
 const randomOperators = new Set([

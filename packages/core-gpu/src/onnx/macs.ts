@@ -36,13 +36,14 @@ export interface MacCount {
  * @throws InputError when a shape is missing.
  * @example
  * ```ts
- * import { countMacs, openDevice, probeShapes, type Model } from "@exitkit/core-gpu";
- * const macsPerSample = async (model: Model) => {
- *   const device = await openDevice("cpu");
- *   const shapes = await probeShapes(device, model); // symbolic dimensions, such as the batch, are 1
- *   await device.close();
- *   return countMacs(model, shapes).total;
- * };
+ * import { countMacs, openDevice, probeShapes, readModelFile } from "@exitkit/core-gpu";
+ * const model = await readModelFile("network.onnx");
+ * const device = await openDevice("cpu");
+ * const shapes = await probeShapes(device, model); // symbolic dimensions, such as the batch, are 1
+ * await device.close();
+ * const { total, nodes } = countMacs(model, shapes);
+ * console.assert(total === nodes.reduce((sum, { macs }) => sum + macs, 0));
+ * console.assert(nodes[0]?.macs === 4 * 3 * 3 * 3 * 8 * 8); // the stem: 3 to 4 channels, 3×3, at 8×8 places
  * ```
  */
 export function countMacs(model: Model, shapes: ReadonlyMap<string, readonly number[]>): MacCount {

@@ -151,7 +151,7 @@ export function opsetOf(model: Model): number {
 }
 
 /** Name, element type and shape of a value as the file states them. */
-export function tensorInfo(value: ValueInfoProto): TensorInfo {
+function tensorInfo(value: ValueInfoProto): TensorInfo {
   const dtype = typeName(value.type);
   const shape = isTensorType(value.type) ? value.type.value.value.shape : undefined;
   if (shape === undefined) return { name: value.name, dtype, shape: [], unknownRank: true };

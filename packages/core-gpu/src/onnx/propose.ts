@@ -2,10 +2,11 @@ import { z } from "zod";
 import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import type { GraphIndex } from "./graph.ts";
-import { ancestors, indexModel, isStandard, subgraphs } from "./graph.ts";
+import { ancestors, indexModel, isStandard } from "./graph.ts";
 import type { Model } from "./model.ts";
 import { quoted, suggestion } from "./names.ts";
 import type { GraphProto } from "./onnx_pb.ts";
+import { subgraphs } from "./reads.ts";
 
 /** Options of {@link proposeCuts}. */
 export interface ProposeCutsOptions {
@@ -30,8 +31,9 @@ const proposeOptions = z.strictObject({ outputs: z.array(z.string()).min(1).opti
  * @throws InputError when an output named in the options does not exist.
  * @example
  * ```ts
- * import { proposeCuts, type Model } from "@exitkit/core-gpu";
- * const everyThird = (model: Model) => proposeCuts(model).filter((_, block) => block % 3 === 2);
+ * import { proposeCuts, readModelFile } from "@exitkit/core-gpu";
+ * const blocks = proposeCuts(await readModelFile("network.onnx"));
+ * console.assert(blocks.length === 5 && blocks[1] === "/one/Relu_1_output_0");
  * ```
  */
 export function proposeCuts(model: Model, options: ProposeCutsOptions = {}): readonly string[] {

@@ -13,8 +13,10 @@ import { valueInfo } from "./types.ts";
  * @throws InputError when the graph has no tensor of that name.
  * @example
  * ```ts
- * import { addTaps, type Model } from "@exitkit/core-gpu";
- * const withFeatures = (model: Model) => addTaps(model, ["/layer1/Relu_output_0"]);
+ * import { addTaps, describeModel, readModelFile } from "@exitkit/core-gpu";
+ * const model = await readModelFile("network.onnx");
+ * const tapped = addTaps(model, ["/one/Relu_1_output_0"]);
+ * console.assert(describeModel(tapped).outputs.length === 2);
  * ```
  */
 export function addTaps(model: Model, names: readonly string[]): Model {

@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { isTensorType } from "./dtypes.ts";
-import { isStandard, subgraphs } from "./graph.ts";
+import { isStandard } from "./graph.ts";
 import type { AttributeProto, GraphProto, NodeProto, ValueInfoProto } from "./onnx_pb.ts";
 import { TensorProto_DataType, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema } from "./onnx_pb.ts";
+import { subgraphs } from "./reads.ts";
 
 const T = TensorProto_DataType;
 

@@ -1,9 +1,9 @@
 import { InputError } from "../errors.ts";
 import { bitsPerElement, dtypeName } from "./dtypes.ts";
-import { subgraphs, weightNames } from "./graph.ts";
 import { list, quoted } from "./names.ts";
 import type { AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto } from "./onnx_pb.ts";
 import { TensorProto_DataLocation, TensorProto_DataType } from "./onnx_pb.ts";
+import { subgraphs, weightNames } from "./reads.ts";
 
 /**
  * Checks what every later step relies on: a graph with outputs; every tensor made once, before it is used; weights as

@@ -47,7 +47,7 @@ export interface OnnxGraph {
 }
 
 /** A tensor in the graph and what is known of it. */
-export interface Named {
+interface Named {
   readonly name: string;
   readonly spec: Spec;
 }

@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts";
-import { type DType, sizeOf } from "../tensor.ts";
+import type { DType } from "../tensor.ts";
 import { type Dimension, printShape, type Shape } from "./dimensions.ts";
 
 /** What is known of a value before it exists: its dtype and its shape, in which sizes may be symbols. */
@@ -41,9 +41,4 @@ export function spec(dtype: DType, shape: readonly Dimension[]): Spec {
 /** `float32 [n, 3, 32, 32]` */
 export function printSpec({ dtype, shape }: Spec): string {
   return `${dtype} ${printShape(shape)}`;
-}
-
-/** Number of elements, or null where a dimension is symbolic. */
-export function knownSize(shape: Shape): number | null {
-  return shape.every((dimension) => typeof dimension === "number") ? sizeOf(shape as readonly number[]) : null;
 }

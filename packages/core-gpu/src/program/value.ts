@@ -86,7 +86,7 @@ export function operatorOptions<S extends z.ZodType>(name: string, schema: S, op
 }
 
 /** Turns a {@link Refusal} thrown by `rule` into an InputError that names the operator and the user's line. */
-export function refusing<T>(caller: string, operands: readonly Spec[], rule: () => T): T {
+function refusing<T>(caller: string, operands: readonly Spec[], rule: () => T): T {
   try {
     return rule();
   } catch (error) {

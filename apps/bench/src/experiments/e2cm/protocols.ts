@@ -1,0 +1,79 @@
+import { type ExitCosts, type ExitRecord, type OperatingPoint, replay } from "@exitkit/early-exit";
+import { WANTED_LOSSES } from "./network.ts";
+
+/** One point of the accuracy–MACs frontier, measured on pictures that did not choose its thresholds. */
+export interface FrontierRow {
+  readonly backbone: string;
+  readonly metric: string;
+  readonly rule: string;
+  readonly variant: string;
+  /** `paper`: thresholds from training pictures, reported on all test pictures. `sound`: from one half of the test pictures, reported on the other, both ways. */
+  readonly protocol: "paper" | "sound";
+  readonly macsFraction: number;
+  readonly accuracy: number;
+  /** Of the first half, where there are two. */
+  readonly thresholds: readonly number[];
+  readonly shares: readonly number[];
+  /** What the thresholds were asked to lose at most on the pictures that chose them; null for a point of the hull. */
+  readonly wantedLoss: number | null;
+}
+
+type Label = Pick<FrontierRow, "backbone" | "metric" | "rule" | "variant">;
+
+/** The paper's protocol: every point that training pictures chose, replayed on all test pictures. */
+export function paperRows(
+  label: Label,
+  points: readonly OperatingPoint[],
+  test: ExitRecord,
+  costs: ExitCosts,
+): readonly FrontierRow[] {
+  return points.map(({ thresholds }) => {
+    const { accuracy, costFraction, shares } = replay(test, thresholds, costs);
+    return { ...label, protocol: "paper", macsFraction: costFraction, accuracy, thresholds, shares, wantedLoss: null };
+  });
+}
+
+/** One way round of the sound protocol: points chosen on one half, the record and the costs they are reported with. */
+export interface Fold {
+  readonly points: readonly OperatingPoint[];
+  /** The full network's accuracy on the pictures that chose the points. */
+  readonly calibrationAccuracy: number;
+  readonly report: ExitRecord;
+  readonly costs: ExitCosts;
+}
+
+/**
+ * The sound protocol: for every wanted loss the cheapest point of each half within it, replayed on the other half; accuracy,
+ * cost and shares are means over the two, so every test picture counts once.
+ */
+export function soundRows(label: Label, folds: readonly Fold[]): readonly FrontierRow[] {
+  return WANTED_LOSSES.flatMap((wantedLoss) => {
+    const replays = folds.flatMap(({ points, calibrationAccuracy, report, costs }) => {
+      const point = cheapestWithin(points, calibrationAccuracy - wantedLoss);
+      return point === undefined ? [] : [replay(report, point.thresholds, costs)];
+    });
+    if (replays.length < folds.length) return [];
+    const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    return [
+      {
+        ...label,
+        protocol: "sound" as const,
+        macsFraction: mean(replays.map(({ costFraction }) => costFraction)),
+        accuracy: mean(replays.map(({ accuracy }) => accuracy)),
+        thresholds: replays[0]!.thresholds,
+        shares: replays[0]!.shares.map((_, exit) => mean(replays.map(({ shares }) => shares[exit]!))),
+        wantedLoss,
+      },
+    ];
+  });
+}
+
+/** The cheapest point of at least this accuracy. */
+export function cheapestWithin(points: readonly OperatingPoint[], accuracy: number): OperatingPoint | undefined {
+  return points
+    .filter((point) => point.accuracy >= accuracy - 1e-12)
+    .reduce<OperatingPoint | undefined>(
+      (best, point) => (best === undefined || point.meanCost < best.meanCost ? point : best),
+      undefined,
+    );
+}

@@ -1,0 +1,166 @@
+import type { Session } from "@exitkit/core-gpu";
+import {
+  type AccumulateOptions,
+  accumulateStatistics,
+  type FittedExits,
+  openClassifier,
+  solveExits,
+} from "@exitkit/e2cm";
+import { NEVER } from "@exitkit/early-exit";
+import { batches, oneBatch } from "../../data/batches.ts";
+import { slicePictures } from "../../data/cifar.ts";
+import { quantile, timeInterleaved } from "../timing.ts";
+import { CLASSES, depthTaps, PASS_BATCH, type Subject } from "./network.ts";
+
+/** Pictures a second while fitting, against plain inference over the same pictures in the same rounds. */
+export async function fitSpeed(subject: Subject) {
+  const { context, backbone, device, data, settings, key } = subject;
+  const { name, model, input } = backbone;
+  const quick = context.preset === "quick";
+  const pictures = slicePictures(data.train, 0, Math.min(data.train.n, (quick ? 6 : 16) * PASS_BATCH));
+  const evenly = (count: number) => {
+    const inner = backbone.blocks.slice(1);
+    return Array.from({ length: count }, (_, index) => inner[Math.round(((index + 1) * inner.length) / count) - 1]!);
+  };
+  const passes: (readonly [string, Omit<AccumulateOptions, "classes">])[] = [
+    ["euclidean, full features, 3 exits", { metric: "euclidean", exits: evenly(4).slice(0, 3) }],
+    ["euclidean, full features, 9 exits", { metric: "euclidean", exits: evenly(9) }],
+    ["euclidean, full features, every block", { metric: "euclidean", exits: backbone.blocks }],
+    ["euclidean, pooled features, every block", { metric: "euclidean", features: "pooled", exits: backbone.blocks }],
+    ["sharedCovariance, moments, 3 exits", {}],
+  ];
+  if (quick) passes.splice(2, 2);
+  return context.run.step(key("fit-speed"), async () => {
+    const stage = context.progress.stage(`${name}: fitting speed`, settings.rounds * (passes.length + 1), "passes");
+    const plain = await device.load(model);
+    const speeds = new Map<string, number[]>([
+      ["plain", []],
+      ...passes.map(([title]): [string, number[]] => [title, []]),
+    ]);
+    try {
+      for (let round = 0; round < settings.rounds; round++) {
+        speeds.get("plain")!.push(await plainSpeed(plain, input, pictures));
+        stage.advance(1);
+        for (const [title, options] of passes) {
+          speeds.get(title)!.push(await passSpeed(subject, pictures, options));
+          stage.advance(1);
+        }
+      }
+    } finally {
+      await plain.release();
+      stage.done();
+    }
+    const plainPicturesPerSecond = quantile(speeds.get("plain")!, 0.5);
+    return passes.map(([title]) => ({
+      backbone: name,
+      metric: title,
+      pictures: pictures.n,
+      fitPicturesPerSecond: quantile(speeds.get(title)!, 0.5),
+      plainPicturesPerSecond,
+      ratio: quantile(
+        speeds.get(title)!.map((speed, round) => speed / speeds.get("plain")![round]!),
+        0.5,
+      ),
+    }));
+  });
+}
+
+/** After the first batch, which pays for loading and first touches. */
+async function plainSpeed(session: Session, input: string, pictures: Parameters<typeof batches>[0]): Promise<number> {
+  let begun = 0;
+  let done = 0;
+  for await (const batch of batches(pictures, PASS_BATCH)) {
+    await session.run({ [input]: batch.x });
+    if (begun === 0) begun = performance.now();
+    else done += batch.y.length;
+  }
+  return (1000 * done) / (performance.now() - begun);
+}
+
+async function passSpeed(
+  { backbone, device }: Subject,
+  pictures: Parameters<typeof batches>[0],
+  options: Omit<AccumulateOptions, "classes">,
+): Promise<number> {
+  let begun = 0;
+  let first = 0;
+  let last = 0;
+  let done = 0;
+  await accumulateStatistics(backbone.model, batches(pictures, PASS_BATCH), {
+    ...options,
+    classes: CLASSES,
+    device,
+    onProgress: (seen) => {
+      last = performance.now();
+      if (begun === 0) [begun, first] = [last, seen];
+      done = seen;
+    },
+  });
+  return (1000 * (done - first)) / (last - begun);
+}
+
+/**
+ * What the exits add when nothing leaves: MACs, and time at batch 64, as shares of the plain network; of all exits of the
+ * variant together, and of one.
+ */
+export async function overheadPart(
+  subject: Subject,
+  shared: FittedExits,
+  means: readonly (readonly [string, FittedExits])[],
+) {
+  const { context, backbone, device, data, key } = subject;
+  const { name, model, input } = backbone;
+  return context.run.step(key("overhead"), async () => {
+    const { x } = oneBatch(slicePictures(data.test, 0, 64));
+    const plain = await device.load(model);
+    const variants: (readonly [string, string, FittedExits])[] = [
+      ...means.map(([variant, fitted]) => ["euclidean", variant, fitted] as const),
+      ["sharedCovariance", "moments", shared],
+    ];
+    const classifiers = [];
+    try {
+      for (const [, , fitted] of variants) {
+        classifiers.push(await openClassifier(model, fitted, { thresholds: fitted.exits.map(() => NEVER), device }));
+      }
+      const times = await timeInterleaved(
+        [
+          { name: "plain", run: () => plain.run({ [input]: x }) },
+          ...classifiers.map((classifier, index) => ({ name: String(index), run: () => classifier.classify(x) })),
+        ],
+        { budget: context.preset === "quick" ? 5000 : 60_000, leastRounds: 7, mostRounds: 101 },
+      );
+      const plainMs = times.get("plain")!.median;
+      return variants.map(([metric, variant, fitted], index) => {
+        const exits = fitted.exits.length;
+        const share = (fitted.costs.exits.at(-1)! - fitted.costs.full) / fitted.costs.full;
+        const wallShare = times.get(String(index))!.median / plainMs - 1;
+        return { backbone: name, metric, variant, exits, share, wallShare, wallSharePerExit: wallShare / exits };
+      });
+    } finally {
+      for (const classifier of classifiers) await classifier.release();
+      await plain.release();
+    }
+  });
+}
+
+/** Class-means exits at three blocks, full and pooled, for {@link overheadPart}; the numbers in them do not matter there. */
+export async function meansForOverhead(subject: Subject): Promise<readonly (readonly [string, FittedExits])[]> {
+  const { backbone, device, data } = subject;
+  const taps = depthTaps(subject);
+  const exits = [0.25, 0.5, 0.75].map((place) => taps[Math.floor(place * taps.length)]!);
+  const few = slicePictures(data.train, 0, 256);
+  const fit = async (features: "full" | "pooled") => {
+    const statistics = await accumulateStatistics(backbone.model, batches(few, PASS_BATCH), {
+      classes: CLASSES,
+      metric: "euclidean",
+      features,
+      exits,
+      device,
+    });
+    return solveExits(backbone.model, statistics, { metric: "euclidean", device });
+  };
+  return [
+    ["full", await fit("full")],
+    ["pooled4x4", await fit("pooled")],
+  ];
+}

@@ -1,0 +1,58 @@
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import os from "node:os";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+/** The machine and the software a run was made with. */
+export interface Environment {
+  readonly time: string;
+  readonly node: string;
+  readonly os: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  /** Load average over 1, 5 and 15 minutes when the run began. */
+  readonly loadAverage: readonly number[];
+  readonly onnxruntime: string;
+  readonly packages: Readonly<Record<string, string>>;
+  /** Commit of the source tree and whether files differ from it; null outside a git checkout. */
+  readonly git: { readonly sha: string; readonly dirty: boolean } | null;
+}
+
+/** Describes the environment of this process, now. */
+export async function describeEnvironment(): Promise<Environment> {
+  const names = ["@exitkit/core-gpu", "@exitkit/early-exit", "@exitkit/e2cm"];
+  const versions = await Promise.all(names.map(packageVersion));
+  return {
+    time: new Date().toISOString(),
+    node: process.version,
+    os: `${os.type()} ${os.release()} ${os.arch()}`,
+    cpu: os.cpus()[0]?.model ?? "unknown",
+    cores: os.availableParallelism(),
+    memoryGiB: Math.round((os.totalmem() / 2 ** 30) * 10) / 10,
+    loadAverage: os.loadavg(),
+    onnxruntime: await packageVersion("onnxruntime-node"),
+    packages: Object.fromEntries(names.map((name, index) => [name, versions[index]!])),
+    git: await gitState(),
+  };
+}
+
+const require = createRequire(import.meta.url);
+
+async function packageVersion(name: string): Promise<string> {
+  const file = require.resolve(`${name}/package.json`);
+  return (JSON.parse(await readFile(file, "utf8")) as { version: string }).version;
+}
+
+async function gitState(): Promise<Environment["git"]> {
+  const cwd = fileURLToPath(new URL(".", import.meta.url));
+  const git = (...args: string[]) => promisify(execFile)("git", args, { cwd }).then(({ stdout }) => stdout.trim());
+  try {
+    const sha = await git("rev-parse", "HEAD");
+    return { sha, dirty: (await git("status", "--porcelain")) !== "" };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,5 @@
+/** A stream to print on, as far as it is used here; `isTTY` decides between a bar and plain lines. */
+export interface Output {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+}

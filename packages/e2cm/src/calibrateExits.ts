@@ -1,0 +1,125 @@
+import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { z } from "zod";
+import type { Batches } from "./batches.ts";
+import { argMaxRows, operatingPointsOf, recordFromScores, type ScoreRecord } from "./calibrate.ts";
+import { attachHeads, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
+import type { FittedExits } from "./fittedExits.ts";
+import { inspectNetwork, type Network } from "./network.ts";
+import { batchesOption, callbackOption, deviceOption } from "./options.ts";
+import { runScores } from "./scores.ts";
+
+/** Options of {@link calibrateExits}. */
+export interface CalibrateOptions {
+  /** Labelled pictures that choose among the candidates and choose thresholds: best ones the network was not trained on. */
+  readonly calibration: Batches;
+  /** Where to run. Default: the best device there is, opened and closed by the call. */
+  readonly device?: Device;
+  /** Called after every batch with the number of pictures so far. */
+  readonly onProgress?: (pictures: number) => void;
+}
+
+const schema = z.strictObject({
+  calibration: batchesOption,
+  device: deviceOption,
+  onProgress: callbackOption<(pictures: number) => void>(),
+});
+
+/**
+ * Chooses, for every exit, the candidate that answers most calibration pictures rightly, and then the thresholds of every
+ * operating point. Candidates are what `solveExits` gave for the same statistics and different shrinkages.
+ *
+ * @param candidates At least one; all of one model, with the same taps.
+ * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, bad batches or
+ * unknown options.
+ */
+export async function calibrateExits(
+  model: Model,
+  candidates: readonly FittedExits[],
+  options: CalibrateOptions,
+): Promise<FittedExits> {
+  const caller = "e2cm.calibrateExits";
+  const { calibration, device: lent, onProgress } = parseOptions(caller, schema, options);
+  const first = candidates[0];
+  if (first === undefined) throw new InputError(caller, "at least one candidate", "none", "Take them from solveExits.");
+  const device = lent ?? (await openDevice("auto"));
+  try {
+    const network = await inspectNetwork(caller, device, model, first.classes);
+    return await calibrated(caller, device, network, candidates, { calibration, heldOut: false, onProgress });
+  } finally {
+    if (lent === undefined) await device.close();
+  }
+}
+
+interface CalibrateSettings {
+  readonly calibration: Batches;
+  readonly heldOut: boolean;
+  readonly onProgress?: ((pictures: number) => void) | undefined;
+}
+
+/** {@link calibrateExits} on a network that was inspected before. */
+export async function calibrated(
+  caller: string,
+  device: Device,
+  network: Network,
+  candidates: readonly FittedExits[],
+  { calibration, heldOut, onProgress }: CalibrateSettings,
+): Promise<FittedExits> {
+  const first = candidates[0]!;
+  const taps = (exits: readonly FittedExit[]) => exits.map(({ metric, tap }) => `${metric} at ${tap}`).join(", ");
+  for (const candidate of candidates) {
+    checkSameModel(caller, candidate.modelHash, network.hash);
+    if (taps(candidate.exits) !== taps(first.exits)) {
+      throw new InputError(
+        caller,
+        "all candidates must have the same exits",
+        `${taps(first.exits)} and ${taps(candidate.exits)}`,
+      );
+    }
+  }
+  const all = candidates.flatMap(({ exits }) => exits);
+  const scored = await runScores(
+    caller,
+    device,
+    attachHeads(network, all, first),
+    first.classes,
+    calibration,
+    onProgress,
+  );
+  const { exits, scores } = bestCandidates(candidates, scored);
+  const record = recordFromScores(exits, scores, first);
+  const costs = costsOf(network, exits);
+  return {
+    ...first,
+    exits,
+    costs,
+    operatingPoints: operatingPointsOf(caller, record, costs),
+    calibration: {
+      pictures: record.n,
+      fullAccuracy: fractionRight(record.predictions.at(-1)!, record.labels),
+      heldOut,
+    },
+  };
+}
+
+/** Of every exit the candidate that answers most pictures rightly, the first of equals, and its scores. */
+function bestCandidates(
+  candidates: readonly FittedExits[],
+  scored: ScoreRecord,
+): { exits: readonly FittedExit[]; scores: ScoreRecord } {
+  const count = candidates[0]!.exits.length;
+  const scoresOf = (candidate: number, exit: number) => scored.scores[candidate * count + exit]!;
+  const chosen = candidates[0]!.exits.map((_, exit) => {
+    const accuracies = candidates.map((_candidate, candidate) =>
+      fractionRight(argMaxRows(scoresOf(candidate, exit), scored.classes), scored.labels),
+    );
+    return accuracies.indexOf(Math.max(...accuracies));
+  });
+  return {
+    exits: chosen.map((candidate, exit) => candidates[candidate]!.exits[exit]!),
+    scores: { ...scored, scores: [...chosen.map(scoresOf), scored.scores.at(-1)!] },
+  };
+}
+
+function fractionRight(answers: Int32Array, labels: Int32Array): number {
+  return answers.reduce((sum, answer, i) => sum + (answer === labels[i] ? 1 : 0), 0) / Math.max(1, labels.length);
+}

@@ -1,0 +1,194 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Device, generator, InputError, openDevice } from "@exitkit/core-gpu";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  type FittedExits,
+  fit,
+  loadExits,
+  openClassifier,
+  quantisedExits,
+  recordScores,
+  saveExits,
+} from "../src/index.ts";
+import { batches, tinyModel } from "./fixture.ts";
+import { exampleNetwork } from "./networks.ts";
+
+type Open = typeof import("node:fs/promises").open;
+
+/** When set, files of that name fail half way through being written, as on a full disk. */
+let full: string | undefined;
+vi.mock("node:fs/promises", async (original) => {
+  const real = await original<typeof import("node:fs/promises")>();
+  const open = async (...args: Parameters<Open>) => {
+    const handle = await real.open(...args);
+    if (full === undefined || !String(args[0]).includes(full) || args[1] === "r") return handle;
+    const write = handle.writeFile.bind(handle);
+    handle.writeFile = async (data) => {
+      await write(data.slice(0, data.length / 2) as string);
+      throw Object.assign(new Error("ENOSPC: injected"), { code: "ENOSPC" });
+    };
+    return handle;
+  };
+  return { ...real, open };
+});
+
+const model = tinyModel();
+const test = batches("test", 60);
+let device: Device;
+let folder: string;
+let path: string;
+const fitted: Record<string, FittedExits> = {};
+
+beforeAll(async () => {
+  device = await openDevice("cpu");
+  const options = { classes: 4, calibration: test, device } as const;
+  const train = batches("train", 60);
+  fitted.sharedCovariance = await fit(model, train, { ...options, features: "pooled" });
+  fitted.euclidean = await fit(model, train, { ...options, metric: "euclidean", last: "nearestMean", rule: "raw" });
+});
+afterAll(() => device.close());
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "exits-test-"));
+  path = join(folder, "tiny");
+});
+afterEach(async () => {
+  full = undefined;
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe("a round trip", () => {
+  it.each(["sharedCovariance", "euclidean"])("gives the very same %s exits back", async (metric) => {
+    await saveExits(path, fitted[metric]!);
+    expect(await readdir(folder)).toEqual(["tiny.json", "tiny.safetensors"]);
+    const loaded = await loadExits(path);
+    expect(loaded).toEqual(fitted[metric]);
+    const scores = await recordScores(model, fitted[metric]!, test, { device });
+    expect(await recordScores(model, loaded, test, { device })).toEqual(scores);
+  });
+
+  it.each(["sharedCovariance", "euclidean"])("in int8, gives quantisedExits of %s exits", async (metric) => {
+    await saveExits(path, fitted[metric]!, { precision: "int8" });
+    expect(await loadExits(path)).toEqual(quantisedExits(fitted[metric]!));
+    const bytes = (await readFile(`${path}.safetensors`)).length;
+    await saveExits(path, fitted[metric]!);
+    expect(bytes).toBeLessThan(0.6 * (await readFile(`${path}.safetensors`)).length);
+  });
+
+  it("replaces an older pair", async () => {
+    await saveExits(path, fitted.euclidean!);
+    await saveExits(path, fitted.sharedCovariance!);
+    expect(await loadExits(path)).toEqual(fitted.sharedCovariance);
+    expect(await readdir(folder)).toHaveLength(2);
+  });
+});
+
+describe("refused", () => {
+  it("with another model than they were fitted on", async () => {
+    await saveExits(path, fitted.sharedCovariance!);
+    const loaded = { ...(await loadExits(path)), classes: 10 };
+    const own = loaded.modelHash.slice(0, 16);
+    for (const use of [
+      () => openClassifier(exampleNetwork("vgg"), loaded, { device }),
+      () => recordScores(exampleNetwork("vgg"), loaded, test, { device }),
+    ]) {
+      await expect(use()).rejects.toThrow(
+        new RegExp(
+          `^e2cm\\.\\w+: the exits were fitted on the model with sha256 ${own}…; got a model with sha256 [0-9a-f]{16}….*fit again`,
+        ),
+      );
+    }
+  });
+
+  it("a file that is not there, of another save, or another format", async () => {
+    await expect(loadExits(path)).rejects.toThrow(
+      /^e2cm\.loadExits: .*tiny\.json must be a file that can be read; got ENOENT/,
+    );
+    await saveExits(path, fitted.euclidean!);
+    const older = await readFile(`${path}.safetensors`);
+    await saveExits(path, fitted.sharedCovariance!);
+    await writeFile(`${path}.safetensors`, older);
+    await expect(loadExits(path)).rejects.toThrow(/tiny\.safetensors must have the sha256 .*save again/);
+    await rm(`${path}.safetensors`);
+    await expect(loadExits(path)).rejects.toThrow(/tiny\.safetensors must be a file that can be read; got ENOENT/);
+    await writeFile(`${path}.json`, '{"format":"other"}');
+    await expect(loadExits(path)).rejects.toThrow(
+      /tiny\.json must describe saved exits \(exitkit\/e2cm\/1\); got format/,
+    );
+  });
+
+  it("a JSON whose parts do not fit together", async () => {
+    await saveExits(path, fitted.sharedCovariance!);
+    const json = JSON.parse(await readFile(`${path}.json`, "utf8"));
+    const refusal = async (change: (changed: typeof json) => void) => {
+      const changed = structuredClone(json);
+      change(changed);
+      await writeFile(`${path}.json`, JSON.stringify(changed));
+      return loadExits(path).then(
+        () => "accepted",
+        (error) => (error instanceof InputError ? error.message : error),
+      );
+    };
+    expect(await refusal(() => {})).toBe("accepted");
+    expect(await refusal((changed) => changed.operatingPoints[0].thresholds.pop())).toContain("operatingPoints.0");
+    expect(await refusal((changed) => changed.costs.exits.pop())).toContain("costs.exits");
+    expect(await refusal((changed) => changed.exits.pop())).toContain("costs.exits");
+    expect(await refusal((changed) => changed.exits[0].map.d--)).toContain('hold float32 "0.matrix"');
+    expect(await refusal((changed) => changed.extra++)).toContain("extra");
+    expect(await refusal((changed) => delete changed.exits[0].shrinkage)).toContain("exits.0");
+  });
+
+  it("what has been cut short or has flipped bits: never anything but an InputError", async () => {
+    await saveExits(path, fitted.sharedCovariance!);
+    const random = generator(5);
+    let opened = 0;
+    for (const ending of ["json", "safetensors"]) {
+      const file = `${path}.${ending}`;
+      const whole = await readFile(file);
+      for (let round = 0; round < 300; round++) {
+        const bytes = Buffer.from(whole);
+        for (let flips = 0; flips <= round % 3; flips++) bytes[random.integer(bytes.length)]! ^= 1 << random.integer(8);
+        const cut = round % 4 === 0 ? bytes.subarray(0, random.integer(bytes.length)) : bytes;
+        await writeFile(file, cut);
+        const outcome = await loadExits(path).catch((error: unknown) => error);
+        if (outcome instanceof InputError) continue;
+        // Such as another digit of a cost: it must not bring the network down either.
+        expect(outcome).not.toBeInstanceOf(Error);
+        expect(ending).toBe("json");
+        if (opened++ > 25) continue;
+        const use = await openClassifier(model, outcome as FittedExits, { device }).catch((error: unknown) => error);
+        if (use instanceof Error) expect(use).toBeInstanceOf(InputError);
+        else await (use as Awaited<ReturnType<typeof openClassifier>>).release();
+      }
+      await writeFile(file, whole);
+    }
+    expect(await loadExits(path)).toEqual(fitted.sharedCovariance);
+  });
+});
+
+describe("a full disk", () => {
+  it.each(["json", "safetensors"])("while the %s is written leaves no file", async (ending) => {
+    full = ending;
+    await expect(saveExits(path, fitted.euclidean!)).rejects.toThrow(
+      /must be able to write .*tiny\..*; got a full disk/,
+    );
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it.each(["json", "safetensors"])("while the %s is written leaves an older pair as it was", async (ending) => {
+    await saveExits(path, fitted.sharedCovariance!);
+    full = ending;
+    await expect(saveExits(path, fitted.euclidean!)).rejects.toThrow("a full disk");
+    full = undefined;
+    expect(await readdir(folder)).toEqual(["tiny.json", "tiny.safetensors"]);
+    expect(await loadExits(path)).toEqual(fitted.sharedCovariance);
+  });
+
+  it("or a folder that is not there, and an unknown precision", async () => {
+    await expect(saveExits(join(folder, "no", "x"), fitted.euclidean!)).rejects.toThrow(/got no folder .*mkdir -p/);
+    await expect(saveExits(path, fitted.euclidean!, { precision: "int4" as "int8" })).rejects.toThrow(
+      /^e2cm\.saveExits: .*option "precision".*got "int4"/,
+    );
+  });
+});
