@@ -13,6 +13,7 @@ const TINY: Experiment = {
   name: "tiny",
   title: "A test",
   about: "Counts the test pictures.",
+  reported: false,
   async run({ data, run, progress, seed }) {
     const stage = progress.stage("counting", 1, "sets");
     const count = await run.step("count", async () => {

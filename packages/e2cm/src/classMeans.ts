@@ -12,7 +12,7 @@ export interface ClassMeans {
  * Class means, and with them the root mean square distance of all training pictures to each mean,
  * √(E‖x‖² − 2 c_k·E[x] + ‖c_k‖²), which follows from the same sums: no second pass.
  *
- * Source: papers.md section 1, steps 1 to 3 [S].
+ * Source: E²CM (IJCNN 2022), class means and distance normalisation [S].
  * Differs: m_k is the root of the mean square, not the mean, of the distances, because the mean needs the class means first and so
  * a second pass; `fit` makes that pass when it is given batches that can be read twice.
  */

@@ -45,7 +45,7 @@ const schema = z.strictObject({
  *
  * @throws InputError when the exits were fitted on another model or not calibrated (and no thresholds are given), when
  * there are not e − 1 thresholds, or on unknown options.
- * Source: papers.md section 1, step 5 [S].
+ * Source: E²CM (IJCNN 2022), exit rule [S].
  * @example
  * ```ts
  * import { readModelFile, readSafetensorsFile, rows } from "@exitkit/core-gpu";

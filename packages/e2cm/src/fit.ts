@@ -63,7 +63,7 @@ const schema = decisionSchema.extend({
  * distances (a second pass); a plain stream makes it use root mean square distances, which need no second pass.
  * @throws InputError on a model that is not a single-input classifier, an exit that is no tensor of it, bad batches, features that
  * are not finite, a class without pictures, too few calibration pictures, or unknown options.
- * Source: E²CM, papers.md section 1 [S]. Differs: metric and features default to what saves more on compact networks; see
+ * Source: Görmez, Dasari, Koyuncu, "E²CM: Early Exit via Class Means", IJCNN 2022 [S]. Differs: metric and features default to what saves more on compact networks; see
  * {@link SharedCovarianceExit}; thresholds ask every exit for one probability of agreeing with the full network.
  * @example
  * ```ts

@@ -1,3 +1,5 @@
+// What an example with this package alone needs.
+export { readModelFile, readSafetensorsFile, rows, type Tensor, tensor } from "@exitkit/core-gpu";
 export { type AccumulateOptions, accumulateStatistics } from "./accumulate.ts";
 export type { Batch, Batches } from "./batches.ts";
 export type { HostDecision, ScoreRecord } from "./calibrate.ts";

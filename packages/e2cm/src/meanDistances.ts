@@ -10,7 +10,7 @@ import type { Network } from "./network.ts";
  * Memory does not grow with N; batches are added up in float64.
  *
  * @returns For every exit, [k].
- * Source: papers.md section 1, step 3 [S].
+ * Source: E²CM (IJCNN 2022), distance normalisation by the training set [S].
  */
 export async function meanDistances(
   caller: string,

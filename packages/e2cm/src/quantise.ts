@@ -50,7 +50,7 @@ export function matrixOf(exit: FittedExit): {
  * The same exits with their means (or weights) rounded to int8 precision, class by class: what a file saved with
  * `precision: "int8"` holds after loading. A quarter of the bytes, nothing else changes.
  *
- * Source: the thesis' future work, named in papers.md section 1, step 1 [S]; the scheme [D].
+ * Source: the thesis' future work, named by the authors as future work [S]; the scheme [D].
  */
 export function quantisedExits(fitted: FittedExits): FittedExits {
   return { ...fitted, exits: fitted.exits.map(quantisedExit) };

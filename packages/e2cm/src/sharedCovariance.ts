@@ -24,7 +24,7 @@ export interface LinearExit {
  * log P(k|x) = x·w_k + b_k + const, w_k = Σ_λ⁻¹ (μ_k − μ), b_k = ln P_k − ½ (μ_k + μ)·w_k, μ = mean of the μ_k.
  * The analytic λ is the oracle-approximating shrinkage of Chen, Wiesel, Eldar and Hero (2010).
  *
- * Source: the Gaussian argument of the thesis' language-model chapter (papers.md section 5: M_v as weights, η_v as bias [S]).
+ * Source: the Gaussian argument of the thesis' language-model chapter (Görmez, UIC 2024: M_v as weights, η_v as bias [S]).
  * Differs: the covariance is estimated, not assumed white; the features are pooled; no Euclidean distance is left.
  *
  * @returns One linear layer for each shrinkage.

@@ -41,7 +41,6 @@ export async function probeBatchLayout(
   sampleShape: readonly number[] | undefined,
 ): Promise<BatchLayout> {
   const { dtype, sample, fixedBatch } = inputLayout(caller, describeInput(input, model), sampleShape);
-  const answers = exits.flatMap(({ confidence, prediction }) => [confidence, prediction]);
   const crossing = [...new Set(carried.flat())].filter((name) => name !== input);
   const session = await device.load(addTaps(model, crossing), { optimization: "none" });
   let runs: readonly (readonly [number, Record<string, Tensor>])[];
@@ -53,13 +52,10 @@ export async function probeBatchLayout(
   } finally {
     await session.release();
   }
-  for (const name of answers)
-    checkAnswer(
-      caller,
-      name,
-      exits.some((exit) => exit.confidence === name),
-      runs,
-    );
+  for (const { confidence, prediction } of exits) {
+    checkAnswer(caller, "confidence", confidence, "float32", runs);
+    checkAnswer(caller, "prediction", prediction, "int64", runs);
+  }
   const rowTensors = new Map<string, RowTensor>([[input, { dtype, shape: sample }]]);
   // A batch that cannot shrink is never compacted: its one sample goes on or not.
   if (fixedBatch !== null) return { dtype, sampleShape: sample, fixedBatch, rowTensors: new Map() };
@@ -125,15 +121,14 @@ function pattern(dtype: DType, shape: readonly number[]): Tensor {
 
 function checkAnswer(
   caller: string,
+  what: string,
   name: string,
-  isConfidence: boolean,
+  wanted: DType,
   runs: readonly (readonly [number, Record<string, Tensor>])[],
 ): void {
-  const wanted = isConfidence ? "float32" : "int64";
   for (const [n, results] of runs) {
     const { dtype, shape } = results[name]!;
     if (dtype === wanted && shape.length === 1 && shape[0] === n) continue;
-    const what = isConfidence ? "confidence" : "prediction";
     const actual = `${dtype} [${shape.join(", ")}] for n = ${n}`;
     throw new InputError(caller, `${what} "${name}" must be ${wanted} of shape [n]`, actual);
   }

@@ -15,7 +15,7 @@ export interface ExitCosts {
  * @param parts.backbone `[e]` MACs of the plain network up to each exit's tap; the last entry is the whole network.
  * @param parts.overheads `[e − 1]` MACs that deciding and answering at each early exit adds.
  * @throws InputError on lengths that do not fit, numbers that are not finite and ≥ 0, or costs that do not increase.
- * Source: papers.md 1, "FLOPs" [S].
+ * Source: E²CM (IJCNN 2022), FLOPs of the class means [S: the authors' code].
  * @example
  * ```ts
  * import { exitCosts } from "@exitkit/early-exit";
@@ -55,7 +55,7 @@ export function exitCosts(parts: {
  * d squares, d − 1 additions each; root and softmax not counted), half as many MACs.
  *
  * @throws InputError unless k and d are whole numbers ≥ 1.
- * Source: papers.md 1, "FLOPs" [S]. Differs: also in MACs, by 1 MAC = 2 FLOPs.
+ * Source: E²CM (IJCNN 2022), FLOPs of the class means [S: the authors' code]. Differs: also in MACs, by 1 MAC = 2 FLOPs.
  */
 export function classMeansOverhead(k: number, d: number): { readonly flops: number; readonly macs: number } {
   if (!Number.isSafeInteger(k) || !Number.isSafeInteger(d) || k < 1 || d < 1) {

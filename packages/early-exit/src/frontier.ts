@@ -13,7 +13,7 @@ import { thresholdProblem, thresholdsOf } from "./search/problem.ts";
  *
  * @param points Any number of points; when two are equal the first is kept.
  * @throws InputError when a cost or an accuracy is not finite.
- * Source: papers.md 1, "Per-layer thresholds" [S].
+ * Source: E²CM (IJCNN 2022), thresholds per layer [S: the authors' code].
  */
 export function upperHull<P extends { readonly meanCost: number; readonly accuracy: number }>(
   points: readonly P[],

@@ -40,7 +40,7 @@ export interface Replay extends OperatingPoint {
  * @param record Confidences, predictions and labels, n samples and e exits.
  * @param thresholds `[e − 1]`; {@link NEVER} and {@link ALWAYS} switch an exit off or make it the last.
  * @throws InputError on a bad record, costs that do not increase, or thresholds that are not e − 1 numbers.
- * Source: papers.md 1, step 5 [S].
+ * Source: E²CM (IJCNN 2022), exit rule [S].
  * @example
  * ```ts
  * import { replay } from "@exitkit/early-exit";

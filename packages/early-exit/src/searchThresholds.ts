@@ -27,7 +27,7 @@ const schema = z.strictObject({
  * @param options.draws Number of random vectors, default 2000.
  * @param options.random Seeded generator; advanced.
  * @throws InputError on a bad record, costs or options.
- * Source: papers.md 1, "Per-layer thresholds" [S] and "Scale warning" [D].
+ * Source: E²CM (IJCNN 2022), thresholds per layer [S: the authors' code]; drawing from the confidences' own quantiles [D].
  * @example
  * ```ts
  * import { generator } from "@exitkit/core-gpu";

@@ -25,6 +25,13 @@ export function cutAtExits(caller: string, { model, exits, input }: ExitModel): 
     const actual = `${onnx.quoted(elsewhere)}, which does not need what lies between the two exits`;
     throw new InputError(caller, expectation, actual, "Give the exits in the order of the backbone.");
   });
+  const last = exits.at(-1)!;
+  const before = stages.slice(0, -1).findIndex(({ model }) => makes(model, last.tap));
+  if (before >= 0) {
+    const expectation = `exit "${last.name}", given last, must read what lies behind all other exits`;
+    const actual = `tap ${onnx.quoted(last.tap)}, which is made up to exit "${exits[before]!.name}"`;
+    throw new InputError(caller, expectation, actual, "Give the exits in the order of the backbone.");
+  }
   const made = stages.map(({ outputs }, j) => (j === 0 ? [input, ...outputs] : outputs));
   const carried = early.map((_, j) => {
     const later = new Set(stages.slice(j + 1).flatMap(({ inputs }) => inputs));
@@ -34,6 +41,10 @@ export function cutAtExits(caller: string, { model, exits, input }: ExitModel): 
       .filter((name) => later.has(name));
   });
   return { model: answering, stages, carried };
+}
+
+function makes(model: Model, name: string): boolean {
+  return model.proto.graph!.node.some(({ output }) => output.includes(name));
 }
 
 function answersOnly(model: Model, exits: readonly Exit[]): Model {

@@ -3,28 +3,39 @@ import { mainFirst, plainAccuracy } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { lineChart } from "./lines.ts";
 import { percent } from "./numbers.ts";
-import { backboneName, distinct, metricSeries } from "./series.ts";
+import { backboneName, distinct, isMain, metricSeries, variantName } from "./series.ts";
 import type { E2cmCifar10Result } from "./types.ts";
 
 /** Accuracy of each exit if every picture left there, by depth: one chart for each backbone, one curve for each metric. */
 export function depthSection(result: E2cmCifar10Result): Html {
-  const rows = result.perExit.filter((row) => row.variant === "full");
+  // The pooled curve of the shared covariance runs through all depths; second moments stand at a few.
+  const rows = result.perExit.filter(
+    (row) => isMain(row) || (row.metric === "sharedCovariance" && row.variant === "pooled4x4"),
+  );
   if (rows.length === 0) return NOT_MEASURED;
   const backbones = mainFirst(result, rows);
   const charts = backbones.map((backbone) => {
     const own = rows.filter((row) => row.backbone === backbone);
     const full = plainAccuracy(result, backbone);
-    const lines = distinct(own.map((row) => row.metric)).map((metric) => ({
-      ...metricSeries(metric),
-      points: own
-        .filter((row) => row.metric === metric)
-        .sort((a, b) => a.depth - b.depth)
-        .map((row) => ({
-          x: row.depth,
-          y: row.accuracy,
-          title: `Exit ${row.depth} (${row.exit}), ${metricSeries(metric).name}\n${percent(row.accuracy, 1)} right, after ${percent(row.macsFraction, 1)} of the multiply-accumulates`,
-        })),
-    }));
+    const lines = distinct(own.map((row) => `${row.metric}\n${row.variant}`)).map((key) => {
+      const [metric, variant] = key.split("\n") as [string, string];
+      const main = isMain({ metric, variant });
+      const name =
+        variant === "full" ? metricSeries(metric).name : `${metricSeries(metric).name}, ${variantName(variant)}`;
+      return {
+        name,
+        color: metricSeries(metric).color,
+        dashed: !main,
+        points: own
+          .filter((row) => row.metric === metric && row.variant === variant)
+          .sort((a, b) => a.depth - b.depth)
+          .map((row) => ({
+            x: row.depth,
+            y: row.accuracy,
+            title: `Exit ${row.depth} (${row.exit}), ${name}\n${percent(row.accuracy, 1)} right, after ${percent(row.macsFraction, 1)} of the multiply-accumulates`,
+          })),
+      };
+    });
     return html`<div><h3>${backboneName(backbone)}</h3>${responsive(
       (width) =>
         lineChart({

@@ -3,12 +3,12 @@ import { type Html, html } from "./html.ts";
 import { type Line, lineChart } from "./lines.ts";
 import { percent, points } from "./numbers.ts";
 import { protocolName, protocolsOf } from "./protocols.ts";
-import { backboneName, capital, distinct, methodName, ruleSeries } from "./series.ts";
+import { backboneName, capital, distinct, isMain, methodName, ruleSeries } from "./series.ts";
 import type { E2cmCifar10Result, FrontierRow } from "./types.ts";
 
 /** Accuracy against MACs: one chart for each backbone and protocol, one curve for each method. */
 export function frontierSection(result: E2cmCifar10Result): Html {
-  const rows = result.rows.filter((row) => row.variant === "full");
+  const rows = result.rows.filter(isMain);
   if (rows.length === 0) return NOT_MEASURED;
   return html`${mainFirst(result, rows).map((backbone) =>
     backboneFrontier(

@@ -16,7 +16,7 @@ export interface Headline {
 
 /** The loss that the headline's thresholds were asked to keep, where several were. */
 const WANTED = 0.005;
-/** A time belongs to an operating point when their costs are this near. */
+/** Where a time does not say what loss was wanted, it belongs to an operating point when their costs are this near. */
 const SAME_COST = 0.01;
 
 export function headline(result: ReportResult): Headline {
@@ -45,8 +45,10 @@ function e2cmHeadline(result: E2cmCifar10Result): Headline {
       (row) =>
         row.backbone === main &&
         row.metric === point.metric &&
-        Math.abs(row.macsFraction - point.macsFraction) <= SAME_COST &&
-        Math.abs(row.accuracy - point.accuracy) <= SAME_COST,
+        (row.wantedLoss === undefined
+          ? Math.abs(row.macsFraction - point.macsFraction) <= SAME_COST &&
+            Math.abs(row.accuracy - point.accuracy) <= SAME_COST
+          : row.wantedLoss === point.wantedLoss),
     )
     .sort(
       (a, b) =>

@@ -3,7 +3,7 @@ import { mainFirst, plainAccuracy } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { percent, points } from "./numbers.ts";
 import { protocolName, protocolsOf } from "./protocols.ts";
-import { backboneName, distinct, methodName, ruleSeries } from "./series.ts";
+import { backboneName, distinct, isMain, methodName, ruleSeries } from "./series.ts";
 import type { E2cmCifar10Result, FrontierRow } from "./types.ts";
 
 const LOSSES = [0.005, 0.01, 0.02, 0.05];
@@ -12,7 +12,7 @@ const ORDER = ["normalised", "raw", "perSampleMaximum", "posterior"];
 
 /** The distance rules side by side, a table for each backbone and protocol. */
 export function rulesSection(result: E2cmCifar10Result): Html {
-  const rows = result.rows.filter((row) => row.variant === "full");
+  const rows = result.rows.filter(isMain);
   if (rows.length === 0) return NOT_MEASURED;
   const missing = ORDER.slice(0, 3).filter((rule) => !rows.some((row) => row.rule === rule));
   const [first, ...others] = protocolsOf(rows).map((protocol) => ({

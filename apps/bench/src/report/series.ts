@@ -16,7 +16,13 @@ const METRICS: Readonly<Record<string, Series>> = {
   euclidean: { name: "Euclidean", color: "var(--red)" },
 };
 
-const VARIANTS: Readonly<Record<string, string>> = { full: "all features", int8: "8-bit means" };
+const VARIANTS: Readonly<Record<string, string>> = {
+  full: "all features",
+  int8: "8-bit means",
+  "pooled4x4 int8": "pooled, 8-bit means",
+  moments: "second moments",
+  "moments int8": "second moments, 8-bit weights",
+};
 
 const OTHER = ["var(--gold)", "var(--purple)", "var(--green)", "var(--ink-2)"];
 
@@ -37,6 +43,11 @@ export function methodName(metric: string, rule: string): string {
 export function variantName(variant: string): string {
   const pooled = /^pooled(\d+)x(\d+)$/.exec(variant);
   return pooled ? `pooled to ${pooled[1]}×${pooled[2]}` : (VARIANTS[variant] ?? variant);
+}
+
+/** Whether rows are of a method's own variant: all features for Euclidean means, second moments for the shared covariance. */
+export function isMain({ metric, variant }: { readonly metric: string; readonly variant: string }): boolean {
+  return variant === "full" || (metric === "sharedCovariance" && variant === "moments");
 }
 
 /** A colour for the `index`-th variant; the first has its method's own. */

@@ -102,6 +102,8 @@ const e2cmSchema = z.object({
       macsFraction: z.number(),
       wallFraction: z.number(),
       accuracy: z.number(),
+      /** The loss its thresholds were asked to keep; missing where it is not one of `operating`. */
+      wantedLoss: z.number().optional(),
       plainMs: z.number(),
       stagedMs: z.number(),
       runs: z.number(),

@@ -5,7 +5,16 @@ import { type Line, lineChart } from "./lines.ts";
 import { percent } from "./numbers.ts";
 import { PROTOCOLS, protocolName } from "./protocols.ts";
 import { cheapest, mostAccurate } from "./rules.ts";
-import { backboneName, distinct, methodName, metricSeries, ruleSeries, variantColor, variantName } from "./series.ts";
+import {
+  backboneName,
+  distinct,
+  isMain,
+  methodName,
+  metricSeries,
+  ruleSeries,
+  variantColor,
+  variantName,
+} from "./series.ts";
 import type { E2cmCifar10Result, FrontierRow } from "./types.ts";
 
 /** Cheaper exits (pooled features, 8-bit means): what they weigh and what they lose. */
@@ -65,9 +74,9 @@ function variantCharts(result: E2cmCifar10Result, groups: readonly Group[]): Htm
   return figure(html`<div class="pair">${charts}</div>`, `Thresholds by ${protocols}.`);
 }
 
-function variantLines({ rows, rule }: Group): Line[] {
+function variantLines({ rows, rule, metric }: Group): Line[] {
   return distinct(rows.map((row) => row.variant))
-    .sort((a, b) => Number(b === "full") - Number(a === "full"))
+    .sort((a, b) => Number(isMain({ metric, variant: b })) - Number(isMain({ metric, variant: a })))
     .map((variant, index) => {
       const name = variantName(variant);
       return {

@@ -24,6 +24,7 @@ export interface WallRow {
   /** Of the timed pictures, and the plain network's on the same ones. */
   readonly accuracy: number;
   readonly fullAccuracy: number;
+  readonly wantedLoss: number;
   readonly plainMs: number;
   readonly stagedMs: number;
   readonly runs: number;
@@ -100,6 +101,7 @@ export async function wallPart(subject: Subject, { fitted }: SoundFit): Promise<
         ),
         accuracy: right / pictures,
         fullAccuracy: fullRight / pictures,
+        wantedLoss: TIMED_LOSS,
         plainMs: quantile(
           times.map((time) => time.plain / count),
           0.5,
