@@ -95,10 +95,12 @@ export function secondMoments(x: Value, { shape, stripes }: FeatureMap): Value {
   const [c, h, w] = shape as [number, number, number];
   const n = x.shape[0]!;
   const positions = (h * w) / stripes;
-  // A stripe of a channel is contiguous in memory: moving stripes before channels copies whole runs.
+  // A stripe of a channel is contiguous in memory: moving stripes before channels copies whole runs. The reshape behind it
+  // keeps the runtime from merging the two transposes into one that moves single elements.
   const byStripe = ops.transpose(ops.reshape(x, [n, c, stripes, positions]), [0, 2, 1, 3]);
-  const products = ops.matmul(byStripe, ops.transpose(byStripe, [0, 1, 3, 2]));
-  const moments = ops.mul(products, 1 / positions);
+  const each = ops.reshape(byStripe, [-1, c, positions]);
+  const products = ops.matmul(each, ops.transpose(each, [0, 2, 1]));
+  const moments = ops.reshape(ops.mul(products, 1 / positions), [n, stripes, c, c]);
   return ops.sub(ops.sqrt(ops.relu(moments)), ops.sqrt(ops.relu(ops.neg(moments))));
 }
 

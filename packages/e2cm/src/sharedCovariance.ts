@@ -49,9 +49,7 @@ export async function solveSharedCovariance(
   }
   const n = counts.reduce((total, count) => total + count, 0);
   const means = sums.map((sum, index) => sum / counts[Math.floor(index / d)]!);
-  const centre = new Float64Array(d);
-  for (let c = 0; c < k; c++) for (let i = 0; i < d; i++) centre[i]! += means[c * d + i]! / k;
-
+  const centre = averageRow(means, k, d);
   const degrees = Math.max(1, n - k);
   const { correlation, deviation } = withinClassCorrelation(gram, means, counts, d, k, degrees);
   const analytic = oracleApproximatingShrinkage(correlation, d, degrees);
@@ -60,8 +58,7 @@ export async function solveSharedCovariance(
     const layers: LinearExit[] = [];
     for (const asked of shrinkages) {
       const shrinkage = asked === "analytic" ? analytic : asked;
-      const factor = correlation.map((value) => value * (1 - shrinkage));
-      for (let i = 0; i < d; i++) factor[i * d + i] = 1;
+      const factor = shrunk(correlation, d, shrinkage);
       try {
         await choleskyFactor(factor, d, multiplier);
       } catch (error) {
@@ -76,6 +73,21 @@ export async function solveSharedCovariance(
   } finally {
     await multiplier.release();
   }
+}
+
+/** Average of the rows of a matrix [k, d]. */
+function averageRow(matrix: Float64Array, k: number, d: number): Float64Array {
+  const average = new Float64Array(d);
+  for (let c = 0; c < k; c++) for (let i = 0; i < d; i++) average[i]! += matrix[c * d + i]! / k;
+  return average;
+}
+
+/** (1 − λ) R + λ I of a correlation matrix. */
+function shrunk(correlation: Float64Array, d: number, shrinkage: number): Float64Array {
+  const result = new Float64Array(d * d);
+  for (let index = 0; index < d * d; index++) result[index] = (1 - shrinkage) * correlation[index]!;
+  for (let i = 0; i < d; i++) result[i * d + i] = 1;
+  return result;
 }
 
 function linearLayer(
