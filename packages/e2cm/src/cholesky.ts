@@ -1,7 +1,7 @@
 import { type Device, ops, programToModel, type Session, spec, type Tensor, tensor, trace } from "@exitkit/core-gpu";
 
 /** Columns that are factored at a time; what they change to their right is one matrix product on the device. */
-const BLOCK = 384;
+const BLOCK = 128;
 
 /** A session that multiplies P [m, b] with its transpose in float64, and the buffer for the largest product so far. */
 export interface Multiplier {

@@ -11,7 +11,7 @@ import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 
 const SETTINGS: Readonly<Record<Context["preset"], Settings>> = {
   quick: { thresholdPictures: 1500, everyBlock: 3, draws: 500, rounds: 3, timedPictures: 512 },
-  full: { thresholdPictures: 10_000, everyBlock: 1, draws: 2000, rounds: 11, timedPictures: 2048 },
+  full: { thresholdPictures: 5000, everyBlock: 1, draws: 2000, rounds: 7, timedPictures: 1024 },
 };
 
 /** Early exit by class means on pretrained CIFAR-10 networks. */

@@ -54,13 +54,11 @@ export async function sharedPart(subject: Subject, pooled: ClassStatistics) {
     const stream = counted(progress, `${name}: sums of pooled features and second moments`, data.train);
     const moments = await solved(await accumulateStatistics(model, stream, { classes: CLASSES, device }));
     const early = { ...pooled, exits: pooled.exits.filter(({ tap }) => tap !== backbone.blocks.at(-1)) };
-    const pooledCandidates = await solved(early);
+    const pooledExits = await solveExits(model, early, { metric: METRIC, device });
     return {
       sound: await inTurn(halves, (half, index) => calibrated(`calibration, half ${index + 1}`, moments, half)),
       paper: await calibrated("calibration on training pictures", moments, train),
-      pooledSound: await inTurn(halves, (half, index) =>
-        calibrated(`pooled, half ${index + 1}`, pooledCandidates, half),
-      ),
+      pooledSound: await inTurn(halves, (half, index) => calibrated(`pooled, half ${index + 1}`, [pooledExits], half)),
       pooledDepth: await solveExits(model, pooled, { metric: METRIC, device }),
     };
   });

@@ -17,7 +17,7 @@ export async function fitSpeed(subject: Subject) {
   const { context, backbone, device, data, settings, key } = subject;
   const { name, model, input } = backbone;
   const quick = context.preset === "quick";
-  const pictures = slicePictures(data.train, 0, Math.min(data.train.n, (quick ? 6 : 16) * PASS_BATCH));
+  const pictures = slicePictures(data.train, 0, Math.min(data.train.n, (quick ? 4 : 16) * PASS_BATCH));
   const evenly = (count: number) => {
     const inner = backbone.blocks.slice(1);
     return Array.from({ length: count }, (_, index) => inner[Math.round(((index + 1) * inner.length) / count) - 1]!);
@@ -127,7 +127,7 @@ export async function overheadPart(
           { name: "plain", run: () => plain.run({ [input]: x }) },
           ...classifiers.map((classifier, index) => ({ name: String(index), run: () => classifier.classify(x) })),
         ],
-        { budget: context.preset === "quick" ? 5000 : 60_000, leastRounds: 7, mostRounds: 101 },
+        { budget: context.preset === "quick" ? 2500 : 20_000, leastRounds: 7, mostRounds: 101 },
       );
       const plainMs = times.get("plain")!.median;
       return variants.map(([metric, variant, fitted], index) => {
