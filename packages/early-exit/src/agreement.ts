@@ -1,7 +1,8 @@
 import { InputError } from "@exitkit/core-gpu";
 import { checkCosts, type ExitCosts } from "./cost.ts";
 import { checkRecord, type ExitRecord } from "./record.ts";
-import { NEVER, type OperatingPoint, replay } from "./replay.ts";
+import { ALWAYS, NEVER, type OperatingPoint, replayChecked } from "./replay.ts";
+import { between } from "./search/problem.ts";
 
 /**
  * For every early exit, how likely it agrees with the full network, as a function of its confidence c:
@@ -69,6 +70,10 @@ export function agreementFrontier(
   const caller = "early-exit.agreementFrontier";
   checkRecord(caller, record);
   checkCosts(caller, costs, record.exits.length);
+  if (agreement.slopes.length !== record.exits.length - 1 || agreement.offsets.length !== record.exits.length - 1) {
+    const actual = `${agreement.slopes.length} slopes and ${agreement.offsets.length} offsets`;
+    throw new InputError(caller, `an agreement of ${record.exits.length - 1} early exits`, actual, "Use fitAgreement.");
+  }
   const { n, labels, predictions } = record;
   const last = record.exits.length - 1;
   const probabilities = agreement.slopes.map((_, j) => agreementOf(agreement, j, record.confidences[j]!));
@@ -106,7 +111,7 @@ export function agreementFrontier(
     const thresholds = probabilities.map((row, j) =>
       thresholdFor(record.confidences[j]!, row, agreement.slopes[j]!, tau),
     );
-    const { accuracy, meanCost, costFraction } = replay(record, thresholds, costs);
+    const { accuracy, meanCost, costFraction } = replayChecked(record, thresholds, costs);
     points.push({ thresholds, accuracy, meanCost, costFraction });
   }
   return points;
@@ -122,12 +127,7 @@ function thresholdFor(confidences: Float32Array, probabilities: Float64Array, sl
     else staying = Math.max(staying, confidence);
   });
   if (leaving === Number.POSITIVE_INFINITY) return NEVER;
-  if (staying >= leaving) return staying;
-  return staying === Number.NEGATIVE_INFINITY
-    ? leaving / 2
-    : Math.fround((staying + leaving) / 2) < leaving
-      ? Math.fround((staying + leaving) / 2)
-      : staying;
+  return staying === Number.NEGATIVE_INFINITY ? ALWAYS : between(staying, leaving);
 }
 
 /** Two-parameter logistic regression of `target` on `x`, on standardised x. */

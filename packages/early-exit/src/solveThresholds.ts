@@ -31,7 +31,7 @@ export interface Solved extends OperatingPoint {
 
 const schema = z.strictObject({ effort: z.number().min(0).max(1000).default(1) });
 
-/** Sample visits of effort 1: about 3 s of one core. */
+/** Sample visits of effort 1: some seconds of one core. */
 const WORK = 8e7;
 
 /**
