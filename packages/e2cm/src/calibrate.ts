@@ -79,20 +79,15 @@ export function checkCalibrationSize(caller: string, pictures: number): void {
   );
 }
 
-const KEPT_POINTS = 100;
-
 /**
- * Operating points of a record from the cheapest to the most accurate: one probability of agreeing with the full network
- * asked of all exits, at most 100 points kept.
+ * Operating points of a record from the cheapest to the most accurate: one probability of agreeing with the full network asked
+ * of all exits; some hundreds at most, closest together where little accuracy is lost.
  *
- * @throws InputError when the record has fewer than 50 samples.
+ * @throws InputError when the record has fewer than 50 samples: a threshold chosen on less means nothing.
  */
 export function operatingPointsOf(caller: string, record: ExitRecord, costs: ExitCosts): readonly OperatingPoint[] {
   checkCalibrationSize(caller, record.n);
-  const points = agreementFrontier(record, costs, fitAgreement(record));
-  if (points.length <= KEPT_POINTS) return points;
-  const step = (points.length - 1) / (KEPT_POINTS - 1);
-  return Array.from({ length: KEPT_POINTS }, (_, index) => points[Math.round(index * step)]!);
+  return agreementFrontier(record, costs, fitAgreement(record));
 }
 
 /**

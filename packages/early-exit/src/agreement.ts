@@ -1,4 +1,5 @@
-import { InputError } from "@exitkit/core-gpu";
+import { InputError, parseOptions } from "@exitkit/core-gpu";
+import { z } from "zod";
 import { checkCosts, type ExitCosts } from "./cost.ts";
 import { checkRecord, type ExitRecord } from "./record.ts";
 import { ALWAYS, NEVER, type OperatingPoint, replayChecked } from "./replay.ts";
@@ -53,21 +54,27 @@ export function agreementOf(agreement: Agreement, j: number, confidences: Float3
   return Float64Array.from(confidences, (confidence) => sigmoid(slope * logit(confidence) + offset));
 }
 
+const frontierOptions = z.strictObject({ resolution: z.number().min(0).max(1).default(0.02) });
+
 /**
  * All operating points at which every exit asks for the same probability τ of agreeing with the full network, as
  * thresholds on the exits' own confidences. One number is chosen in place of e − 1, so the choice over-fits a small
  * calibration set far less than free thresholds do ({@link solveThresholds}). Every distinct τ of the record is looked at;
  * points that cost more and are not more accurate than another are left out.
  *
- * @returns From the cheapest to the most accurate; the last has no early exit that pays, or the full network alone.
- * @throws InputError on a bad record or costs that do not fit it.
+ * @param options.resolution In [0, 1], default 0.02: of points whose accuracy losses (against the most accurate) differ by less
+ * than this fraction, the more accurate one is returned; 0 returns all.
+ * @returns From the cheapest to the most accurate.
+ * @throws InputError on a bad record, costs or an agreement that do not fit it, or unknown options.
  */
 export function agreementFrontier(
   record: ExitRecord,
   costs: ExitCosts,
   agreement: Agreement,
+  options?: { readonly resolution?: number },
 ): readonly OperatingPoint[] {
   const caller = "early-exit.agreementFrontier";
+  const { resolution } = parseOptions(caller, frontierOptions, options);
   checkRecord(caller, record);
   checkCosts(caller, costs, record.exits.length);
   if (agreement.slopes.length !== record.exits.length - 1 || agreement.offsets.length !== record.exits.length - 1) {
@@ -103,18 +110,24 @@ export function agreementFrontier(
     visited.push({ correct, cost, tau });
   }
 
-  const points: OperatingPoint[] = [];
-  let best = -1;
-  for (const { correct: reached, tau } of visited.sort((a, b) => a.cost - b.cost || b.correct - a.correct)) {
-    if (reached <= best) continue;
-    best = reached;
+  const undominated: typeof visited = [];
+  for (const one of visited.sort((a, b) => a.cost - b.cost || b.correct - a.correct)) {
+    if (one.correct > (undominated.at(-1)?.correct ?? -1)) undominated.push(one);
+  }
+  const most = undominated.at(-1)!.correct;
+  const kept: typeof visited = [];
+  for (const one of undominated.reverse()) {
+    const lost = most - one.correct;
+    const before = kept.at(-1);
+    if (before === undefined || lost - (most - before.correct) >= resolution * lost) kept.push(one);
+  }
+  return kept.reverse().map(({ tau }) => {
     const thresholds = probabilities.map((row, j) =>
       thresholdFor(record.confidences[j]!, row, agreement.slopes[j]!, tau),
     );
     const { accuracy, meanCost, costFraction } = replayChecked(record, thresholds, costs);
-    points.push({ thresholds, accuracy, meanCost, costFraction });
-  }
-  return points;
+    return { thresholds, accuracy, meanCost, costFraction };
+  });
 }
 
 /** The threshold that lets exactly the recorded samples with probability ≥ τ leave: midway to the next confidence below. */

@@ -90,7 +90,10 @@ describe("agreementFrontier", () => {
       const expected = [...new Map(best.map((one) => [one.accuracy, one])).values()].sort(
         (a, b) => a.meanCost - b.meanCost,
       );
-      const points = agreementFrontier(record, costs, agreement);
+      const points = agreementFrontier(record, costs, agreement, { resolution: 0 });
+      const coarse = agreementFrontier(record, costs, agreement, { resolution: 0.2 });
+      expect(points).toEqual(expect.arrayContaining([...coarse]));
+      expect(coarse.length).toBeLessThan(points.length);
       expect(points.length).toBe(expected.length);
       points.forEach((point, index) => {
         expect(point.accuracy).toBeCloseTo(expected[index]!.accuracy, 12);
