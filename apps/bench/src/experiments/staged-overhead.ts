@@ -40,7 +40,7 @@ const BATCHES = [1, 16, 64, 256];
 
 const PLANS: Readonly<Record<Context["preset"], TimingPlan>> = {
   quick: { budget: 3000, leastRounds: 5, mostRounds: 25 },
-  full: { budget: 40_000, leastRounds: 21, mostRounds: 201 },
+  full: { budget: 15_000, leastRounds: 11, mostRounds: 201 },
 };
 
 /** Wall clock of staged execution against the plain session. */
