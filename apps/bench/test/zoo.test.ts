@@ -11,6 +11,7 @@ import {
   readModel,
   writeModel,
 } from "@exitkit/core-gpu";
+import { type ClassMeansExit, exitRecord, fit, recordScores } from "@exitkit/e2cm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { batches, oneBatch } from "../src/data/batches.ts";
 import { slicePictures } from "../src/data/cifar.ts";
@@ -18,6 +19,15 @@ import { type Dataset, openCifar10 } from "../src/data/directory.ts";
 import type { Backbone } from "../src/zoo/backbone.ts";
 import { pretrained, resnet } from "../src/zoo/resnet.ts";
 import { wideResnet16x4 } from "../src/zoo/wide-resnet.ts";
+
+/** One exit of the paper's method, by PyTorch in float64. */
+interface GoldenMeans {
+  readonly means: readonly number[][];
+  readonly meanDistances: readonly number[];
+  readonly distances: readonly number[][];
+  readonly nearest: readonly number[];
+  readonly confidences: Readonly<Record<"raw" | "normalised" | "perSampleMaximum", readonly number[]>>;
+}
 
 const golden = JSON.parse(await readFile(new URL("../fixtures/networks.json", import.meta.url), "utf8"));
 
@@ -46,6 +56,36 @@ describe.each(["resnet20", "resnet56"] as const)("%s", (name) => {
     // Logits reach ±25; float32 rounding through the network moves them by less than a thousandth.
     expect(worst).toBeLessThan(1e-3);
   });
+
+  it("gives PyTorch's class means, distances and confidences on the same weights", async () => {
+    const backbone = await pretrained(name);
+    const train = slicePictures(data.train, 0, 256);
+    const fitted = await fit(backbone.model, () => batches(train, 64), {
+      classes: 10,
+      metric: "euclidean",
+      exits: backbone.groups.map((group) => group.tensor),
+      calibration: batches(train, 64),
+      device,
+    });
+    const test = slicePictures(data.test, 0, 64);
+    const scores = await recordScores(backbone.model, fitted, batches(test, 64), { device });
+    const apart = (actual: ArrayLike<number>, expected: readonly number[]) =>
+      Math.max(...expected.map((value, index) => Math.abs(value - actual[index]!))) /
+      Math.max(...expected.map(Math.abs));
+    golden.networks[name].classMeans.forEach((expected: GoldenMeans, index: number) => {
+      const exit = fitted.exits[index] as ClassMeansExit;
+      const d = exit.map.d;
+      const sampled = expected.means.flatMap((row, k) => row.map((_, i) => exit.means[k * d + 499 * i]!));
+      expect(apart(sampled, expected.means.flat())).toBeLessThan(1e-5);
+      expect(apart(exit.distances, expected.meanDistances)).toBeLessThan(1e-5);
+      expect(apart(scores.scores[index]!, expected.distances.flat())).toBeLessThan(1e-5);
+      for (const rule of ["raw", "normalised", "perSampleMaximum"] as const) {
+        const record = exitRecord(fitted, scores, { rule });
+        expect(apart(record.confidences[index]!, expected.confidences[rule])).toBeLessThan(1e-3);
+        expect([...record.predictions[index]!]).toEqual(expected.nearest);
+      }
+    });
+  }, 60_000);
 
   it("answers all 2,500 bundled test pictures exactly as PyTorch does", async () => {
     const backbone = await pretrained(name);
