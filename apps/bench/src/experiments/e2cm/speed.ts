@@ -17,7 +17,7 @@ export async function fitSpeed(subject: Subject) {
   const { context, backbone, device, data, settings, key } = subject;
   const { name, model, input } = backbone;
   const quick = context.preset === "quick";
-  const pictures = slicePictures(data.train, 0, Math.min(data.train.n, (quick ? 4 : 16) * PASS_BATCH));
+  const pictures = slicePictures(data.train, 0, Math.min(data.train.n, (quick ? 4 : 8) * PASS_BATCH));
   const evenly = (count: number) => {
     const inner = backbone.blocks.slice(1);
     return Array.from({ length: count }, (_, index) => inner[Math.round(((index + 1) * inner.length) / count) - 1]!);

@@ -9,8 +9,11 @@ import type { SoundFit } from "./shared.ts";
 
 const BATCHES = [1, 16, 64, 256];
 
-/** The loss asked for in the timings and the example pictures: half a point. */
-export const TIMED_LOSS = 0.005;
+/**
+ * The loss asked for on calibration pictures in the timings and the example pictures. What is lost on new pictures is more than
+ * what was asked for: 0.3 points asked are about half a point lost.
+ */
+export const TIMED_LOSS = 0.003;
 
 /** Wall clock of one batch size, medians over rounds. */
 export interface WallRow {
