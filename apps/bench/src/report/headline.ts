@@ -68,7 +68,7 @@ function e2cmHeadline(result: E2cmCifar10Result): Headline {
     detail: [
       `${capital(metricSeries(point.metric).name)}; thresholds chosen ${point.protocol === "sound" ? "on calibration pictures kept apart from everything else" : "on training pictures"}.`,
       met ? "" : shortfall(lost, GOAL, point.macsFraction, time?.wallFraction),
-      time === undefined ? "Time was not measured at this setting." : `Time in batches of ${time.batch}.`,
+      time === undefined ? "Time was not measured at this setting." : timeDetail(time, point.macsFraction),
     ]
       .filter((part) => part !== "")
       .join(" "),
@@ -80,6 +80,15 @@ function e2cmHeadline(result: E2cmCifar10Result): Headline {
       { value: percent(point.accuracy, 1), name: `right, full network ${percent(full, 1)}` },
     ],
   };
+}
+
+/** Times are taken on part of the pictures; where those cost otherwise than all of them, it is said. */
+function timeDetail(time: { readonly batch: number; readonly macsFraction: number }, macsFraction: number): string {
+  const own =
+    Math.abs(time.macsFraction - macsFraction) <= SAME_COST
+      ? ""
+      : `, on pictures that cost ${percent(time.macsFraction)} of the multiply-accumulates`;
+  return `Time in batches of ${time.batch}${own}.`;
 }
 
 function timeWords(fraction: number | undefined): string {
