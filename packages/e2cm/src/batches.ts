@@ -48,14 +48,21 @@ export function checkBatch(caller: string, batch: Batch, input: TensorInfo, clas
     throw new InputError(caller, needed, `${x.data.length}`);
   }
   checkLabels(caller, y, shape[0]!, classes, index);
+  if (allFinite(x.data)) return;
   const bad = x.data.findIndex((value) => !Number.isFinite(value));
-  if (bad < 0) return;
   throw new InputError(
     caller,
     "pictures must be finite",
     `${x.data[bad]} in row ${Math.floor(bad / sizeOf(shape.slice(1)))} of batch ${index}`,
     "Check how that picture was decoded and normalised.",
   );
+}
+
+/** Every picture of every pass comes by here: a plain loop, many times faster than a callback for each value. */
+function allFinite(values: Float32Array): boolean {
+  let zero = 0;
+  for (let index = 0; index < values.length; index++) zero += values[index]! * 0;
+  return zero === 0;
 }
 
 function checkLabels(caller: string, y: ArrayLike<number>, n: number, classes: number, index: number): void {
