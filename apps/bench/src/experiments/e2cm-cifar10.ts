@@ -2,7 +2,7 @@ import { openDevice } from "@exitkit/core-gpu";
 import { pretrained } from "../zoo/resnet.ts";
 import { euclideanPart } from "./e2cm/euclidean.ts";
 import { examplePictures } from "./e2cm/examples.ts";
-import { CLASSES, counted, countRight, depthTaps, type Settings, type Subject } from "./e2cm/network.ts";
+import { argMaxRows, counted, countRight, depthTaps, type Settings, type Subject } from "./e2cm/network.ts";
 import type { FrontierRow } from "./e2cm/protocols.ts";
 import { pooledStatistics, sharedPart } from "./e2cm/shared.ts";
 import { fitSpeed, meansForOverhead, overheadPart } from "./e2cm/speed.ts";
@@ -105,12 +105,7 @@ async function measure(subject: Subject) {
     try {
       for await (const { x, y } of counted(context.progress, `${backbone.name}: plain network`, test)) {
         const { logits } = await session.run({ [backbone.input]: x });
-        const scores = logits!.data as Float32Array;
-        const answers = Int32Array.from(y, (_, row) => {
-          const own = scores.subarray(row * CLASSES, (row + 1) * CLASSES);
-          return own.indexOf(Math.max(...own));
-        });
-        right += countRight(answers, y);
+        right += countRight(argMaxRows(logits!.data as Float32Array), y);
       }
     } finally {
       await session.release();

@@ -1,4 +1,4 @@
-import { type Model, programToModel, spec, type Tensor, trace, type Value } from "@exitkit/core-gpu";
+import { type Model, onnx, programToModel, spec, type Tensor, trace, type Value } from "@exitkit/core-gpu";
 
 /** A classifier of CIFAR pictures as an ONNX model: `input` float32 [n, 3, 32, 32] → `logits` float32 [n, k]. */
 export interface Backbone {
@@ -53,12 +53,7 @@ export function makeBackbone(
 function onlyLogits({ proto }: Model): Model {
   const graph = proto.graph!;
   const output = graph.output.filter(({ name }) => name === "logits");
-  return { proto: copied(proto, { graph: copied(graph, { output }) }) };
-}
-
-/** A protobuf message keeps its defaults in its prototype. */
-function copied<M extends object>(message: M, fields: Partial<M>): M {
-  return Object.assign(Object.create(Object.getPrototypeOf(message)), message, fields);
+  return { proto: onnx.changed(proto, { graph: onnx.changed(graph, { output }) }) };
 }
 
 function blockName(index: number): string {

@@ -98,3 +98,11 @@ export function confusionMatrix(answers: Int32Array, labels: Int32Array): number
   });
   return matrix;
 }
+
+/** The class each row of scores [n, 10] answers. */
+export function argMaxRows(scores: Float32Array): Int32Array {
+  return Int32Array.from({ length: scores.length / CLASSES }, (_, row) => {
+    const own = scores.subarray(row * CLASSES, (row + 1) * CLASSES);
+    return own.indexOf(Math.max(...own));
+  });
+}

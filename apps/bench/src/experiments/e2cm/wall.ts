@@ -3,7 +3,7 @@ import { openClassifier } from "@exitkit/e2cm";
 import { type Batch, oneBatch } from "../../data/batches.ts";
 import { slicePictures } from "../../data/cifar.ts";
 import { quantile } from "../timing.ts";
-import { countRight, folds, type Subject } from "./network.ts";
+import { argMaxRows, countRight, folds, type Subject } from "./network.ts";
 import { cheapestWithin } from "./protocols.ts";
 import type { SoundFit } from "./shared.ts";
 
@@ -122,11 +122,4 @@ export async function wallPart(subject: Subject, { fitted }: SoundFit): Promise<
   }
   stage.done();
   return rows;
-}
-
-function argMaxRows(scores: Float32Array): Int32Array {
-  return Int32Array.from({ length: scores.length / 10 }, (_, row) => {
-    const own = scores.subarray(row * 10, (row + 1) * 10);
-    return own.indexOf(Math.max(...own));
-  });
 }
