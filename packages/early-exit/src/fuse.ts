@@ -1,4 +1,5 @@
 import { describeModel, type Model, onnx } from "@exitkit/core-gpu";
+import type { BatchLayout } from "./batchAxis.ts";
 import type { ExitModel } from "./exits.ts";
 import type { ExitStages } from "./stages.ts";
 
@@ -23,20 +24,22 @@ interface Body {
   readonly answers: readonly Answer[];
 }
 
-const { FLOAT, INT32, INT64, BOOL } = onnx.DataType;
+const { FLOAT, INT64, BOOL } = onnx.DataType;
 
 /**
  * Builds one model that runs a network stage by stage and stops where nothing is left to do.
  *
- * The stage's own nodes; then `keep = not (confidence > threshold)`; `Compress` of every carried tensor that has a row
- * for every sample; then `If (any kept)` with the next stage inside it. Weights lie in the graph of the stage that uses
- * them, so that the runtime optimises a nested stage as it does a plain network. Compacting stands in front of the `If`
- * rather than in it, so that the uncompacted tensors can be freed before the next stage runs. Only operators that are
- * the same from operator set 11 on are added.
+ * The stage's own nodes; then `rows = NonZero(not (confidence > threshold))`; `Gather` of those rows of every carried
+ * tensor that has a row for every sample (a `Compress` would copy on one thread); then `If (any row)` with the next stage
+ * inside it. Weights lie in the graph of the stage that uses them and the compacted tensors state their shapes, so that
+ * the runtime optimises a nested stage as it does a plain network: without the shapes it does not see that the two sides
+ * of a residual addition have the same number of rows. Compacting stands in front of the `If` rather than in it, so that
+ * the uncompacted tensors can be freed before the next stage runs. Only operators that are the same from operator set 11
+ * on are added.
  *
- * @param hasRows Whether a carried tensor has a row for every sample and is to be compacted.
+ * @param rowTensors The carried tensors that have a row for every sample and are to be compacted.
  */
-export function fuse(exitModel: ExitModel, stages: ExitStages, hasRows: (name: string) => boolean): Fused {
+export function fuse(exitModel: ExitModel, stages: ExitStages, rowTensors: BatchLayout["rowTensors"]): Fused {
   const { input, exits } = exitModel;
   const names = new Set([input]);
   const thresholds = exits.length > 1 ? onnx.uniqueName("thresholds", names) : null;
@@ -84,14 +87,21 @@ export function fuse(exitModel: ExitModel, stages: ExitStages, hasRows: (name: s
     const index = at("index");
     const threshold = add("Gather", [thresholds, index], at("threshold"), [int("axis", 0)]);
     const leaves = add("Greater", [here.confidence, threshold], at("leaves"));
-    const keep = add("Not", [leaves], at("keep"));
-    const kept = add("Cast", [keep], at("kept"), [int("to", INT32)]);
-    const most = add("ReduceMax", [kept], at("most"), [int("keepdims", 0)]);
-    const any = add("Cast", [most], at("any"), [int("to", BOOL)]);
+    const found = add("NonZero", [add("Not", [leaves], at("keep"))], at("found"));
+    const flat = at("flat");
+    const rows = add("Reshape", [found, flat], at("rows"));
+    const any = add("Cast", [add("Size", [rows], at("count"))], at("any"), [int("to", BOOL)]);
     const next = new Map<string, string>();
+    const valueInfo: onnx.ValueInfoProto[] = [];
     for (const name of stages.carried[j]!) {
       const current = renamed.get(name) ?? scope.get(name)!;
-      next.set(name, hasRows(name) ? add("Compress", [current, keep], at(`rows/${name}`), [int("axis", 0)]) : current);
+      const row = rowTensors.get(name);
+      const gathered =
+        row === undefined ? current : add("Gather", [current, rows], at(`rows/${name}`), [int("axis", 0)]);
+      next.set(name, gathered);
+      if (row !== undefined) {
+        valueInfo.push(info(gathered, onnx.dataTypeOf(row.dtype), [at("kept").replaceAll("/", "_"), ...row.shape]));
+      }
     }
 
     const inner = stageBody(j + 1, next);
@@ -125,8 +135,13 @@ export function fuse(exitModel: ExitModel, stages: ExitStages, hasRows: (name: s
       }),
     );
     const where = onnx.create(onnx.TensorProtoSchema, { name: index, dataType: INT64, int64Data: [BigInt(j)] });
+    const asVector = { name: flat, dataType: INT64, dims: [1n], int64Data: [-1n] };
     return {
-      graph: onnx.changed(stage, { node: [...stage.node, ...nodes], initializer: [...stage.initializer, where] }),
+      graph: onnx.changed(stage, {
+        node: [...stage.node, ...nodes],
+        initializer: [...stage.initializer, where, onnx.create(onnx.TensorProtoSchema, asVector)],
+        valueInfo: [...stage.valueInfo, ...valueInfo],
+      }),
       answers: [here, ...outer],
     };
   }
@@ -148,7 +163,17 @@ function empty(name: string, dataType: number): onnx.NodeProto {
 }
 
 function vector(name: string, elemType: number, length: number | undefined): onnx.ValueInfoProto {
-  const dim = [length === undefined ? {} : { value: { case: "dimValue" as const, value: BigInt(length) } }];
+  return info(name, elemType, [length]);
+}
+
+/** Name, dtype and shape of a tensor; a dimension is a size, the name of one, or not known. */
+function info(name: string, elemType: number, shape: readonly (number | string | undefined)[]): onnx.ValueInfoProto {
+  const dim = shape.map((size) => {
+    if (size === undefined) return {};
+    return typeof size === "number"
+      ? { value: { case: "dimValue" as const, value: BigInt(size) } }
+      : { value: { case: "dimParam" as const, value: size } };
+  });
   return onnx.create(onnx.ValueInfoProtoSchema, {
     name,
     type: { value: { case: "tensorType", value: { elemType, shape: { dim } } } },

@@ -12,7 +12,7 @@ export async function openFused(
   stages: ExitStages,
   layout: BatchLayout,
 ): Promise<Engine> {
-  const { model, thresholds: input, answers } = fuse(exitModel, stages, (name) => layout.rowTensors.has(name));
+  const { model, thresholds: input, answers } = fuse(exitModel, stages, layout.rowTensors);
   const session = await device.load(model);
   return {
     release: () => session.release(),

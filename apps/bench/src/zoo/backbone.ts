@@ -7,7 +7,7 @@ export interface Backbone {
   readonly model: Model;
   readonly input: "input";
   readonly output: "logits";
-  /** Tensor after each block, in order; the first is the stem's. */
+  /** Tensor after each block and its activation, in order; the first is the stem's. */
   readonly blocks: readonly string[];
   /** For each of the three widths, the tensor after its last block and that tensor's channels. */
   readonly groups: readonly { readonly tensor: string; readonly channels: number }[];

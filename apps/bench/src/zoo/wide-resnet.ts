@@ -37,15 +37,17 @@ export function wideResnet16x4(seed = 1): Backbone {
       return ops.relu(ops.batchNorm(x, scale, bias, mean, variance, { epsilon: EPSILON }));
     };
     let x = ops.conv(input, w["conv1.weight"]!, { padding: 1 });
-    const blocks = [x];
-    for (const { name, stride, changes } of layers) {
-      const active = normRelu(x, `${name}.bn1`);
+    const norms = [...layers.slice(1).map(({ name }) => `${name}.bn1`), "bn"];
+    let active = normRelu(x, `${layers[0]!.name}.bn1`);
+    const blocks = [active];
+    for (const [index, { name, stride, changes }] of layers.entries()) {
       const middle = ops.conv(active, w[`${name}.conv1.weight`]!, { stride, padding: 1 });
       const y = ops.conv(normRelu(middle, `${name}.bn2`), w[`${name}.conv2.weight`]!, { padding: 1 });
       x = ops.add(y, changes ? ops.conv(active, w[`${name}.shortcut.weight`]!, { stride }) : x);
-      blocks.push(x);
+      active = normRelu(x, norms[index]!);
+      blocks.push(active);
     }
-    const pooled = ops.flatten(ops.globalAveragePool(normRelu(x, "bn")));
+    const pooled = ops.flatten(ops.globalAveragePool(active));
     return { logits: ops.linear(pooled, w["linear.weight"]!, w["linear.bias"]!), blocks };
   });
 }

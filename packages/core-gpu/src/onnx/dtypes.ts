@@ -1,3 +1,4 @@
+import type { DType } from "../tensor.ts";
 import type { TypeProto, TypeProto_Tensor } from "./onnx_pb.ts";
 import { TensorProto_DataType } from "./onnx_pb.ts";
 
@@ -9,6 +10,11 @@ export function dtypeName(elementType: number): string {
   if (elementType === TensorProto_DataType.FLOAT) return "float32";
   if (elementType === TensorProto_DataType.DOUBLE) return "float64";
   return TensorProto_DataType[elementType]?.toLowerCase() ?? `type${elementType}`;
+}
+
+/** The number of a dtype in the ONNX standard. */
+export function dataTypeOf(dtype: DType): number {
+  return dataTypes[dtype];
 }
 
 /** Name of a value's type: the element type of a tensor, else the kind of container. */
@@ -28,6 +34,14 @@ export function bitsPerElement(elementType: number): number | undefined {
 }
 
 const T = TensorProto_DataType;
+const dataTypes: Readonly<Record<DType, TensorProto_DataType>> = {
+  float32: T.FLOAT,
+  float64: T.DOUBLE,
+  int32: T.INT32,
+  int64: T.INT64,
+  uint8: T.UINT8,
+  bool: T.BOOL,
+};
 const bits: ReadonlyMap<number, number> = new Map([
   [T.FLOAT, 32],
   [T.UINT8, 8],

@@ -1,6 +1,7 @@
 /** What a package needs that rewrites ONNX graphs itself: messages and how to copy them. Exported as `onnx`. */
 export { create } from "@bufbuild/protobuf";
 export { copyGraph } from "./attach.ts";
+export { dataTypeOf } from "./dtypes.ts";
 export { changed } from "./graph.ts";
 export { opsetOf } from "./model.ts";
 export { quoted, suggestion, uniqueName } from "./names.ts";

@@ -1,9 +1,9 @@
 import { create } from "@bufbuild/protobuf";
+import { dataTypeOf } from "../onnx/dtypes.ts";
 import {
   type AttributeProto,
   AttributeProtoSchema,
   AttributeProto_AttributeType as AttributeType,
-  TensorProto_DataType as DataType,
   type NodeProto,
   NodeProtoSchema,
   type TensorProto,
@@ -11,7 +11,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "../onnx/onnx_pb.ts";
-import { type DType, type Tensor, tensor } from "../tensor.ts";
+import { type Tensor, tensor } from "../tensor.ts";
 import type { Shape } from "./dimensions.ts";
 import type { Spec } from "./spec.ts";
 
@@ -120,25 +120,11 @@ export function onnxGraph(opset: number, reserved: Iterable<string>): OnnxGraph 
   return graph;
 }
 
-const dataTypes: Readonly<Record<DType, DataType>> = {
-  float32: DataType.FLOAT,
-  float64: DataType.DOUBLE,
-  int32: DataType.INT32,
-  int64: DataType.INT64,
-  uint8: DataType.UINT8,
-  bool: DataType.BOOL,
-};
-
-/** The number of a dtype in the ONNX standard. */
-export function dataTypeOf(dtype: DType): number {
-  return dataTypes[dtype];
-}
-
 /** A tensor as an ONNX message; its bytes are copied. */
 function tensorProto(name: string, { dtype, shape, data }: Tensor): TensorProto {
   return create(TensorProtoSchema, {
     name,
-    dataType: dataTypes[dtype],
+    dataType: dataTypeOf(dtype),
     dims: shape.map(BigInt),
     rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice(),
   });
@@ -153,7 +139,7 @@ export function valueInfo(name: string, { dtype, shape }: Spec): ValueInfoProto 
   );
   return create(ValueInfoProtoSchema, {
     name,
-    type: { value: { case: "tensorType", value: { elemType: dataTypes[dtype], shape: { dim } } } },
+    type: { value: { case: "tensorType", value: { elemType: dataTypeOf(dtype), shape: { dim } } } },
   });
 }
 

@@ -1,5 +1,5 @@
+import { dataTypeOf } from "../../onnx/dtypes.ts";
 import type { DType } from "../../tensor.ts";
-import { dataTypeOf } from "../onnx-graph.ts";
 import { type Emission, numbers, type Operator, refuse, requireDType, requireSameDType } from "../operator.ts";
 import { applyOne, type Operand, type Value } from "../value.ts";
 import { binary, broadcast, eachPair, oneNode, unary } from "./common.ts";
