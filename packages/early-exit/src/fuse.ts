@@ -6,8 +6,8 @@ import type { ExitStages } from "./stages.ts";
 /** A whole staged network in one model. */
 export interface Fused {
   readonly model: Model;
-  /** Name of the input float32 `[e − 1]` that takes the thresholds; null when there is only one exit. */
-  readonly thresholds: string | null;
+  /** `[e − 1]`: names of the inputs float32 `[1]` that take the thresholds. */
+  readonly thresholds: readonly string[];
   /** `[e]`: outputs with the answers of the rows that reached each exit, in their order; none where no row did. */
   readonly answers: readonly { readonly confidence: string; readonly prediction: string }[];
 }
@@ -37,12 +37,14 @@ const { FLOAT, INT64, BOOL } = onnx.DataType;
  * the uncompacted tensors can be freed before the next stage runs. Only operators that are the same from operator set 11
  * on are added.
  *
- * @param rowTensors The carried tensors that have a row for every sample and are to be compacted.
+ * @param rowTensors The carried tensors that have a row for every sample and are to be compacted. None for a model that
+ * runs one sample at a time: it goes on or not, and nothing is copied.
  */
 export function fuse(exitModel: ExitModel, stages: ExitStages, rowTensors: BatchLayout["rowTensors"]): Fused {
   const { input, exits } = exitModel;
+  const single = rowTensors.size === 0;
   const names = new Set([input]);
-  const thresholds = exits.length > 1 ? onnx.uniqueName("thresholds", names) : null;
+  const thresholds = exits.slice(0, -1).map((_, j) => onnx.uniqueName(`threshold${j}`, names));
   const { graph, answers } = stageBody(0, new Map([[input, input]]));
   const source = stages.model.proto;
   const inputs = source.graph!.input.filter(({ name }) => name === input);
@@ -51,7 +53,7 @@ export function fuse(exitModel: ExitModel, stages: ExitStages, rowTensors: Batch
     vector(prediction, INT64, undefined),
   ]);
   const top = onnx.changed(graph, {
-    input: thresholds === null ? inputs : [...inputs, vector(thresholds, FLOAT, exits.length - 1)],
+    input: [...inputs, ...thresholds.map((name) => vector(name, FLOAT, 1))],
     output,
   });
   // From version 4 on, initializers need not be listed as inputs.
@@ -74,7 +76,7 @@ export function fuse(exitModel: ExitModel, stages: ExitStages, rowTensors: Batch
     const exit = exits[j]!;
     const here: Answer = { confidence: rename(exit.confidence), prediction: rename(exit.prediction) };
     const stage = onnx.changed(copy, { input: [], output: [] });
-    if (thresholds === null || j === exits.length - 1) return { graph: stage, answers: [here] };
+    if (j === exits.length - 1) return { graph: stage, answers: [here] };
 
     const at = (what: string) => onnx.uniqueName(`stage${j}/${what}`, names);
     const nodes: onnx.NodeProto[] = [];
@@ -84,23 +86,24 @@ export function fuse(exitModel: ExitModel, stages: ExitStages, rowTensors: Batch
       );
       return output;
     };
-    const index = at("index");
-    const threshold = add("Gather", [thresholds, index], at("threshold"), [int("axis", 0)]);
-    const leaves = add("Greater", [here.confidence, threshold], at("leaves"));
-    const found = add("NonZero", [add("Not", [leaves], at("keep"))], at("found"));
-    const flat = at("flat");
-    const rows = add("Reshape", [found, flat], at("rows"));
-    const any = add("Cast", [add("Size", [rows], at("count"))], at("any"), [int("to", BOOL)]);
-    const next = new Map<string, string>();
+    const leaves = add("Greater", [here.confidence, thresholds[j]!], at("leaves"));
+    const next = new Map(stages.carried[j]!.map((name) => [name, renamed.get(name) ?? scope.get(name)!]));
+    const initializer: onnx.TensorProto[] = [];
     const valueInfo: onnx.ValueInfoProto[] = [];
-    for (const name of stages.carried[j]!) {
-      const current = renamed.get(name) ?? scope.get(name)!;
-      const row = rowTensors.get(name);
-      const gathered =
-        row === undefined ? current : add("Gather", [current, rows], at(`rows/${name}`), [int("axis", 0)]);
-      next.set(name, gathered);
-      if (row !== undefined) {
-        valueInfo.push(info(gathered, onnx.dataTypeOf(row.dtype), [at("kept").replaceAll("/", "_"), ...row.shape]));
+    let condition = leaves;
+    if (!single) {
+      const found = add("NonZero", [add("Not", [leaves], at("keep"))], at("found"));
+      const flat = { name: at("flat"), dataType: INT64, dims: [1n], int64Data: [-1n] };
+      initializer.push(onnx.create(onnx.TensorProtoSchema, flat));
+      const rows = add("Reshape", [found, flat.name], at("rows"));
+      condition = add("Cast", [add("Size", [rows], at("count"))], at("any"), [int("to", BOOL)]);
+      const kept = at("kept").replaceAll("/", "_");
+      for (const [name, current] of next) {
+        const row = rowTensors.get(name);
+        if (row === undefined) continue;
+        const gathered = add("Gather", [current, rows], at(`rows/${name}`), [int("axis", 0)]);
+        next.set(name, gathered);
+        valueInfo.push(info(gathered, onnx.dataTypeOf(row.dtype), [kept, ...row.shape]));
       }
     }
 
@@ -116,30 +119,28 @@ export function fuse(exitModel: ExitModel, stages: ExitStages, rowTensors: Batch
         vector(confidence, FLOAT, length),
         vector(prediction, INT64, length),
       ]);
-    const nothing = inner.answers.map(() => ({ confidence: at("none"), prediction: at("none") }));
-    const otherwise = onnx.create(onnx.GraphProtoSchema, {
+    const none = inner.answers.map(() => ({ confidence: at("none"), prediction: at("none") }));
+    const nothing = onnx.create(onnx.GraphProtoSchema, {
       name: at("nothing"),
-      node: nothing.flatMap(({ confidence, prediction }) => [empty(confidence, FLOAT), empty(prediction, INT64)]),
-      output: values(nothing, 0),
+      node: none.flatMap(({ confidence, prediction }) => [empty(confidence, FLOAT), empty(prediction, INT64)]),
+      output: values(none, 0),
     });
     nodes.push(
       onnx.create(onnx.NodeProtoSchema, {
         name: at("If"),
         opType: "If",
-        input: [any],
+        input: [condition],
         output: list(outer),
         attribute: [
-          branch("then_branch", onnx.changed(inner.graph, { output: values(inner.answers) })),
-          branch("else_branch", otherwise),
+          branch(single ? "else_branch" : "then_branch", onnx.changed(inner.graph, { output: values(inner.answers) })),
+          branch(single ? "then_branch" : "else_branch", nothing),
         ],
       }),
     );
-    const where = onnx.create(onnx.TensorProtoSchema, { name: index, dataType: INT64, int64Data: [BigInt(j)] });
-    const asVector = { name: flat, dataType: INT64, dims: [1n], int64Data: [-1n] };
     return {
       graph: onnx.changed(stage, {
         node: [...stage.node, ...nodes],
-        initializer: [...stage.initializer, where, onnx.create(onnx.TensorProtoSchema, asVector)],
+        initializer: [...stage.initializer, ...initializer],
         valueInfo: [...stage.valueInfo, ...valueInfo],
       }),
       answers: [here, ...outer],

@@ -1,28 +1,46 @@
-import { type Device, tensor } from "@exitkit/core-gpu";
+import { type Device, type Session, tensor } from "@exitkit/core-gpu";
 import type { BatchLayout } from "./batchAxis.ts";
 import type { ExitModel } from "./exits.ts";
-import { fuse } from "./fuse.ts";
+import { type Fused, fuse } from "./fuse.ts";
 import type { Engine } from "./staged-engine.ts";
 import type { ExitStages } from "./stages.ts";
 
-/** The fast path: one session for the whole network; see {@link fuse}. */
+/**
+ * The fast path: one session for the whole network; see {@link fuse}. A second one, without compaction, is loaded when
+ * the first batch of a single sample comes.
+ */
 export async function openFused(
   device: Device,
   exitModel: ExitModel,
   stages: ExitStages,
   layout: BatchLayout,
 ): Promise<Engine> {
-  const { model, thresholds: input, answers } = fuse(exitModel, stages, layout.rowTensors);
-  const session = await device.load(model);
+  const load = async (rowTensors: BatchLayout["rowTensors"]): Promise<Loaded> => {
+    const fused = fuse(exitModel, stages, rowTensors);
+    return { fused, session: await device.load(fused.model) };
+  };
+  const many = await load(layout.rowTensors);
+  let single: Promise<Loaded> | undefined;
   return {
-    release: () => session.release(),
+    release: async () => {
+      await many.session.release();
+      await (await single)?.session.release();
+    },
     run: async (batch, thresholds) => {
-      const feed = input === null ? {} : { [input]: tensor("float32", [thresholds.length], thresholds) };
-      const results = await session.run({ [exitModel.input]: batch, ...feed });
-      return answers.map(({ confidence, prediction }) => ({
+      const alone = batch.shape[0] === 1 && layout.rowTensors.size > 0;
+      if (alone) single ??= load(new Map());
+      const { fused, session } = alone ? await single! : many;
+      const held = fused.thresholds.map((name, j) => [name, tensor("float32", [1], thresholds.subarray(j, j + 1))]);
+      const results = await session.run({ [exitModel.input]: batch, ...Object.fromEntries(held) });
+      return fused.answers.map(({ confidence, prediction }) => ({
         confidences: results[confidence]!.data as Float32Array,
         predictions: results[prediction]!.data as BigInt64Array,
       }));
     },
   };
+}
+
+interface Loaded {
+  readonly fused: Fused;
+  readonly session: Session;
 }
