@@ -17,10 +17,17 @@ export interface Engine {
   release(): Promise<void>;
 }
 
-/** Rows that go on: those whose confidence does not exceed the threshold (NaN exceeds nothing). Ascending. */
+/** Whether a row goes on: its confidence does not exceed the threshold (NaN exceeds nothing). */
+export function goesOn(confidence: number, threshold: number): boolean {
+  return !(confidence > threshold);
+}
+
+/** The rows that go on, ascending. */
 export function keptRows(confidences: Float32Array, threshold: number): Int32Array {
   const kept = new Int32Array(confidences.length);
   let count = 0;
-  for (let row = 0; row < confidences.length; row++) if (!(confidences[row]! > threshold)) kept[count++] = row;
+  for (let row = 0; row < confidences.length; row++) {
+    if (goesOn(confidences[row]!, threshold)) kept[count++] = row;
+  }
   return kept.subarray(0, count);
 }

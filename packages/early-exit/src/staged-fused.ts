@@ -1,4 +1,4 @@
-import { type Device, type Session, tensor } from "@exitkit/core-gpu";
+import { type Device, type Session, type Tensor, tensor } from "@exitkit/core-gpu";
 import type { BatchLayout } from "./batchAxis.ts";
 import type { ExitModel } from "./exits.ts";
 import { type Fused, fuse } from "./fuse.ts";
@@ -30,8 +30,11 @@ export async function openFused(
       const alone = batch.shape[0] === 1 && layout.rowTensors.size > 0;
       if (alone) single ??= load(new Map());
       const { fused, session } = alone ? await single! : many;
-      const held = fused.thresholds.map((name, j) => [name, tensor("float32", [1], thresholds.subarray(j, j + 1))]);
-      const results = await session.run({ [exitModel.input]: batch, ...Object.fromEntries(held) });
+      const feeds: Record<string, Tensor> = { [exitModel.input]: batch };
+      for (const [j, name] of fused.thresholds.entries()) {
+        feeds[name] = tensor("float32", [1], thresholds.subarray(j, j + 1));
+      }
+      const results = await session.run(feeds);
       return fused.answers.map(({ confidence, prediction }) => ({
         confidences: results[confidence]!.data as Float32Array,
         predictions: results[prediction]!.data as BigInt64Array,

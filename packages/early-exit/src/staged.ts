@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type BatchLayout, probeBatchLayout } from "./batchAxis.ts";
 import type { ExitModel } from "./exits.ts";
 import { MOST_FUSED_EXITS } from "./fuse.ts";
-import { keptRows, type StageAnswers } from "./staged-engine.ts";
+import { goesOn, type StageAnswers } from "./staged-engine.ts";
 import { openFused } from "./staged-fused.ts";
 import { openSessions } from "./staged-sessions.ts";
 import { cutAtExits } from "./stages.ts";
@@ -148,30 +148,44 @@ function checkThresholds(caller: string, { exits }: ExitModel, thresholds: reado
     const expectation = `${exits.length} exits need ${exits.length - 1} thresholds, none for the last`;
     throw new InputError(caller, expectation, `${thresholds?.length}`);
   }
-  const held = Float32Array.from(thresholds);
-  const bad = Array.from(thresholds).findIndex((value) => typeof value !== "number" || Number.isNaN(value));
-  if (bad >= 0) throw new InputError(caller, "every threshold must be a number", `${thresholds[bad]} at exit ${bad}`);
+  const held = new Float32Array(thresholds.length);
+  for (let j = 0; j < held.length; j++) {
+    const threshold = thresholds[j];
+    if (typeof threshold !== "number" || Number.isNaN(threshold)) {
+      throw new InputError(caller, "every threshold must be a number", `${threshold} at exit ${j}`);
+    }
+    held[j] = threshold;
+  }
   return held;
 }
 
+/** Plain loops: this runs after every batch, too seldom to be compiled and with the network in the caches. */
 function assemble(n: number, e: number, answers: readonly StageAnswers[], thresholds: Float32Array): Classification {
   const predictions = new Int32Array(n);
   const exits = new Int32Array(n);
   const confidences = new Float32Array(n);
-  const rowsPerStage = Array.from({ length: e }, (_, j) => answers[j]?.confidences.length ?? 0);
-  let alive = Int32Array.from({ length: n }, (_, row) => row);
-  for (let j = 0; j < e && alive.length > 0; j++) {
+  const rowsPerStage: number[] = [];
+  const alive = new Int32Array(n);
+  for (let row = 0; row < n; row++) alive[row] = row;
+  let count = n;
+  for (let j = 0; j < e; j++) {
     const answer = answers[j];
-    if (answer?.confidences.length !== alive.length || answer.predictions.length !== alive.length) {
-      throw new Error(`stage ${j} answered ${answer?.confidences.length ?? 0} rows of ${alive.length}`);
+    const rows = answer === undefined ? 0 : answer.confidences.length;
+    rowsPerStage.push(rows);
+    if (rows !== count || (answer !== undefined && answer.predictions.length !== count)) {
+      throw new Error(`stage ${j} answered ${rows} rows of ${count}`);
     }
     // What goes on is overwritten by the exits behind this one.
-    alive.forEach((row, at) => {
-      predictions[row] = Number(answer.predictions[at]!);
+    let kept = 0;
+    for (let at = 0; at < count; at++) {
+      const row = alive[at]!;
+      const confidence = answer!.confidences[at]!;
+      predictions[row] = Number(answer!.predictions[at]!);
       exits[row] = j;
-      confidences[row] = answer.confidences[at]!;
-    });
-    if (j < e - 1) alive = keptRows(answer.confidences, thresholds[j]!).map((at) => alive[at]!);
+      confidences[row] = confidence;
+      if (j < e - 1 && goesOn(confidence, thresholds[j]!)) alive[kept++] = row;
+    }
+    count = kept;
   }
   return { predictions, exits, confidences, rowsPerStage };
 }
