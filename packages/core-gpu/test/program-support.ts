@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type Dimension, type DType, ops, spec, type Tensor, tensor, trace, type Value } from "../src/index.ts";
 
-interface Packed {
+export interface Packed {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly data: readonly (number | string)[];
@@ -38,7 +38,7 @@ export function numbersOf(packed: Packed): readonly number[] {
   return packed.data.map(Number);
 }
 
-function unpack(packed: Packed, dtype: DType = packed.dtype): Tensor {
+export function unpack(packed: Packed, dtype: DType = packed.dtype): Tensor {
   return tensor(dtype, packed.shape, numbersOf(packed)) as Tensor;
 }
 
@@ -65,7 +65,7 @@ export function programOf(cases: readonly Case[], { symbolic = false, dtype = "f
   });
 }
 
-function call({ op, args }: Case, number: number, inputs: readonly Value[]): readonly Value[] {
+export function call({ op, args }: Case, number: number, inputs: readonly Value[]): readonly Value[] {
   const fill = (argument: unknown): unknown => {
     if (argument === "kept") return `kept_${number}`;
     if (Array.isArray(argument)) return argument.map(fill);

@@ -1,9 +1,12 @@
 import type { DType } from "../tensor.ts";
 import type { OnnxGraph } from "./onnx-graph.ts";
+import type * as Ops from "./ops/index.ts";
 import { printSpec, type Spec } from "./spec.ts";
+import type { Value } from "./value.ts";
 
 /**
- * One operator, in one place: its name, its ONNX name, its shape rule and its ONNX form. A program's nodes point at it.
+ * One operator, in one place: its name, its ONNX name, its shape rule, its gradient and its ONNX form. A program's nodes
+ * point at it.
  *
  * @typeParam A Its attributes: plain readonly data, fixed when the program is traced.
  */
@@ -15,9 +18,19 @@ export interface Operator<A extends object = object> {
   /** The shape rule: specs of the results from specs of the operands. Refuses by calling `refuse`. */
   // Methods, not function properties: operators of different attributes then share one list.
   infer(operands: readonly Spec[], attributes: A): readonly Spec[];
+  /**
+   * The gradient rule: from the loss's gradients with respect to the results to those with respect to the operands, as
+   * operators again. Null says that an operand's gradient is zero everywhere; what is not needed may be left out.
+   * `"zero"` says so of all operands (comparisons, roundings). An operator without a rule cannot be differentiated.
+   */
+  readonly gradient?: Gradient<A>;
   /** Writes the ONNX form for `application.graph.opset`; its last nodes write `application.outputs`. */
   emit(application: Emission<A>): void;
 }
+
+/** See {@link Operator.gradient}. */
+// Taken from a method, for the same reason.
+type Gradient<A extends object> = "zero" | { rule(application: Differentiation<A>): readonly (Value | null)[] }["rule"];
 
 /** One application of an operator on its way into an ONNX graph: names of tensors there, and what is known of them. */
 export interface Emission<A extends object = object> {
@@ -27,6 +40,19 @@ export interface Emission<A extends object = object> {
   readonly outputs: readonly string[];
   readonly inputSpecs: readonly Spec[];
   readonly outputSpecs: readonly Spec[];
+}
+
+/** One application of an operator on the way back from the loss. */
+export interface Differentiation<A extends object = object> {
+  /** All operators, to write the rule with. */
+  readonly ops: typeof Ops;
+  readonly attributes: A;
+  readonly operands: readonly Value[];
+  readonly results: readonly Value[];
+  /** For each result the loss's gradient with respect to it, of the result's shape; null where the loss does not use it. */
+  readonly gradients: readonly (Value | null)[];
+  /** For each operand whether its gradient is asked for. */
+  readonly needed: readonly boolean[];
 }
 
 /** Thrown by shape rules; becomes an InputError that names the operator, its operands and the user's line. */

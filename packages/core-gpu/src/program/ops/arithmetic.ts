@@ -3,15 +3,27 @@ import { type DType, tensor } from "../../tensor.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
 import { floats, numbers, type Operator, refuse, requireDType, requireSameDType } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { binary, broadcast, eachElement, eachPair, unary } from "./common.ts";
+import { binary, broadcast, eachElement, eachPair, sumTo, unary } from "./common.ts";
 
-const Add = binary("add", "Add", numbers);
-const Sub = binary("sub", "Sub", numbers);
-const Mul = binary("mul", "Mul", numbers);
-const Div = binary("div", "Div", numbers);
+const Add = binary("add", "Add", numbers, ({ ops, operands: [a, b], gradients: [d] }) => [
+  sumTo(ops, d!, a!),
+  sumTo(ops, d!, b!),
+]);
+const Sub = binary("sub", "Sub", numbers, ({ ops, operands: [a, b], gradients: [d], needed }) => [
+  sumTo(ops, d!, a!),
+  needed[1] ? ops.neg(sumTo(ops, d!, b!)) : null,
+]);
+const Mul = binary("mul", "Mul", numbers, ({ ops, operands: [a, b], gradients: [d], needed }) => [
+  needed[0] ? sumTo(ops, ops.mul(d!, b!), a!) : null,
+  needed[1] ? sumTo(ops, ops.mul(d!, a!), b!) : null,
+]);
+const Div = binary("div", "Div", numbers, ({ ops, operands: [a, b], results: [y], gradients: [d], needed }) => [
+  needed[0] ? sumTo(ops, ops.div(d!, b!), a!) : null,
+  needed[1] ? ops.neg(sumTo(ops, ops.div(ops.mul(d!, y!), b!), b!)) : null,
+]);
 const Minimum = extremum("minimum", "Min");
 const Maximum = extremum("maximum", "Max");
-const Neg = unary("neg", "Neg", numbers);
+const Neg = unary("neg", "Neg", numbers, ({ ops, gradients: [d] }) => [ops.neg(d!)]);
 const Abs = unary("abs", "Abs", numbers);
 const Exp = unary("exp", "Exp", floats);
 const Log = unary("log", "Log", floats);

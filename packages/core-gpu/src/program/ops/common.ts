@@ -1,8 +1,16 @@
 import type { DType } from "../../tensor.ts";
-import { broadcastShapes, type Shape } from "../dimensions.ts";
+import { broadcastShapes, type Shape, sameShape } from "../dimensions.ts";
 import type { Attributes } from "../onnx-graph.ts";
-import { type Emission, type Operator, refuse, requireDType, requireSameDType } from "../operator.ts";
+import {
+  type Differentiation,
+  type Emission,
+  type Operator,
+  refuse,
+  requireDType,
+  requireSameDType,
+} from "../operator.ts";
 import type { Spec } from "../spec.ts";
+import type { Value } from "../value.ts";
 
 /** An operator without attributes. */
 export type PlainOperator = Operator<object>;
@@ -37,12 +45,51 @@ export function broadcast(a: Shape, b: Shape): Shape {
   return broadcastShapes(a, b) ?? refuse("shapes must broadcast: dimensions, from the last, equal or 1");
 }
 
+/** The gradient of an operand that was broadcast: summed over what it was repeated along, in the operand's shape. */
+export function sumTo(ops: Differentiation["ops"], gradient: Value, { shape }: Spec): Value {
+  if (sameShape(gradient.shape, shape)) return gradient;
+  const added = gradient.shape.length - shape.length;
+  const repeated = gradient.shape.flatMap((size, axis) =>
+    axis < added || (shape[axis - added] === 1 && size !== 1) ? [axis] : [],
+  );
+  const summed = repeated.length === 0 ? gradient : ops.sum(gradient, { axes: repeated, keepDimensions: true });
+  return added === 0
+    ? summed
+    : ops.squeeze(
+        summed,
+        Array.from({ length: added }, (_, axis) => axis),
+      );
+}
+
 /** An operator that is one ONNX node with one operand, element by element. */
-export function unary(name: string, onnx: string, dtypes: readonly DType[]): PlainOperator {
-  return { name, onnx, infer: eachElement(dtypes), emit: oneNode(onnx) };
+export function unary(
+  name: string,
+  onnx: string,
+  dtypes: readonly DType[],
+  gradient?: PlainOperator["gradient"],
+): PlainOperator {
+  return {
+    name,
+    onnx,
+    infer: eachElement(dtypes),
+    ...(gradient === undefined ? {} : { gradient }),
+    emit: oneNode(onnx),
+  };
 }
 
 /** An operator that is one ONNX node with two operands, element by element, broadcasting. */
-export function binary(name: string, onnx: string, dtypes: readonly DType[], result?: DType): PlainOperator {
-  return { name, onnx, infer: eachPair(dtypes, result), emit: oneNode(onnx) };
+export function binary(
+  name: string,
+  onnx: string,
+  dtypes: readonly DType[],
+  gradient: PlainOperator["gradient"],
+  result?: DType,
+): PlainOperator {
+  return {
+    name,
+    onnx,
+    infer: eachPair(dtypes, result),
+    ...(gradient === undefined ? {} : { gradient }),
+    emit: oneNode(onnx),
+  };
 }

@@ -4,11 +4,11 @@ import { type Emission, numbers, type Operator, refuse, requireDType, requireSam
 import { applyOne, type Operand, type Value } from "../value.ts";
 import { binary, broadcast, eachPair, oneNode, unary } from "./common.ts";
 
-const Greater = binary("greater", "Greater", numbers, "bool");
-const Less = binary("less", "Less", numbers, "bool");
-const Equal = binary("equal", "Equal", [...numbers, "bool"], "bool");
-const And = binary("and", "And", ["bool"], "bool");
-const Or = binary("or", "Or", ["bool"], "bool");
+const Greater = binary("greater", "Greater", numbers, "zero", "bool");
+const Less = binary("less", "Less", numbers, "zero", "bool");
+const Equal = binary("equal", "Equal", [...numbers, "bool"], "zero", "bool");
+const And = binary("and", "And", ["bool"], "zero", "bool");
+const Or = binary("or", "Or", ["bool"], "zero", "bool");
 const Not = unary("not", "Not", ["bool"]);
 const GreaterOrEqual = orEqual("greaterOrEqual", "GreaterOrEqual", "Less");
 const LessOrEqual = orEqual("lessOrEqual", "LessOrEqual", "Greater");

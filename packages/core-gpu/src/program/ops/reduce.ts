@@ -2,7 +2,16 @@ import { z } from "zod";
 import type { DType } from "../../tensor.ts";
 import type { Shape } from "../dimensions.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
-import { floats, normaliseAxes, normaliseAxis, numbers, type Operator, refuse, requireDType } from "../operator.ts";
+import {
+  type Differentiation,
+  floats,
+  normaliseAxes,
+  normaliseAxis,
+  numbers,
+  type Operator,
+  refuse,
+  requireDType,
+} from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
 
 interface ReduceAttributes {
@@ -10,10 +19,16 @@ interface ReduceAttributes {
   readonly keepDimensions: boolean;
 }
 
-function reduction(name: string, onnx: string, dtypes: readonly DType[]): Operator<ReduceAttributes> {
+function reduction(
+  name: string,
+  onnx: string,
+  dtypes: readonly DType[],
+  gradient: NonNullable<Operator<ReduceAttributes>["gradient"]>,
+): Operator<ReduceAttributes> {
   return {
     name,
     onnx,
+    gradient,
     infer([x], { axes, keepDimensions }) {
       requireDType(dtypes, x!);
       const reduced = normaliseAxes(axes, x!.shape.length);
@@ -46,13 +61,23 @@ export function emitReduction(
     : graph.node(type, [x], { axes, keepdims }, outputs);
 }
 
-const Sum = reduction("sum", "ReduceSum", numbers);
-const Mean = reduction("mean", "ReduceMean", floats);
-const Max = reduction("max", "ReduceMax", numbers);
-const Min = reduction("min", "ReduceMin", numbers);
-const Prod = reduction("prod", "ReduceProd", numbers);
-const SumSquares = reduction("sumSquares", "ReduceSumSquare", floats);
-const LogSumExp = reduction("logSumExp", "ReduceLogSumExp", floats);
+/** A result of the reduction, or its gradient, with the reduced axes of size 1: it broadcasts against the operand. */
+function kept({ ops, attributes, operands: [x] }: Differentiation<ReduceAttributes>, value: Value): Value {
+  if (attributes.keepDimensions) return value;
+  const axes = normaliseAxes(attributes.axes, x!.shape.length);
+  return axes.length === 0 ? value : ops.unsqueeze(value, axes);
+}
+
+const Sum = reduction("sum", "ReduceSum", numbers, (application) => {
+  const { ops, operands, gradients } = application;
+  return [ops.expand(kept(application, gradients[0]!), operands[0]!.shape)];
+});
+const Mean = reduction("mean", "ReduceMean", floats, "zero"); // TODO rule
+const Max = reduction("max", "ReduceMax", numbers, "zero"); // TODO rule
+const Min = reduction("min", "ReduceMin", numbers, "zero"); // TODO rule
+const Prod = reduction("prod", "ReduceProd", numbers, "zero"); // TODO rule
+const SumSquares = reduction("sumSquares", "ReduceSumSquare", floats, "zero"); // TODO rule
+const LogSumExp = reduction("logSumExp", "ReduceLogSumExp", floats, "zero"); // TODO rule
 
 interface ArgAttributes {
   readonly axis: number;

@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { compileProgram, type Device, generator, openDevice, type Tensor } from "../src/index.ts";
+import { distance, families, gradientFeeds, gradientProgram } from "./gradients-support.ts";
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice("cpu");
+});
+afterAll(() => device.close());
+
+describe.each(families)("%s", (_, cases) => {
+  it.each([11, 17, 21])("results and gradients equal PyTorch's, opset %i", async (opset) => {
+    const session = await compileProgram(device, gradientProgram(cases), { opset, load: { optimization: "none" } });
+    const results = await session.run(gradientFeeds(cases));
+    await session.release();
+    cases.forEach(({ op, outputs, gradients }, number) => {
+      outputs.forEach((golden, index) => {
+        const far = distance(results[`outputs.${number}.${index}`]!, golden);
+        expect(far, `${op}, case ${number}: result ${index}`).toBeLessThan(1e-5);
+      });
+      gradients.forEach((golden, index) => {
+        if (golden === null) return;
+        const result = results[`gradients.${number}.${index}`]!;
+        expect(result.shape, `${op}, case ${number}`).toEqual(golden.shape);
+        expect(distance(result, golden), `${op}, case ${number}: gradient ${index}`).toBeLessThan(2e-5);
+      });
+    });
+  });
+
+  it("symbolic dimensions give the same gradients", async () => {
+    const named = cases.filter(({ symbols }) => symbols !== undefined);
+    if (named.length === 0) return;
+    const session = await compileProgram(device, gradientProgram(named, { symbolic: true }));
+    const results = await session.run(gradientFeeds(named));
+    await session.release();
+    named.forEach(({ op, gradients }, number) => {
+      gradients.forEach((golden, index) => {
+        if (golden === null) return;
+        expect(distance(results[`gradients.${number}.${index}`]!, golden), `${op}, case ${number}`).toBeLessThan(2e-5);
+      });
+    });
+  });
+
+  it("gradients equal finite differences", async () => {
+    const smooth = cases.filter((test) => test.smooth !== false);
+    const session = await compileProgram(device, gradientProgram(smooth));
+    const feeds = gradientFeeds(smooth);
+    const random = generator(7);
+    const step = 2e-3;
+    // One random direction for all tensors of a case at once: the loss's slope along it is Σ gradient · direction.
+    const directions = new Map<string, Float32Array>();
+    smooth.forEach(({ gradients }, number) => {
+      gradients.forEach((golden, index) => {
+        if (golden === null) return;
+        const name = `inputs.${number}.${index}`;
+        directions.set(
+          name,
+          Float32Array.from(feeds[name]!.data as Float32Array, () => (random.uniform() < 0.5 ? -1 : 1)),
+        );
+      });
+    });
+    const moved = (by: number): Record<string, Tensor> =>
+      Object.fromEntries(
+        Object.entries(feeds).map(([name, value]) => {
+          const direction = directions.get(name);
+          if (direction === undefined) return [name, value];
+          const data = Float32Array.from(value.data as Float32Array, (x, at) => x + by * direction[at]!);
+          return [name, { ...value, data } as Tensor];
+        }),
+      );
+    const [results, ahead, behind] = [
+      await session.run(feeds),
+      await session.run(moved(step)),
+      await session.run(moved(-step)),
+    ];
+    await session.release();
+    smooth.forEach(({ op, gradients }, number) => {
+      const slope =
+        (Number(ahead[`losses.${number}`]!.data[0]) - Number(behind[`losses.${number}`]!.data[0])) / (2 * step);
+      let along = 0;
+      let scale = Math.max(1, Math.abs(Number(results[`losses.${number}`]!.data[0])));
+      gradients.forEach((golden, index) => {
+        if (golden === null) return;
+        const direction = directions.get(`inputs.${number}.${index}`)!;
+        (results[`gradients.${number}.${index}`]!.data as Float32Array).forEach((value, at) => {
+          along += value * direction[at]!;
+          scale += Math.abs(value);
+        });
+      });
+      expect(Math.abs(slope - along) / scale, `${op}, case ${number}: ${slope} and ${along}`).toBeLessThan(2e-3);
+    });
+  });
+});
