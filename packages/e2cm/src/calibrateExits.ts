@@ -1,11 +1,11 @@
 import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Batches } from "./batches.ts";
-import { argMaxRows, operatingPointsOf, recordFromScores, type ScoreRecord } from "./calibrate.ts";
 import { attachHeads, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { inspectNetwork, type Network } from "./network.ts";
 import { batchesOption, callbackOption, deviceOption } from "./options.ts";
+import { argMaxRows, operatingPointsOf, recordFromScores, type ScoreRecord } from "./scoreRecord.ts";
 import { runScores } from "./scores.ts";
 
 /** Options of {@link calibrateExits}. */

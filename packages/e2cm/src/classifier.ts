@@ -1,7 +1,6 @@
 import { type Device, InputError, type Model, openDevice, parseOptions, type Tensor } from "@exitkit/core-gpu";
-import { type Classification, openStaged } from "@exitkit/early-exit";
+import { type Classification, cheapestWithin, openStaged } from "@exitkit/early-exit";
 import { z } from "zod";
-import { cheapestWithin } from "./calibrate.ts";
 import { attachExits, checkSameModel } from "./exits.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { inspectNetwork } from "./network.ts";
@@ -71,10 +70,7 @@ export async function openClassifier(
   if (given !== undefined && given.length !== fitted.exits.length) {
     throw new InputError(caller, `thresholds for ${fitted.exits.length} early exits`, `${given.length}`);
   }
-  const point =
-    given === undefined
-      ? cheapestWithin(caller, fitted.operatingPoints, fitted.calibration?.fullAccuracy ?? 1, maxAccuracyLoss)
-      : null;
+  const point = given === undefined ? pointWithin(caller, fitted, maxAccuracyLoss) : null;
   const thresholds = given ?? point!.thresholds;
   const device = lent ?? (await openDevice("auto"));
   const closeDevice = async () => {
@@ -102,4 +98,17 @@ export async function openClassifier(
     await closeDevice();
     throw error;
   }
+}
+
+/** The cheapest operating point whose calibration accuracy is at most `maxAccuracyLoss` below the full network's. */
+function pointWithin(caller: string, { operatingPoints, calibration }: FittedExits, maxAccuracyLoss: number) {
+  const fullAccuracy = calibration?.fullAccuracy ?? 1;
+  const point = cheapestWithin(operatingPoints, fullAccuracy - maxAccuracyLoss);
+  if (point !== undefined) return point;
+  throw new InputError(
+    caller,
+    "calibrated exits",
+    operatingPoints.length === 0 ? "no operating points" : `none within ${maxAccuracyLoss} of ${fullAccuracy}`,
+    "Fit with calibration batches, or pass thresholds.",
+  );
 }

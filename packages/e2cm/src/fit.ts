@@ -2,7 +2,6 @@ import { type Device, InputError, type Model, openDevice, parseOptions } from "@
 import { z } from "zod";
 import { accumulate } from "./accumulate.ts";
 import { type Batches, holdOut, isIterable } from "./batches.ts";
-import { checkCalibrationSize } from "./calibrate.ts";
 import type { Metric } from "./closedForm.ts";
 import { defaultTaps } from "./defaultTaps.ts";
 import type { DistanceRule } from "./distances.ts";
@@ -11,6 +10,7 @@ import type { FittedExits } from "./fittedExits.ts";
 import { decisionSchema, solveAndCalibrate } from "./fromStatistics.ts";
 import { inspectNetwork } from "./network.ts";
 import { batchesOption } from "./options.ts";
+import { checkCalibrationSize } from "./scoreRecord.ts";
 
 /** Options of {@link fit}. */
 export interface FitOptions {

@@ -2,7 +2,6 @@
 export { readModelFile, readSafetensorsFile, rows, type Tensor, tensor } from "@exitkit/core-gpu";
 export { type AccumulateOptions, accumulateStatistics } from "./accumulate.ts";
 export type { Batch, Batches } from "./batches.ts";
-export type { HostDecision, ScoreRecord } from "./calibrate.ts";
 export { type CalibrateOptions, calibrateExits } from "./calibrateExits.ts";
 export { type Classifier, type ClassifierOptions, openClassifier } from "./classifier.ts";
 export type { ClassMeans } from "./classMeans.ts";
@@ -21,6 +20,7 @@ export {
   solveExits,
 } from "./fromStatistics.ts";
 export { quantisedExits } from "./quantise.ts";
+export type { HostDecision, ScoreRecord } from "./scoreRecord.ts";
 export { exitRecord, type RecordScoresOptions, recordScores } from "./scores.ts";
 export type { Shrinkage } from "./sharedCovariance.ts";
 export { type ClassStatistics, type ExitStatistics, mergeStatistics } from "./statistics.ts";

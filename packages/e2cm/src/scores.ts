@@ -2,11 +2,11 @@ import { addTaps, type Device, InputError, type Model, openDevice, parseOptions 
 import type { ExitModel, ExitRecord } from "@exitkit/early-exit";
 import { z } from "zod";
 import { type Batches, checkBatch } from "./batches.ts";
-import { type HostDecision, recordFromScores, type ScoreRecord } from "./calibrate.ts";
 import { attachHeads, checkSameModel } from "./exits.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { inspectNetwork } from "./network.ts";
 import { callbackOption, deviceOption } from "./options.ts";
+import { type HostDecision, recordFromScores, type ScoreRecord } from "./scoreRecord.ts";
 
 /** Options of {@link recordScores}. */
 export interface RecordScoresOptions {

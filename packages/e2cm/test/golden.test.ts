@@ -2,13 +2,13 @@ import { addTaps, type Device, openDevice, programToModel, proposeCuts, spec, tr
 import { confidences, recordExits } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { accumulate } from "../src/accumulate.ts";
-import { argMaxRows, recordFromScores } from "../src/calibrate.ts";
 import { closedFormExits } from "../src/closedForm.ts";
 import { DISTANCE_RULES, scoresOnHost } from "../src/distances.ts";
 import { attachExits, type ClassMeansExit, type SharedCovarianceExit } from "../src/exits.ts";
 import { featureMap, features } from "../src/features.ts";
 import { meanDistances } from "../src/meanDistances.ts";
 import { inspectNetwork, type Network } from "../src/network.ts";
+import { argMaxRows, recordFromScores } from "../src/scoreRecord.ts";
 import { runScores } from "../src/scores.ts";
 import { batches, golden, tinyModel } from "./fixture.ts";
 

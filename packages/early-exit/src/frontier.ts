@@ -111,3 +111,12 @@ export function frontier(
     }),
   );
 }
+
+/** The cheapest operating point of at least this accuracy, the first of equally cheap ones; undefined where none has it. */
+export function cheapestWithin(points: readonly OperatingPoint[], accuracy: number): OperatingPoint | undefined {
+  let best: OperatingPoint | undefined;
+  for (const point of points) {
+    if (point.accuracy >= accuracy - 1e-12 && (best === undefined || point.meanCost < best.meanCost)) best = point;
+  }
+  return best;
+}

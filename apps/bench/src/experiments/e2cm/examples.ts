@@ -1,7 +1,6 @@
-import { replay } from "@exitkit/early-exit";
+import { cheapestWithin, replay } from "@exitkit/early-exit";
 import { pictureDataUri } from "../../data/batches.ts";
 import { folds, type Subject } from "./network.ts";
-import { cheapestWithin } from "./protocols.ts";
 import type { SoundFit } from "./shared.ts";
 import { TIMED_LOSS } from "./wall.ts";
 

@@ -1,4 +1,4 @@
-import { type ExitCosts, type ExitRecord, type OperatingPoint, replay } from "@exitkit/early-exit";
+import { cheapestWithin, type ExitCosts, type ExitRecord, type OperatingPoint, replay } from "@exitkit/early-exit";
 import { WANTED_LOSSES } from "./network.ts";
 
 /** One point of the accuracy–MACs frontier, measured on pictures that did not choose its thresholds. */
@@ -66,14 +66,4 @@ export function soundRows(label: Label, folds: readonly Fold[]): readonly Fronti
       },
     ];
   });
-}
-
-/** The cheapest point of at least this accuracy. */
-export function cheapestWithin(points: readonly OperatingPoint[], accuracy: number): OperatingPoint | undefined {
-  return points
-    .filter((point) => point.accuracy >= accuracy - 1e-12)
-    .reduce<OperatingPoint | undefined>(
-      (best, point) => (best === undefined || point.meanCost < best.meanCost ? point : best),
-      undefined,
-    );
 }

@@ -1,10 +1,10 @@
 import { tensor } from "@exitkit/core-gpu";
 import { openClassifier } from "@exitkit/e2cm";
+import { cheapestWithin } from "@exitkit/early-exit";
 import { type Batch, oneBatch } from "../../data/batches.ts";
 import { slicePictures } from "../../data/cifar.ts";
 import { quantile } from "../timing.ts";
 import { argMaxRows, countRight, folds, type Subject } from "./network.ts";
-import { cheapestWithin } from "./protocols.ts";
 import type { SoundFit } from "./shared.ts";
 
 const BATCHES = [1, 16, 64, 256];

@@ -89,28 +89,3 @@ export function operatingPointsOf(caller: string, record: ExitRecord, costs: Exi
   checkCalibrationSize(caller, record.n);
   return agreementFrontier(record, costs, fitAgreement(record));
 }
-
-/**
- * The cheapest operating point whose calibration accuracy is at most `maxAccuracyLoss` below the full network's.
- *
- * @throws InputError when there are no operating points.
- */
-export function cheapestWithin(
-  caller: string,
-  points: readonly OperatingPoint[],
-  fullAccuracy: number,
-  maxAccuracyLoss: number,
-): OperatingPoint {
-  const allowed = points.filter(({ accuracy }) => accuracy >= fullAccuracy - maxAccuracyLoss - 1e-12);
-  const cheapest = allowed.reduce<OperatingPoint | undefined>(
-    (best, point) => (best === undefined || point.meanCost < best.meanCost ? point : best),
-    undefined,
-  );
-  if (cheapest !== undefined) return cheapest;
-  throw new InputError(
-    caller,
-    "calibrated exits",
-    points.length === 0 ? "no operating points" : `none within ${maxAccuracyLoss} of ${fullAccuracy}`,
-    "Fit with calibration batches, or pass thresholds.",
-  );
-}
