@@ -26,14 +26,14 @@ import { heNormal } from "../zoo/wide-resnet.ts";
 const CLASSES = 10;
 
 /**
- * Puts a cheap exit after the first and after the second width of a backbone: global average pool and a linear layer with
+ * Puts a cheap exit at both of a backbone's places for them: global average pool and a linear layer with
  * seeded random weights, its confidence the largest probability. Good for timing only; the answers mean nothing.
  *
  * @returns The network with its exits, the last the full network.
  */
 export function withCheapExits(backbone: Backbone, random: Generator): ExitModel {
   let model = backbone.model;
-  const exits: Exit[] = backbone.groups.slice(0, -1).map(({ tensor: tap, channels }, index) => {
+  const exits: Exit[] = backbone.exits.map(({ tensor: tap, channels }, index) => {
     const weight = heNormal(random, [CLASSES, channels]);
     const head = programToModel(
       trace(
@@ -70,7 +70,7 @@ export function withCheapExits(backbone: Backbone, random: Generator): ExitModel
 export async function costsOf(device: Device, backbone: Backbone, exitModel: ExitModel): Promise<ExitCosts> {
   const { model } = exitModel;
   const count = countMacs(model, await probeShapes(device, model));
-  const taps = [...backbone.groups.slice(0, -1).map((group) => group.tensor), backbone.output];
+  const taps = [...backbone.exits.map(({ tensor }) => tensor), backbone.output];
   const upTo = (name: string) => macsUpTo(model, count, [name]);
   return exitCosts({
     backbone: taps.map(upTo),

@@ -1,5 +1,11 @@
 import { type Model, onnx, programToModel, spec, type Tensor, trace, type Value } from "@exitkit/core-gpu";
 
+/** A tensor an exit can read. */
+interface Tap {
+  readonly tensor: string;
+  readonly channels: number;
+}
+
 /** A classifier of CIFAR pictures as an ONNX model: `input` float32 [n, 3, 32, 32] → `logits` float32 [n, k]. */
 export interface Backbone {
   /** "resnet20", "resnet56" or "WRN-16-4". */
@@ -10,7 +16,9 @@ export interface Backbone {
   /** Tensor after each block and its activation, in order; the first is the stem's. */
   readonly blocks: readonly string[];
   /** For each of the three widths, the tensor after its last block and that tensor's channels. */
-  readonly groups: readonly { readonly tensor: string; readonly channels: number }[];
+  readonly groups: readonly Tap[];
+  /** Two places for early exits near a third and two thirds of the way where little has to cross a cut. */
+  readonly exits: readonly Tap[];
 }
 
 /** What a network's function computes: the class scores and the value after the stem and every block. */
@@ -23,14 +31,15 @@ export interface Traced {
  * Traces a network with its weights as named initializers.
  *
  * @param describe.blocksPerGroup Blocks of each of the three widths.
+ * @param describe.exitsAfter Numbers of the blocks that {@link Backbone.exits} stand after, counted from 1.
  * @param network Symbolic pictures and weights in, {@link Traced} out.
  */
 export function makeBackbone(
-  describe: { readonly name: string; readonly blocksPerGroup: number },
+  describe: { readonly name: string; readonly blocksPerGroup: number; readonly exitsAfter: readonly number[] },
   weights: Readonly<Record<string, Tensor>>,
   network: (input: Value, weights: Readonly<Record<string, Value>>) => Traced,
 ): Backbone {
-  const { name, blocksPerGroup } = describe;
+  const { name, blocksPerGroup, exitsAfter } = describe;
   const specs = {
     input: spec("float32", ["n", 3, 32, 32]),
     weights: Object.fromEntries(Object.entries(weights).map(([key, { dtype, shape }]) => [key, spec(dtype, shape)])),
@@ -42,11 +51,20 @@ export function makeBackbone(
   const outputs = program.outputs.filter((port) => port.name !== "logits");
   const traced = programToModel(program, { constants: { weights }, name });
   const blocks = outputs.map((port) => port.name);
-  const groups = [1, 2, 3].map((group) => {
-    const port = outputs[group * blocksPerGroup]!;
+  const tap = (block: number): Tap => {
+    const port = outputs[block]!;
     return { tensor: port.name, channels: port.spec.shape[1] as number };
-  });
-  return { name, model: onlyLogits(traced), input: "input", output: "logits", blocks, groups };
+  };
+  const groups = [1, 2, 3].map((group) => tap(group * blocksPerGroup));
+  return {
+    name,
+    model: onlyLogits(traced),
+    input: "input",
+    output: "logits",
+    blocks,
+    groups,
+    exits: exitsAfter.map(tap),
+  };
 }
 
 /** The blocks were outputs so that their tensors have names; from here on they are ordinary tensors. */

@@ -51,7 +51,9 @@ export function resnet(depth: number, weights: Weights, options: { readonly fold
   }
   const folded = options.folded ?? true;
   const used: Record<string, Tensor> = folded ? foldAll(floats(weights)) : floats(weights);
-  return makeBackbone({ name: `resnet${depth}`, blocksPerGroup }, used, (input, w) => {
+  // The first block of a width gives a tensor half as large as the last block of the width before.
+  const exitsAfter = [blocksPerGroup + 1, 2 * blocksPerGroup + 1];
+  return makeBackbone({ name: `resnet${depth}`, blocksPerGroup, exitsAfter }, used, (input, w) => {
     const get = (name: string): Value => {
       const value = w[name];
       if (value === undefined) throw new InputError("bench.resnet", "weights must hold every layer's", `no "${name}"`);
@@ -85,7 +87,7 @@ export function resnet(depth: number, weights: Weights, options: { readonly fold
 }
 
 /** Option A: every second pixel, as many zero channels as there are channels, half before and half after. */
-function shortcut(x: Value): Value {
+export function shortcut(x: Value): Value {
   const extra = (x.shape[1] as number) / 2;
   const pixels = ops.slice(x, [
     { axis: 2, step: 2 },

@@ -31,7 +31,8 @@ export function wideResnet16x4(seed = 1): Backbone {
   addNorm(weights, "bn", channels);
   weights["linear.weight"] = heNormal(random, [10, channels]);
   weights["linear.bias"] = tensor("float32", [10]);
-  return makeBackbone({ name: "WRN-16-4", blocksPerGroup: 2 }, weights, (input, w) => {
+  // After a width's last block only its activation crosses: the next block's shortcut reads that, not the sum before it.
+  return makeBackbone({ name: "WRN-16-4", blocksPerGroup: 2, exitsAfter: [2, 4] }, weights, (input, w) => {
     const normRelu = (x: Value, name: string) => {
       const [scale, bias, mean, variance] = NORM.map((part) => w[`${name}.${part}`]!) as Four;
       return ops.relu(ops.batchNorm(x, scale, bias, mean, variance, { epsilon: EPSILON }));
