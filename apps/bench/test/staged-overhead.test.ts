@@ -13,23 +13,25 @@ beforeAll(async () => {
 });
 afterAll(() => device.close());
 
-// Stem and six 3×3 convolutions of 16 channels at 32×32; then twice half of one and five of the same size; linear 64·10.
+// Stem and six 3×3 convolutions of 16 channels at 32×32; in the second and third width half of one and five of the same
+// size, the first block having half and one; linear 64·10.
 const CONV = 16 * 16 * 9 * 32 * 32;
-const FIRST = 3 * 16 * 9 * 32 * 32 + 6 * CONV;
-const SECOND = FIRST + 5.5 * CONV;
-const FULL = SECOND + 5.5 * CONV + 640;
+const WIDTH = 3 * 16 * 9 * 32 * 32 + 6 * CONV;
+const FIRST = WIDTH + 1.5 * CONV;
+const SECOND = WIDTH + 5.5 * CONV + 1.5 * CONV;
+const FULL = WIDTH + 11 * CONV + 640;
 
 describe("withCheapExits", () => {
   it("costs the backbone up to the tap and a linear layer at every exit", async () => {
     const backbone = await pretrained("resnet20");
     const exitModel = withCheapExits(backbone, generator(1));
     expect(exitModel.exits.map(({ name, tap }) => [name, tap])).toEqual([
-      ["exit1", "block3"],
-      ["exit2", "block6"],
+      ["exit1", "block4"],
+      ["exit2", "block7"],
       ["full", "logits"],
     ]);
     expect(await costsOf(device, backbone, exitModel)).toEqual({
-      exits: [FIRST + 160, SECOND + 480, FULL + 480],
+      exits: [FIRST + 320, SECOND + 960, FULL + 960],
       full: FULL,
     });
   });
@@ -46,7 +48,7 @@ describe("measure", () => {
       ["half leave at each exit", [16, 8, 4]],
       ["all leave first", [16, 0, 0]],
     ]);
-    const fractions = [FULL + 480, (8 * (FIRST + 160) + 4 * (SECOND + 480) + 4 * (FULL + 480)) / 16, FIRST + 160];
+    const fractions = [FULL + 960, (8 * (FIRST + 320) + 4 * (SECOND + 960) + 4 * (FULL + 960)) / 16, FIRST + 320];
     rows.forEach((row, index) => {
       expect(row.macsFraction).toBeCloseTo(fractions[index]! / FULL, 12);
       const [lower, upper] = row.stagedQuartiles;
