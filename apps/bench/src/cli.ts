@@ -52,6 +52,9 @@ export async function runCli(
       new Option("--device <device>", "where to run").choices(["auto", "cpu", "webgpu", "cuda"]).default("auto"),
     )
     .addOption(new Option("--seed <number>", "seed of everything random").argParser(wholeNumber).default(1))
+    .addOption(new Option("--seeds <number>", "that many seeds, --seed the first").argParser(positiveNumber))
+    .addOption(new Option("--pictures <number>", "only so many training pictures").argParser(positiveNumber))
+    .addOption(new Option("--epochs <number>", "instead of the preset's").argParser(positiveNumber))
     .option("--out <folder>", "folder of the run (default: runs/<experiment>-<preset>-seed<seed>)")
     .option("--fresh", "throw an earlier run in that folder away")
     .addOption(json)
@@ -102,6 +105,12 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
     throw new InvalidArgumentError("It must be a whole number ≥ 0.");
+  return value;
+}
+
+function positiveNumber(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError("It must be a whole number ≥ 1.");
   return value;
 }
 

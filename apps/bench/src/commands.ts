@@ -4,12 +4,12 @@ import { type DeviceKind, InputError } from "@exitkit/core-gpu";
 import { dataDirectory } from "./data/directory.ts";
 import { fetchCifar10 } from "./data/fetch.ts";
 import { doctor } from "./doctor.ts";
-import { type Experiment, editionOf, openDataSource, type Preset } from "./experiments/experiment.ts";
+import { type Experiment, type Extras, editionOf, openDataSource, type Preset } from "./experiments/experiment.ts";
 import { openRun } from "./runs/run.ts";
 import type { Terminal } from "./terminal/terminal.ts";
 
 /** Options of `bench run`. */
-export interface RunOptions {
+export interface RunOptions extends Extras {
   readonly preset: Preset;
   readonly data?: string;
   readonly device: DeviceKind | "auto";
@@ -32,13 +32,23 @@ export function list(experiments: readonly Experiment[], terminal: Terminal): vo
 export async function run(experiment: Experiment, options: RunOptions, terminal: Terminal): Promise<void> {
   const { preset, seed, device } = options;
   const { progress } = terminal;
+  const extras = extrasOf(experiment, options);
   const directory = await dataDirectory(options.data);
-  const config = { experiment: experiment.name, preset, seed, device, data: await editionOf(directory) };
-  const out = resolve(options.out ?? join("runs", `${experiment.name}-${preset}-seed${seed}`));
+  const config = { experiment: experiment.name, preset, seed, device, data: await editionOf(directory), ...extras };
+  const words = Object.entries(extras).map(([name, value]) => `-${name}${value}`);
+  const out = resolve(options.out ?? join("runs", `${experiment.name}-${preset}-seed${seed}${words.join("")}`));
   const folder = await openRun(out, config, progress, options.fresh === undefined ? {} : { fresh: options.fresh });
   const data = openDataSource(directory, progress);
   const begun = performance.now();
-  const { summary, values } = await experiment.run({ preset, seed, device, data, run: folder, progress });
+  const { summary, values } = await experiment.run({
+    preset,
+    seed,
+    device,
+    extras,
+    data,
+    run: folder,
+    progress,
+  });
   const { environment } = folder;
   const result = { experiment: experiment.name, preset, seed, device, config, environment, ...values };
   await folder.finish(result);
@@ -50,6 +60,16 @@ export async function run(experiment: Experiment, options: RunOptions, terminal:
   terminal.line(`result: ${join(out, "result.json")} (${Math.round((performance.now() - begun) / 1000)} s)`);
   if (experiment.reported !== false) terminal.line(`report: ${page}`);
   terminal.result(result);
+}
+
+/** The extra options that were given, checked against what the experiment understands. */
+function extrasOf(experiment: Experiment, { seeds, pictures, epochs }: Extras): Extras {
+  const given = Object.entries({ seeds, pictures, epochs }).filter(([, value]) => value !== undefined);
+  const unknown = given.find(([name]) => !experiment.takes?.includes(name as keyof Extras));
+  if (unknown !== undefined) {
+    throw new InputError("bench run", `${experiment.name} takes no --${unknown[0]}`, `--${unknown[0]} ${unknown[1]}`);
+  }
+  return Object.fromEntries(given);
 }
 
 /** `bench report`: one page from the results of runs; without folders, the best finished run of each experiment. */

@@ -67,7 +67,8 @@ function causes(verb: string, path: string, size = "the data"): Readonly<Record<
   };
 }
 
-async function syncFolder(folder: string): Promise<void> {
+/** Forces a folder's entries to disk, so that a rename in it survives a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
   // Windows cannot open folders; there the rename itself is durable enough.
   if (process.platform === "win32") return;
   const handle = await open(folder, "r");

@@ -1,6 +1,16 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { gradients, ops, type Spec, type Tensor, trace, type Value } from "../src/index.ts";
-import { type Case, call, feedsOf, type Packed, programOf, unpack } from "./program-support.ts";
+import {
+  compileProgram,
+  type Device,
+  gradients,
+  ops,
+  type Program,
+  type Spec,
+  type Tensor,
+  trace,
+  type Value,
+} from "../src/index.ts";
+import { type Case, type CaseOptions, call, feedsOf, type Packed, programOf, unpack } from "./program-support.ts";
 
 /** A call of one function of `ops` with PyTorch's answer and PyTorch's gradients. */
 export interface GradientCase extends Case {
@@ -10,6 +20,8 @@ export interface GradientCase extends Case {
   readonly gradients: readonly (Packed | null)[];
   /** False where finite differences say nothing (kinks, straight-through estimators). */
   readonly smooth?: boolean;
+  /** The least operator set with the operator; default 11. */
+  readonly opset?: number;
 }
 
 const folder = new URL("../fixtures/gradients/", import.meta.url);
@@ -24,9 +36,9 @@ export const families: readonly (readonly [string, readonly GradientCase[]])[] =
 
 /**
  * One program for many cases: inputs `inputs.i.j` and `arriving.i.j`; outputs `outputs.i.j`, `gradients.i.j` (of the float
- * tensors) and the scalar `losses.i` = Σ result · arriving.
+ * tensors) and the scalar `losses.i.0` = Σ result · arriving, where something differentiable comes out.
  */
-export function gradientProgram(cases: readonly GradientCase[], options: { readonly symbolic?: boolean } = {}) {
+export function gradientProgram(cases: readonly GradientCase[], options: CaseOptions = {}) {
   const forward = programOf(cases, options);
   const shapes = new Map(forward.outputs.map((port) => [port.name, port.spec]));
   const specs = {
@@ -46,30 +58,31 @@ export function gradientProgram(cases: readonly GradientCase[], options: { reado
       const terms = Object.entries(arriving[number]!).map(([index, weight]) =>
         ops.sum(ops.mul(outputs[Number(index)]!, weight)),
       );
+      if (terms.length === 0) return { outputs, losses: [], gradients: [] };
       const loss = terms.reduce((sum, term) => ops.add(sum, term));
       const floats = Object.fromEntries(
         operands.flatMap((operand, index): [string, Value][] =>
           test.gradients[index] == null ? [] : [[String(index), operand]],
         ),
       );
-      return { outputs, loss, gradients: gradients(loss, floats) };
+      return { outputs, losses: [loss], gradients: gradients(loss, floats) };
     });
     return {
       outputs: parts.map(({ outputs }) => outputs),
-      losses: parts.map(({ loss }) => loss),
+      losses: parts.map(({ losses }) => losses),
       gradients: parts.map((part) => part.gradients),
     };
   }, specs);
 }
 
 /** What {@link gradientProgram} takes. */
-export function gradientFeeds(cases: readonly GradientCase[]): Record<string, Tensor> {
+export function gradientFeeds(cases: readonly GradientCase[], options: CaseOptions = {}): Record<string, Tensor> {
   const arriving = cases.flatMap(({ arriving }, number) =>
     arriving.flatMap((packed, index): [string, Tensor][] =>
-      packed === null ? [] : [[`arriving.${number}.${index}`, unpack(packed)]],
+      packed === null ? [] : [[`arriving.${number}.${index}`, unpack(packed, options.dtype)]],
     ),
   );
-  return { ...feedsOf(cases), ...Object.fromEntries(arriving) };
+  return { ...feedsOf(cases, options), ...Object.fromEntries(arriving) };
 }
 
 /** The largest difference from the golden value, relative to the larger of 1 and the golden value's largest element. */
@@ -82,4 +95,18 @@ export function distance(result: Tensor, golden: Packed): number {
     if (!(difference <= most)) most = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
   });
   return most;
+}
+
+/** Opens a session for one run; unoptimised, so that what we emit is what runs. */
+export async function runProgram(
+  device: Device,
+  program: Program<unknown, unknown>,
+  feeds: Record<string, Tensor>,
+): Promise<Record<string, Tensor>> {
+  const session = await compileProgram(device, program, { load: { optimization: "none" } });
+  try {
+    return await session.run(feeds);
+  } finally {
+    await session.release();
+  }
 }

@@ -40,6 +40,7 @@ export function plainDevice(): Device {
     kind: "cpu",
     passedOver: [],
     close: async () => {},
+    compile: () => Promise.reject(new Error("the plain device only loads models")),
     load: async (model, options) => {
       const bytes = model instanceof Uint8Array ? model : writeModel(model);
       const session = await InferenceSession.create(bytes, {

@@ -10,6 +10,7 @@ import {
   type Tensor,
 } from "../src/index.ts";
 import { operators } from "../src/program/ops/operators.ts";
+import { families, gradientProgram } from "./gradients-support.ts";
 import { type Case, evaluate, feedsOf, fixture, numbersOf, programOf, sizesOf } from "./program-support.ts";
 
 // Each operator set in which some operator's form differs from the one before, and the ends of what is accepted.
@@ -106,8 +107,12 @@ it("float64: what the shape rules accept also runs, and precisely", async () => 
 
 it("every operator has golden values, a unique name and its ONNX name in the model", () => {
   const used = new Map<string, Set<string>>();
-  for (const test of fixture.cases) {
-    const program = programOf([test]);
+  // Operators that only gradients consist of have theirs in the golden gradients.
+  const programs = [
+    ...fixture.cases.map((test) => programOf([test])),
+    ...families.flatMap(([, cases]) => cases.map((test) => gradientProgram([test]))),
+  ];
+  for (const program of programs) {
     const types = programToModel(program, { opset: 23 }).proto.graph!.node.map((node) => node.opType);
     for (const { operator } of program.nodes) {
       used.set(operator.name, new Set([...(used.get(operator.name) ?? []), ...types]));

@@ -15,7 +15,7 @@ export interface Normalisation {
 }
 
 /** The normalisation of the bundled CIFAR-10 networks. */
-const NORMALISATION: Normalisation = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
+export const NORMALISATION: Normalisation = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
 
 /**
  * Pictures as normalised float32 batches, in order, the last one possibly smaller.
@@ -75,7 +75,7 @@ export function pictureDataUri(pictures: Pictures, row: number): string {
 }
 
 /** Normalised value of every byte value in every channel: [3][256]. */
-function lookup({ mean, deviation }: Normalisation): readonly Float32Array[] {
+export function lookup({ mean, deviation }: Normalisation): readonly Float32Array[] {
   const { fround } = Math;
   return mean.map((_, channel) =>
     Float32Array.from({ length: 256 }, (_, value) => {

@@ -6,6 +6,16 @@ import type { Progress } from "../terminal/progress.ts";
 /** `quick`: minutes, smaller data and fewer repetitions. `full`: what is quoted. */
 export type Preset = "quick" | "full";
 
+/** Options of `bench run` that only some experiments understand; those not given are missing. */
+export interface Extras {
+  /** How many seeds, `seed` the first. */
+  readonly seeds?: number;
+  /** Only that many of the training pictures, the first ones. */
+  readonly pictures?: number;
+  /** Instead of the preset's. */
+  readonly epochs?: number;
+}
+
 /** Something `bench run` can run. */
 export interface Experiment {
   readonly name: string;
@@ -14,6 +24,8 @@ export interface Experiment {
   readonly about: string;
   /** Whether `bench run` writes a report of its result. Default true. */
   readonly reported?: boolean;
+  /** Which of the extra options of `bench run` it understands. Default none. */
+  readonly takes?: readonly (keyof Extras)[];
   run(context: Context): Promise<ExperimentResult>;
 }
 
@@ -22,6 +34,7 @@ export interface Context {
   readonly preset: Preset;
   readonly seed: number;
   readonly device: DeviceKind | "auto";
+  readonly extras: Extras;
   readonly data: DataSource;
   readonly run: RunFolder;
   readonly progress: Progress;

@@ -2,9 +2,11 @@ import { InputError } from "@exitkit/core-gpu";
 import { e2cmCifar10 } from "./e2cm-cifar10.ts";
 import type { Experiment } from "./experiment.ts";
 import { stagedOverhead } from "./staged-overhead.ts";
+import { trainCifar10 } from "./train-cifar10.ts";
+import { trainStep } from "./train-step.ts";
 
 /** All experiments, in the order of `bench list`. Add one by importing it and naming it here. */
-export const EXPERIMENTS: readonly Experiment[] = [e2cmCifar10, stagedOverhead];
+export const EXPERIMENTS: readonly Experiment[] = [e2cmCifar10, stagedOverhead, trainCifar10, trainStep];
 
 /**
  * The experiment of that name.

@@ -1,6 +1,7 @@
 import { plainAccuracy } from "./frontier.ts";
 import { count, percent, points } from "./numbers.ts";
 import { backboneName, capital, metricSeries } from "./series.ts";
+import { trainCifar10Headline, trainStepHeadline } from "./train-headline.ts";
 import type { E2cmCifar10Result, ReportResult, StagedOverheadResult } from "./types.ts";
 
 /** What a reader must know first. */
@@ -22,7 +23,16 @@ const GOAL = 0.005;
 const SAME_COST = 0.01;
 
 export function headline(result: ReportResult): Headline {
-  return result.experiment === "e2cm-cifar10" ? e2cmHeadline(result) : stagedHeadline(result);
+  switch (result.experiment) {
+    case "e2cm-cifar10":
+      return e2cmHeadline(result);
+    case "staged-overhead":
+      return stagedHeadline(result);
+    case "train-cifar10":
+      return trainCifar10Headline(result);
+    case "train-step":
+      return trainStepHeadline(result);
+  }
 }
 
 /**

@@ -3,16 +3,30 @@ import { type Html, html } from "./html.ts";
 import { count, large, percent } from "./numbers.ts";
 import { PROTOCOLS } from "./protocols.ts";
 import { backboneName, capital } from "./series.ts";
+import { trainCifar10Words, trainStepWords } from "./train-words.ts";
 import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 
 /** How this was measured: words, configuration, environment, hashes. */
 export function measuredSection(result: ReportResult): Html {
-  return html`${result.experiment === "e2cm-cifar10" ? e2cmWords(result) : stagedWords()}
+  return html`${words(result)}
 <div class="pair facts">
 <div><h3>Configuration</h3>${pairs({ experiment: result.experiment, preset: result.preset, seed: result.seed, device: result.device, ...result.config })}</div>
 <div><h3>Environment</h3>${pairs(result.environment)}</div>
 </div>
-${result.experiment === "e2cm-cifar10" ? files(result) : null}`;
+${result.experiment === "e2cm-cifar10" ? files(result) : result.experiment === "train-cifar10" ? files({ data: result.data, weights: [] }) : null}`;
+}
+
+function words(result: ReportResult): Html {
+  switch (result.experiment) {
+    case "e2cm-cifar10":
+      return e2cmWords(result);
+    case "staged-overhead":
+      return stagedWords();
+    case "train-cifar10":
+      return trainCifar10Words(result);
+    case "train-step":
+      return trainStepWords();
+  }
 }
 
 function e2cmWords({ data, backbones, protocols = {} }: E2cmCifar10Result): Html {
@@ -41,7 +55,7 @@ function stagedWords(): Html {
 </dl>`;
 }
 
-function files({ data, weights }: E2cmCifar10Result): Html {
+function files({ data, weights }: Pick<E2cmCifar10Result, "data" | "weights">): Html {
   const rows = [
     ...(data?.files ?? []).map((file) => ["data", file.name, html`<code>${file.sha256}</code>`]),
     ...weights.map((file) => [
@@ -58,7 +72,7 @@ function files({ data, weights }: E2cmCifar10Result): Html {
 function pairs(record: Readonly<Record<string, unknown>>): Html {
   const entries = Object.entries(record);
   if (entries.length === 0) return html`<p class="none">Not recorded in this run.</p>`;
-  return html`<dl class="pairs">${entries.map(([key, value]) => html`<dt>${words(key)}</dt><dd>${plain(value)}</dd>`)}</dl>`;
+  return html`<dl class="pairs">${entries.map(([key, value]) => html`<dt>${spaced(key)}</dt><dd>${plain(value)}</dd>`)}</dl>`;
 }
 
 function plain(value: unknown): string {
@@ -67,14 +81,14 @@ function plain(value: unknown): string {
   if (Array.isArray(value)) return value.map(plain).join(", ");
   if (typeof value === "object") {
     return Object.entries(value)
-      .map(([key, inner]) => `${words(key)} ${plain(inner)}`)
+      .map(([key, inner]) => `${spaced(key)} ${plain(inner)}`)
       .join(", ");
   }
   return value === true ? "yes" : value === false ? "no" : String(value);
 }
 
 /** "loadAverage" → "load average"; names of packages stay. */
-function words(key: string): string {
+function spaced(key: string): string {
   if (!/^[a-zA-Z]+$/.test(key)) return key;
   return key
     .replace(/GiB$/, " (GiB)")

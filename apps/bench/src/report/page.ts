@@ -11,7 +11,14 @@ import { rulesSection } from "./rules.ts";
 import { sharesSection } from "./shares.ts";
 import { speedSection } from "./speed.ts";
 import { STYLE } from "./style.ts";
-import type { E2cmCifar10Result, ReportResult, StagedOverheadResult } from "./types.ts";
+import { curveSection, seedsSection, throughputSection } from "./training.ts";
+import type {
+  E2cmCifar10Result,
+  ReportResult,
+  StagedOverheadResult,
+  TrainCifar10Result,
+  TrainStepResult,
+} from "./types.ts";
 import { variantsSection } from "./variants.ts";
 
 interface Section {
@@ -24,6 +31,8 @@ interface Section {
 const TITLES: Readonly<Record<ReportResult["experiment"], string>> = {
   "e2cm-cifar10": "E²CM on CIFAR-10",
   "staged-overhead": "What staging costs",
+  "train-cifar10": "Training from scratch",
+  "train-step": "The speed of training",
 };
 
 /** The whole report as one self-contained HTML page. */
@@ -94,7 +103,7 @@ ${content}
 }
 
 function sectionsOf(result: ReportResult, prefix: string): Section[] {
-  const sections = result.experiment === "e2cm-cifar10" ? e2cmSections(result) : stagedSections(result);
+  const sections = ownSections(result);
   const measured = {
     id: "measured",
     title: "How this was measured",
@@ -102,6 +111,19 @@ function sectionsOf(result: ReportResult, prefix: string): Section[] {
     content: measuredSection(result),
   };
   return [...sections, measured].map((section) => ({ ...section, id: `${prefix}${section.id}` }));
+}
+
+function ownSections(result: ReportResult): Section[] {
+  switch (result.experiment) {
+    case "e2cm-cifar10":
+      return e2cmSections(result);
+    case "staged-overhead":
+      return stagedSections(result);
+    case "train-cifar10":
+      return trainCifar10Sections(result);
+    case "train-step":
+      return trainStepSections(result);
+  }
 }
 
 function e2cmSections(result: E2cmCifar10Result): Section[] {
@@ -165,6 +187,35 @@ function stagedSections(result: StagedOverheadResult): Section[] {
       title: "Time against computation, in stages",
       about: "A network that can stop early runs in stages. What do the cuts between them cost?",
       content: overheadSection(result),
+    },
+  ];
+}
+
+function trainCifar10Sections(result: TrainCifar10Result): Section[] {
+  return [
+    {
+      id: "curve",
+      title: "Learning, epoch by epoch",
+      about:
+        "The network begins with random weights. How fast does it learn, and does it learn more than the pictures by heart?",
+      content: curveSection(result),
+    },
+    {
+      id: "seeds",
+      title: "What came out",
+      about: "Every seed begins with other weights and sees the pictures in another order.",
+      content: seedsSection(result),
+    },
+  ];
+}
+
+function trainStepSections(result: TrainStepResult): Section[] {
+  return [
+    {
+      id: "throughput",
+      title: "How much is computed a second",
+      about: "A step is the forward pass, the gradients and the optimiser's update, as one program.",
+      content: throughputSection(result),
     },
   ];
 }

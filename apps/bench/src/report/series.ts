@@ -60,6 +60,11 @@ export function backboneName(backbone: string): string {
   return backbone.replace(/^resnet-?(\d+)$/i, "ResNet-$1");
 }
 
+/** "resnet20" → "ResNet-20", "vit" → "ViT", "decoder" → "Decoder". */
+export function networkName(network: string): string {
+  return network === "vit" ? "ViT" : capital(backboneName(network));
+}
+
 /** Position `fraction` (0..1) on the sequential scale from pale to strong, in the current colour scheme. */
 export function ramp(fraction: number): string {
   return `color-mix(in oklab, var(--ramp-to) ${Math.round(fraction * 1000) / 10}%, var(--ramp-from))`;

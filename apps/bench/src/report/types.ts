@@ -1,5 +1,7 @@
 import { InputError } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { common, list } from "./common-types.ts";
+import { type TrainCifar10Result, type TrainStepResult, trainCifar10Schema, trainStepSchema } from "./train-types.ts";
 
 /*
  * What result.json holds. Accuracies, shares and cost fractions are fractions of 1; MACs are per picture; times are
@@ -7,17 +9,8 @@ import { z } from "zod";
  * says "not measured in this run".
  */
 
-const list = <T extends z.ZodType>(item: T) => z.array(item).default([]);
 const exit = z.union([z.string(), z.number()]);
 const metric = z.string();
-
-const common = {
-  preset: z.string(),
-  seed: z.number(),
-  device: z.string(),
-  config: z.record(z.string(), z.unknown()).default({}),
-  environment: z.record(z.string(), z.unknown()).default({}),
-};
 
 /** A frontier point: one setting of the thresholds. `metric`: euclidean or sharedCovariance. */
 const frontierRow = z.object({
@@ -145,14 +138,20 @@ const stagedSchema = z.object({
   ),
 });
 
-const resultSchema = z.discriminatedUnion("experiment", [e2cmSchema, stagedSchema]);
+const resultSchema = z.discriminatedUnion("experiment", [
+  e2cmSchema,
+  stagedSchema,
+  trainCifar10Schema,
+  trainStepSchema,
+]);
 
 /** result.json of `bench run e2cm-cifar10`. */
 export type E2cmCifar10Result = z.output<typeof e2cmSchema>;
 /** result.json of `bench run staged-overhead`. */
 export type StagedOverheadResult = z.output<typeof stagedSchema>;
 /** A result that the report knows how to show. */
-export type ReportResult = E2cmCifar10Result | StagedOverheadResult;
+export type ReportResult = E2cmCifar10Result | StagedOverheadResult | TrainCifar10Result | TrainStepResult;
+export type { TrainCifar10Result, TrainStepResult };
 export type FrontierRow = E2cmCifar10Result["rows"][number];
 
 /**
@@ -170,6 +169,6 @@ export function readResult(json: unknown, source = "the result"): ReportResult {
     "bench.report",
     `${place} must be what bench run writes`,
     issue.message.replace(/\.$/, ""),
-    "Pass the folder of a finished run of e2cm-cifar10 or staged-overhead.",
+    "Pass the folder of a finished run of an experiment in bench list.",
   );
 }

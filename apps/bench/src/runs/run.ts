@@ -35,7 +35,7 @@ const caller = "bench.run";
 /**
  * Opens a run folder: makes it, or goes on with the finished steps of an earlier run of the same config and says so.
  *
- * @param options.fresh Throws away an earlier run's steps, metrics and result.
+ * @param options.fresh Throws away an earlier run's steps, checkpoints, metrics and result.
  * @throws InputError when the folder holds a run of another config, or other files and no run.
  */
 export async function openRun(
@@ -57,7 +57,7 @@ export async function openRun(
   });
   const earlier = await earlierConfig(path);
   if (options.fresh === true && earlier !== null) {
-    for (const name of ["steps", "metrics.jsonl", "result.json", "environment.json", "config.json"]) {
+    for (const name of ["steps", "checkpoints", "metrics.jsonl", "result.json", "environment.json", "config.json"]) {
       await rm(join(path, name), { recursive: true, force: true });
     }
   } else if (earlier !== null && earlier !== text) {

@@ -59,7 +59,8 @@ export function checkInto(
   }
 }
 
-function checkKnown(
+/** Refuses names that are none of the known ones. */
+export function checkKnown(
   caller: string,
   option: string,
   noun: string,
@@ -71,7 +72,8 @@ function checkKnown(
   throw new InputError(caller, `${option} must name ${noun}s of the model (${quoted(known)})`, quoted(unknown));
 }
 
-function checkTensor(caller: string, what: string, info: TensorInfo, value: Tensor): void {
+/** Refuses a tensor of another dtype or shape, or one that is none. */
+export function checkTensor(caller: string, what: string, info: TensorInfo, value: Tensor): void {
   if (!ArrayBuffer.isView(value?.data) || !Array.isArray(value.shape)) {
     throw new InputError(caller, `${what} must be a tensor`, typeof value, "Make one with tensor(dtype, shape, data).");
   }
@@ -92,6 +94,7 @@ function checkTensor(caller: string, what: string, info: TensorInfo, value: Tens
   }
 }
 
-const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(", ") || "none";
+/** `"a", "b"`, or `none`. */
+export const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(", ") || "none";
 
 const printed = (shape: TensorInfo["shape"]): string => `[${shape.map((dimension) => dimension ?? "?").join(", ")}]`;

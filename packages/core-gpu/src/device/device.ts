@@ -1,5 +1,7 @@
 import type { Model, TensorInfo } from "../onnx/model.ts";
+import type { Program } from "../program/trace.ts";
 import type { Tensor } from "../tensor.ts";
+import type { CompileOptions, Runner } from "./runner.ts";
 
 /** The execution providers this package knows: ONNX Runtime's CPU, WebGPU and CUDA ones. */
 export type DeviceKind = "cpu" | "webgpu" | "cuda";
@@ -69,6 +71,28 @@ export interface Device {
    * device is closed.
    */
   load(model: Model | Uint8Array, options?: LoadOptions): Promise<Session>;
-  /** Releases all sessions that are still open. Closing twice is allowed. */
+  /**
+   * Compiles a program whose state (parameters, an optimiser's moments) stays with the device between runs. A program that
+   * was compiled before in this process, or one traced from the same function, is not written as a model again.
+   *
+   * @throws InputError on an unknown option or name, state that does not fit the program, as `programToModel` does, when
+   * the runtime refuses the program, or when the device is closed.
+   * @example
+   * ```ts
+   * import { openDevice, ops, spec, tensor, trace } from "@exitkit/core-gpu";
+   * const count = trace(({ total, x }) => ({ total: ops.add(total, ops.sum(x)), mean: ops.mean(x) }), {
+   *   total: spec("float32", []),
+   *   x: spec("float32", ["n"]),
+   * });
+   * const device = await openDevice("cpu");
+   * const runner = await device.compile(count, { state: ["total"], initial: { total: tensor("float32", [], [0]) } });
+   * await runner.run({ x: tensor("float32", [2], [1, 2]) });
+   * await runner.run({ x: tensor("float32", [3], [3, 4, 5]) });
+   * console.assert((await runner.readState()).total?.data[0] === 15);
+   * await device.close();
+   * ```
+   */
+  compile(program: Program<unknown, unknown>, options?: CompileOptions): Promise<Runner>;
+  /** Releases all sessions and runners that are still open. Closing twice is allowed. */
   close(): Promise<void>;
 }

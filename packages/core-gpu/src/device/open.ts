@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
+import { makeCompiler } from "./compile.ts";
 import type { Device, DeviceKind, Diagnosis, Session } from "./device.ts";
 import { diagnose } from "./diagnose.ts";
 import { openSession } from "./session.ts";
@@ -64,25 +65,34 @@ async function choose(): Promise<{ chosen: DeviceKind; passedOver: readonly Diag
 
 function makeDevice(kind: DeviceKind, passedOver: readonly Diagnosis[], threads: number | undefined): Device {
   const sessions = new Set<Session>();
+  const compiler = makeCompiler({ kind, threads });
   let closed = false;
-  const checkOpen = () => {
-    if (closed)
-      throw new InputError("core-gpu.Device.load", "the device must be open", "a closed one", "Open another.");
+  const checkOpen = (caller: string) => {
+    if (closed) throw new InputError(caller, "the device must be open", "a closed one", "Open another.");
   };
   return {
     kind,
     passedOver,
     load: async (model, options) => {
-      checkOpen();
+      const caller = "core-gpu.Device.load";
+      checkOpen(caller);
       const session = await openSession({ kind, threads }, model, options, (done) => sessions.delete(done));
       sessions.add(session);
       if (closed) await session.release();
-      checkOpen();
+      checkOpen(caller);
       return session;
+    },
+    compile: async (program, options) => {
+      const caller = "core-gpu.Device.compile";
+      checkOpen(caller);
+      const runner = await compiler.compile(program, options);
+      if (closed) await runner.release();
+      checkOpen(caller);
+      return runner;
     },
     close: async () => {
       closed = true;
-      await Promise.all([...sessions].map((session) => session.release()));
+      await Promise.all([...[...sessions].map((session) => session.release()), compiler.close()]);
     },
   };
 }

@@ -1,23 +1,12 @@
-import * as ort from "onnxruntime-node";
-import { z } from "zod";
+import type * as ort from "onnxruntime-node";
 import { InputError } from "../errors.ts";
 import type { Model, TensorInfo } from "../onnx/model.ts";
 import { describeModel, readModel, writeModel } from "../onnx/model.ts";
 import { parseOptions } from "../options.ts";
-import type { DType, Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { checkFeeds, checkInto, checkOutputs } from "./checks.ts";
-import type { DeviceKind, LoadOptions, RunOptions, Session } from "./device.ts";
-
-const loadOptions = z.strictObject({
-  spin: z.boolean().default(false),
-  optimization: z.enum(["none", "basic", "extended", "all"]).default("all"),
-});
-
-/** Where a session runs. */
-export interface Placement {
-  readonly kind: DeviceKind;
-  readonly threads: number | undefined;
-}
+import type { LoadOptions, RunOptions, Session } from "./device.ts";
+import { createNative, fromNative, loadOptions, type Placement, runtimeError, toNative } from "./native.ts";
 
 /** Loads a model into an ONNX Runtime session; `onRelease` is called once, when it is released. */
 export async function openSession(
@@ -27,25 +16,11 @@ export async function openSession(
   onRelease: (session: Session) => void,
 ): Promise<Session> {
   const caller = "core-gpu.Device.load";
-  const { spin, optimization } = parseOptions(caller, loadOptions, options);
+  parseOptions(caller, loadOptions, options);
   // Bytes are decoded too: a model whose weights lie in files of its choice must be refused before the runtime sees it.
   const model = source instanceof Uint8Array ? readModel(source) : source;
   const bytes = source instanceof Uint8Array ? source : writeModel(source);
-  let native: ort.InferenceSession;
-  try {
-    native = await ort.InferenceSession.create(bytes, {
-      executionProviders: [placement.kind],
-      graphOptimizationLevel: optimization === "none" ? "disabled" : optimization,
-      // Errors come as exceptions; a GPU driver's messages come as log lines only.
-      logSeverityLevel: placement.kind === "cpu" ? 4 : 3,
-      ...(placement.threads === undefined ? {} : { intraOpNumThreads: placement.threads }),
-      ...(spin ? {} : { extra: { session: { force_spinning_stop: "1" } } }),
-    });
-  } catch (error) {
-    const fix = "Check the model's operators and its operator set version.";
-    throw runtimeError(caller, `ONNX Runtime must accept the model on ${placement.kind}`, error, fix);
-  }
-
+  const native = await createNative(caller, placement, bytes, options);
   const description = describeModel(model);
   const inputs = merged(native.inputMetadata, description.inputs);
   const outputs = merged(native.outputMetadata, description.outputs);
@@ -98,14 +73,6 @@ async function runNative(
   return Object.fromEntries(asked.map(({ name }) => [name, given(name) ?? fromNative(results[name]!)] as const));
 }
 
-function toNative(value: Tensor): ort.Tensor {
-  return new ort.Tensor(value.dtype as "float32", value.data as Float32Array, value.shape);
-}
-
-function fromNative(value: ort.Tensor): Tensor {
-  return { dtype: value.type as DType, shape: [...value.dims], data: value.data } as Tensor;
-}
-
 /** What the runtime knows of inputs or outputs, with the difference between no dimensions and unknown ones. */
 function merged(
   metadata: readonly ort.InferenceSession.ValueMetadata[],
@@ -119,9 +86,4 @@ function merged(
     const unknownRank = stated?.unknownRank === true && shape.length === 0;
     return { name, dtype: info.type, shape, ...(unknownRank ? { unknownRank } : {}) };
   });
-}
-
-function runtimeError(caller: string, expectation: string, error: unknown, fix: string): InputError {
-  const message = (error instanceof Error ? error.message : String(error)).trim().replaceAll(/\s+/g, " ");
-  return new InputError(caller, expectation, `"${message}"`, fix, error);
 }

@@ -1,10 +1,10 @@
 import { InputError } from "../errors.ts";
-import { tensor } from "../tensor.ts";
 import { floats } from "./operator.ts";
+import { constant, plus } from "./ops/common.ts";
 import * as ops from "./ops/index.ts";
 import { printSpec, type Spec } from "./spec.ts";
 import { flattenTree, mapTree, type Tree, type ValuesOf } from "./tree.ts";
-import { type Application, isValue, makeValue, type Value } from "./value.ts";
+import { type Application, isValue, type Value } from "./value.ts";
 
 const caller = "core-gpu.gradients";
 
@@ -86,10 +86,9 @@ function backward(loss: Value, wrt: ReadonlySet<Value>): ReadonlyMap<Value, Valu
   if (!needed.has(loss)) return collected;
   const add = (value: Value, gradient: Value): void => {
     const before = collected.get(value);
-    collected.set(value, before === undefined ? gradient : ops.add(before, gradient));
+    collected.set(value, before === undefined ? gradient : plus(ops, before, gradient));
   };
-  const one = tensor(loss.dtype, [], [1]);
-  add(loss, makeValue(one, { kind: "constant", tensor: one }));
+  add(loss, constant(loss.dtype, 1));
   for (const application of onPath.reverse()) {
     const { operator, attributes, operands, results } = application;
     const arrived = results.map((result) => collected.get(result) ?? null);
@@ -144,7 +143,7 @@ function applicationsUpTo(value: Value): Application[] {
     const { application } = next.producer;
     if (entered.has(application)) continue;
     entered.add(application);
-    pending.push(application, ...application.operands);
+    pending.push(application, ...[...application.operands].reverse());
   }
   return [...done];
 }

@@ -6,6 +6,7 @@ import {
   AttributeProto_AttributeType as AttributeType,
   type NodeProto,
   NodeProtoSchema,
+  type OperatorSetIdProto,
   type TensorProto,
   TensorProtoSchema,
   type ValueInfoProto,
@@ -13,6 +14,7 @@ import {
 } from "../onnx/onnx_pb.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import type { Shape } from "./dimensions.ts";
+import { evaluateFormula, type FormulaArithmetic } from "./formula.ts";
 import type { Spec } from "./spec.ts";
 
 /** Attributes of an ONNX node. Whole numbers and lists are ints; write floats with {@link float}. */
@@ -34,6 +36,10 @@ export interface OnnxGraph {
   readonly initializers: readonly TensorProto[];
   /** Adds a node that writes `outputs` (one fresh name by default) and gives the first of them. */
   node(type: string, inputs: readonly string[], attributes?: Attributes, outputs?: readonly string[]): string;
+  /** Adds a node of another model; `imports` are the operator sets there, of which it may use others than the standard. */
+  append(node: NodeProto, imports: readonly OperatorSetIdProto[]): void;
+  /** Operator sets beside the standard one that nodes use. */
+  readonly imports: readonly OperatorSetIdProto[];
   /** Adds an initializer, under a fresh name by default. Equal small int64 lists are stored once. */
   constant(value: Tensor, name?: string): string;
   /** An int64 list as a constant. */
@@ -52,18 +58,51 @@ interface Named {
   readonly spec: Spec;
 }
 
+/** Where the size of a symbol can be read. */
+interface Origin {
+  readonly name: string;
+  readonly axis: number;
+}
+
 /** An empty graph. Names in `reserved` are given to nothing unless asked for. */
 export function onnxGraph(opset: number, reserved: Iterable<string>): OnnxGraph {
   const taken = new Set(reserved);
   const nodes: NodeProto[] = [];
   const initializers: TensorProto[] = [];
+  const imports: OperatorSetIdProto[] = [];
   const lists = new Map<string, string>();
-  const origins = new Map<string, { readonly name: string; readonly axis: number }>();
+  const origins = new Map<string, Origin>();
+
+  const sizeOf = ({ name, axis }: Origin): string =>
+    graph.node("Gather", [graph.node("Shape", [name]), graph.ints([axis])], { axis: 0 });
+  // A formula stands in no tensor where only gradients are left of a program; then it is worked out.
+  const size = (dimension: string): string => {
+    const origin = origins.get(dimension);
+    return origin === undefined ? evaluateFormula(dimension, arithmetic) : sizeOf(origin);
+  };
+  const arithmetic: FormulaArithmetic<string> = {
+    symbol(name) {
+      const origin = origins.get(name);
+      // Shape rules let no symbol through that does not stand in an operand or an input.
+      if (origin === undefined) throw new Error(`no tensor in the graph has the dimension "${name}"`);
+      return sizeOf(origin);
+    },
+    number: (value) => graph.ints([value]),
+    add: (a, b) => graph.node("Add", [a, b]),
+    subtract: (a, b) => graph.node("Sub", [a, b]),
+    multiply: (a, b) => graph.node("Mul", [a, b]),
+    divide(a, b, rounding) {
+      if (rounding === "floor") return graph.node("Div", [graph.node("Sub", [a, graph.node("Mod", [a, b])]), b]);
+      const missing = graph.node("Mod", [graph.node("Neg", [a]), b]);
+      return graph.node("Div", [graph.node("Add", [a, missing]), b]);
+    },
+  };
 
   const graph: OnnxGraph = {
     opset,
     nodes,
     initializers,
+    imports,
     fresh(stem) {
       let name = stem;
       for (let count = 2; taken.has(name); count++) name = `${stem}_${count}`;
@@ -84,6 +123,11 @@ export function onnxGraph(opset: number, reserved: Iterable<string>): OnnxGraph 
       );
       return outputs[0]!;
     },
+    append(node, others) {
+      nodes.push(node);
+      const used = others.find(({ domain }) => domain === node.domain);
+      if (used !== undefined && !imports.includes(used)) imports.push(used);
+    },
     constant(value, name = graph.fresh("constant")) {
       initializers.push(tensorProto(name, value));
       return name;
@@ -101,13 +145,9 @@ export function onnxGraph(opset: number, reserved: Iterable<string>): OnnxGraph 
       const parts = shape.map((dimension) => {
         if (typeof dimension === "number") return graph.ints([dimension]);
         const local = from.find(({ spec }) => spec.shape.includes(dimension));
-        const origin =
-          local === undefined
-            ? origins.get(dimension)
-            : { name: local.name, axis: local.spec.shape.indexOf(dimension) };
-        // Shape rules let no symbol through that does not stand in an operand or an input.
-        if (origin === undefined) throw new Error(`no tensor in the graph has the dimension "${dimension}"`);
-        return graph.node("Gather", [graph.node("Shape", [origin.name]), graph.ints([origin.axis])], { axis: 0 });
+        return local === undefined
+          ? size(dimension)
+          : sizeOf({ name: local.name, axis: local.spec.shape.indexOf(dimension) });
       });
       return parts.length === 1 ? parts[0]! : graph.node("Concat", parts, { axis: 0 });
     },

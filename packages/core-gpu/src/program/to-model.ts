@@ -70,7 +70,7 @@ export function programToModel(program: Program<unknown, unknown>, options?: Pro
   const proto = create(ModelProtoSchema, {
     irVersion: BigInt(irVersions[opset - 11]!),
     producerName: "exitkit",
-    opsetImport: [{ domain: "", version: BigInt(opset) }],
+    opsetImport: [{ domain: "", version: BigInt(opset) }, ...graph.imports],
     graph: {
       name,
       node: [...graph.nodes],

@@ -11,15 +11,17 @@ export type TreeRecord<Leaf> = { readonly [name: string]: Tree<Leaf> };
 
 /**
  * The same tree with `Leaf` in place of every spec, value or tensor. A tree of which the type knows nothing (`Tree<Spec>`,
- * `any`) stays one of which it knows nothing: taking it apart would never end.
+ * `Tree<Tensor>`, `any`) stays one of which it knows nothing: taking it apart would never end.
  */
 export type WithLeaves<T, Leaf> = [Tree<Value>] extends [T]
   ? Tree<Leaf>
-  : T extends { readonly dtype: string; readonly shape: readonly unknown[] }
-    ? Leaf
-    : T extends object
-      ? { readonly [Key in keyof T]: WithLeaves<T[Key], Leaf> }
-      : never;
+  : [Tree<Tensor>] extends [T]
+    ? Tree<Leaf>
+    : T extends { readonly dtype: string; readonly shape: readonly unknown[] }
+      ? Leaf
+      : T extends object
+        ? { readonly [Key in keyof T]: WithLeaves<T[Key], Leaf> }
+        : never;
 
 /** The tree of symbolic values that a tree of specs stands for. */
 export type ValuesOf<T> = WithLeaves<T, Value>;

@@ -4,17 +4,30 @@ import { type Attributes, float } from "../onnx-graph.ts";
 import { type Emission, floats, normaliseAxis, type Operator, requireDType } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
 import { mul } from "./arithmetic.ts";
-import { eachElement, oneNode, unary } from "./common.ts";
+import { eachElement, type Ops, oneNode, times, unary, unrepeated } from "./common.ts";
 
-const Relu = unary("relu", "Relu", floats);
-const Sigmoid = unary("sigmoid", "Sigmoid", floats);
-const Tanh = unary("tanh", "Tanh", floats);
-const Softplus = unary("softplus", "Softplus", ["float32"]);
+// By way of bool: 1 where y is not 0. The fastest of several forms, and NaN counts as positive, as in PyTorch.
+const Relu = unary("relu", "Relu", floats, ({ ops, results: [y], gradients: [d] }) => [
+  times(ops, d!, ops.cast(ops.cast(y!, "bool"), y!.dtype)),
+]);
+const Sigmoid = unary("sigmoid", "Sigmoid", floats, ({ ops, results: [y], gradients: [d] }) => [
+  times(ops, d!, ops.mul(y!, ops.sub(1, y!))),
+]);
+const Tanh = unary("tanh", "Tanh", floats, ({ ops, results: [y], gradients: [d] }) => [
+  times(ops, d!, ops.sub(1, ops.square(y!))),
+]);
+const Softplus = unary("softplus", "Softplus", ["float32"], ({ ops, operands: [x], gradients: [d] }) => [
+  times(ops, d!, ops.sigmoid(x!)),
+]);
 
 const LeakyRelu: Operator<{ readonly slope: number }> = {
   name: "leakyRelu",
   onnx: "LeakyRelu",
   infer: eachElement(["float32"]),
+  gradient({ ops, attributes: { slope }, operands: [x], gradients: [d] }) {
+    const isPositive = ops.cast(ops.greater(x!, 0), x!.dtype);
+    return [times(ops, d!, ops.add(ops.mul(isPositive, 1 - slope), slope))];
+  },
   emit: oneNode("LeakyRelu", ({ slope }): Attributes => ({ alpha: float(slope) })),
 };
 
@@ -22,6 +35,9 @@ const Gelu: Operator<{ readonly approximate: "none" | "tanh" }> = {
   name: "gelu",
   onnx: "Gelu",
   infer: eachElement(["float32"]),
+  gradient: ({ ops, attributes: { approximate }, operands: [x], gradients: [d] }) => [
+    times(ops, d!, approximate === "none" ? geluSlope(ops, x!) : geluTanhSlope(ops, x!)),
+  ],
   emit({ graph, attributes: { approximate }, inputs: [x], outputs }) {
     if (graph.opset >= 20) {
       graph.node("Gelu", [x!], { approximate }, outputs);
@@ -42,14 +58,31 @@ const Gelu: Operator<{ readonly approximate: "none" | "tanh" }> = {
   },
 };
 
+/** `Φ(x) + x · φ(x)` */
+function geluSlope(ops: Ops, x: Value): Value {
+  const distribution = ops.mul(ops.add(ops.erf(ops.mul(x, Math.SQRT1_2)), 1), 0.5);
+  const density = ops.mul(ops.exp(ops.mul(ops.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+  return ops.add(distribution, ops.mul(x, density));
+}
+
+/** With `t = tanh u`, `u = √(2/π) (x + 0.044715 x³)`: `(1 + t)/2 + x/2 · (1 − t²) · du/dx`. */
+function geluTanhSlope(ops: Ops, x: Value): Value {
+  const square = ops.square(x);
+  const factor = Math.sqrt(2 / Math.PI);
+  const t = ops.tanh(ops.mul(x, ops.add(ops.mul(square, 0.044715 * factor), factor)));
+  const inner = ops.mul(x, ops.add(ops.mul(square, 3 * 0.044715 * factor), factor));
+  return ops.mul(ops.mul(ops.add(t, 1), 0.5), ops.add(ops.mul(ops.sub(1, t), inner), 1));
+}
+
 interface AlongAxis {
   readonly axis: number;
 }
 
-function alongAxis(name: string, onnx: string): Operator<AlongAxis> {
+function alongAxis(name: string, onnx: string, gradient: Operator<AlongAxis>["gradient"] & {}): Operator<AlongAxis> {
   return {
     name,
     onnx,
+    gradient,
     infer([x], { axis }) {
       requireDType(floats, x!);
       normaliseAxis(axis, x!.shape.length);
@@ -74,8 +107,19 @@ function emitAlongAxis(type: string, { graph, attributes, inputs, outputs, input
   graph.node("Transpose", [last], { perm }, outputs);
 }
 
-const Softmax = alongAxis("softmax", "Softmax");
-const LogSoftmax = alongAxis("logSoftmax", "LogSoftmax");
+const Softmax = alongAxis("softmax", "Softmax", ({ ops, attributes: { axis }, results: [y], gradients: [d] }) => {
+  const weighted = times(ops, d!, y!);
+  const mean = ops.sum(weighted, { axes: axis, keepDimensions: true });
+  return [ops.sub(weighted, ops.mul(y!, mean))];
+});
+const LogSoftmax = alongAxis(
+  "logSoftmax",
+  "LogSoftmax",
+  ({ ops, attributes: { axis }, results: [y], gradients: [d] }) => {
+    const total = ops.sum(d!, { axes: axis, keepDimensions: true });
+    return [ops.sub(unrepeated(d!, y!), times(ops, total, ops.exp(y!)))];
+  },
+);
 
 export const operators = [Relu, Sigmoid, Tanh, Softplus, LeakyRelu, Gelu, Softmax, LogSoftmax] as readonly Operator[];
 

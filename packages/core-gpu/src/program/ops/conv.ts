@@ -1,22 +1,8 @@
 import { z } from "zod";
-import { type Operator, refuse, requireDType, requireRank } from "../operator.ts";
+import { type Operator, requireDType } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import {
-  knownSizes,
-  makeWindow,
-  type Padding,
-  type PerAxis,
-  slide,
-  windowAttributes,
-  windowOptions,
-} from "./window.ts";
-
-interface ConvAttributes {
-  readonly stride: PerAxis;
-  readonly padding: Padding;
-  readonly dilation: PerAxis;
-  readonly groups: number;
-}
+import { allButChannels, type ConvAttributes, convShape } from "./convShape.ts";
+import { knownSizes, makeWindow, type Padding, type PerAxis, windowAttributes, windowOptions } from "./window.ts";
 
 const Conv: Operator<ConvAttributes> = {
   name: "conv",
@@ -24,20 +10,13 @@ const Conv: Operator<ConvAttributes> = {
   infer(operands, attributes) {
     const [x, weight, bias] = operands;
     requireDType(["float32"], ...operands);
-    const rank = x!.shape.length;
-    if (rank !== 3 && rank !== 4) refuse("x must be [n, c, w] or [n, c, h, w]");
-    requireRank("weight", weight!, rank);
-    const { groups } = attributes;
-    const [out, perGroup, ...kernel] = knownSizes("weight", weight!.shape) as [number, number, ...number[]];
-    const channels = x!.shape[1];
-    if (channels !== perGroup * groups)
-      refuse(`x must have ${perGroup * groups} channels (weight's second dimension × ${groups} groups)`);
-    if (out % groups !== 0) refuse(`weight's first dimension must be a multiple of the ${groups} groups`);
-    if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== out))
-      refuse(`bias must have shape [${out}]`);
-    const spatial = slide(x!.shape.slice(2), kernel, makeWindow(rank - 2, attributes));
-    return [{ dtype: x!.dtype, shape: [x!.shape[0]!, out, ...spatial] }];
+    return [{ dtype: x!.dtype, shape: convShape(x!, weight!, bias, attributes) }];
   },
+  gradient: ({ ops, attributes, operands: [x, weight], gradients: [d], needed }) => [
+    needed[0] ? ops.convInputGradient(d!, weight!, x!.shape, attributes) : null,
+    needed[1] ? ops.convWeightGradient(x!, d!, weight!.shape, attributes) : null,
+    needed[2] ? ops.sum(d!, { axes: allButChannels(d!.shape.length) }) : null,
+  ],
   emit({ graph, attributes, inputs, outputs, inputSpecs }) {
     const kernel = knownSizes("weight", inputSpecs[1]!.shape.slice(2));
     const window = makeWindow(kernel.length, attributes);

@@ -4,6 +4,7 @@ export {
   add,
   ceil,
   clip,
+  cos,
   div,
   erf,
   exp,
@@ -15,21 +16,47 @@ export {
   neg,
   pow,
   round,
+  roundStraightThrough,
+  sign,
+  sin,
   sqrt,
   square,
   sub,
 } from "./arithmetic.ts";
+export type { AttentionOptions } from "./attention.ts";
+export { attention } from "./attention.ts";
+export type { BatchNormGradientResult, BatchNormOptions, BatchNormTrainingResult } from "./batchNorm.ts";
+export { batchNorm, batchNormGradient, batchNormTraining } from "./batchNorm.ts";
 export type { ConvOptions } from "./conv.ts";
 export { conv } from "./conv.ts";
+export type { ConvGradientOptions } from "./convGradient.ts";
+export { convInputGradient, convWeightGradient } from "./convGradient.ts";
+export type { ConvTransposeOptions } from "./convTranspose.ts";
+export { convTranspose } from "./convTranspose.ts";
+export { dropout, dropoutMask } from "./dropout.ts";
+export { einsum } from "./einsum.ts";
+export { embedding } from "./embedding.ts";
+export { concat, split } from "./join.ts";
+export type { MatmulOptions } from "./linear.ts";
 export { linear, matmul } from "./linear.ts";
 export { and, cast, equal, greater, greaterOrEqual, less, lessOrEqual, not, or, where } from "./logic.ts";
+export type { CrossEntropyOptions, KlDivergenceOptions, Reduction } from "./loss.ts";
+export { crossEntropy, klDivergence, mse } from "./loss.ts";
+export { maxPoolGradient } from "./maxPoolGradient.ts";
 export type { NormalisationOptions } from "./normalise.ts";
-export { batchNorm, layerNorm } from "./normalise.ts";
-export type { PoolOptions } from "./pool.ts";
+export { groupNorm, layerNorm, rmsNorm } from "./normalise.ts";
+export type { PadOptions } from "./pad.ts";
+export { pad } from "./pad.ts";
 export { averagePool, globalAveragePool, maxPool } from "./pool.ts";
+export type { PoolOptions } from "./poolShape.ts";
 export type { ArgReduceOptions, ReduceOptions } from "./reduce.ts";
 export { argMax, argMin, logSumExp, max, mean, min, prod, sum, sumSquares } from "./reduce.ts";
+export type { ResizeOptions } from "./resize.ts";
+export { resize } from "./resize.ts";
+export type { RotaryEmbeddingOptions } from "./rotary.ts";
+export { rotaryEmbedding, rotaryTables } from "./rotary.ts";
+export type { AxisOptions } from "./scatter.ts";
+export { indexAdd, iota, scatter, scatterAdd, takeAlongAxis } from "./scatter.ts";
 export type { Range } from "./select.ts";
-export { compress, gather, slice, topK } from "./select.ts";
-export type { PadOptions } from "./shape.ts";
-export { concat, expand, flatten, identity, pad, reshape, shapeOf, squeeze, transpose, unsqueeze } from "./shape.ts";
+export { compress, gather, slice, sort, topK } from "./select.ts";
+export { expand, flatten, identity, reshape, shapeOf, squeeze, stopGradient, transpose, unsqueeze } from "./shape.ts";

@@ -2,14 +2,14 @@ import { dataTypeOf } from "../../onnx/dtypes.ts";
 import type { DType } from "../../tensor.ts";
 import { type Emission, numbers, type Operator, refuse, requireDType, requireSameDType } from "../operator.ts";
 import { applyOne, type Operand, type Value } from "../value.ts";
-import { binary, broadcast, eachPair, oneNode, unary } from "./common.ts";
+import { binary, broadcast, eachPair, oneNode, sumTo, unary, unrepeated } from "./common.ts";
 
 const Greater = binary("greater", "Greater", numbers, "zero", "bool");
 const Less = binary("less", "Less", numbers, "zero", "bool");
 const Equal = binary("equal", "Equal", [...numbers, "bool"], "zero", "bool");
 const And = binary("and", "And", ["bool"], "zero", "bool");
 const Or = binary("or", "Or", ["bool"], "zero", "bool");
-const Not = unary("not", "Not", ["bool"]);
+const Not = unary("not", "Not", ["bool"], "zero");
 const GreaterOrEqual = orEqual("greaterOrEqual", "GreaterOrEqual", "Less");
 const LessOrEqual = orEqual("lessOrEqual", "LessOrEqual", "Greater");
 
@@ -20,6 +20,7 @@ function orEqual(name: string, onnx: string, opposite: "Less" | "Greater"): Oper
     name,
     onnx,
     infer: eachPair(numbers, "bool"),
+    gradient: "zero",
     emit({ graph, inputs, outputs }: Emission) {
       if (graph.opset >= 12) graph.node(onnx, inputs, {}, outputs);
       else graph.node("Or", [graph.node(strict, inputs), graph.node("Equal", inputs)], {}, outputs);
@@ -36,6 +37,14 @@ const Where: Operator = {
     requireSameDType(a!, b!);
     return [{ dtype: a!.dtype, shape: broadcast(condition!.shape, broadcast(a!.shape, b!.shape)) }];
   },
+  gradient({ ops, operands: [condition, a, b], gradients: [d], needed }) {
+    const short = unrepeated(d!, condition!);
+    return [
+      null,
+      needed[1] ? sumTo(ops, ops.where(condition!, short, 0), a!) : null,
+      needed[2] ? sumTo(ops, ops.where(condition!, 0, short), b!) : null,
+    ];
+  },
   emit: oneNode("Where"),
 };
 
@@ -47,6 +56,7 @@ const Cast: Operator<{ readonly dtype: DType }> = {
       refuse("unknown dtype", `"${dtype}"`);
     return [{ dtype, shape: x!.shape }];
   },
+  gradient: ({ ops, operands: [x], gradients: [d] }) => [ops.cast(d!, x!.dtype)],
   emit: oneNode("Cast", ({ dtype }) => ({ to: dataTypeOf(dtype) })),
 };
 

@@ -1,12 +1,22 @@
 import type { Operator } from "../operator.ts";
 import { operators as activation } from "./activation.ts";
 import { operators as arithmetic } from "./arithmetic.ts";
+import { operators as attention } from "./attention.ts";
+import { operators as batchNorm } from "./batchNorm.ts";
 import { operators as conv } from "./conv.ts";
+import { operators as convGradient } from "./convGradient.ts";
+import { operators as convTranspose } from "./convTranspose.ts";
+import { operators as join } from "./join.ts";
 import { operators as linear } from "./linear.ts";
 import { operators as logic } from "./logic.ts";
+import { operators as loss } from "./loss.ts";
+import { operators as maxPoolGradient } from "./maxPoolGradient.ts";
 import { operators as normalise } from "./normalise.ts";
+import { operators as pad } from "./pad.ts";
 import { operators as pool } from "./pool.ts";
 import { operators as reduce } from "./reduce.ts";
+import { operators as resize } from "./resize.ts";
+import { operators as scatter } from "./scatter.ts";
 import { operators as select } from "./select.ts";
 import { operators as shape } from "./shape.ts";
 
@@ -17,9 +27,19 @@ export const operators: readonly Operator[] = [
   logic,
   linear,
   conv,
+  convGradient,
+  convTranspose,
   pool,
+  maxPoolGradient,
+  batchNorm,
+  loss,
   normalise,
+  attention,
   reduce,
   shape,
+  join,
+  pad,
+  resize,
+  scatter,
   select,
 ].flat();

@@ -1,29 +1,10 @@
 import { z } from "zod";
+import { tensor } from "../../tensor.ts";
+import { multiplyDimensions } from "../dimensions.ts";
 import { floats, type Operator, refuse, requireDType } from "../operator.ts";
-import type { Spec } from "../spec.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { makeWindow, type Padding, type PerAxis, slide, spread, windowAttributes, windowOptions } from "./window.ts";
-
-interface PoolAttributes {
-  readonly kernel: PerAxis;
-  readonly stride: PerAxis;
-  readonly padding: Padding;
-  readonly dilation: PerAxis;
-}
-
-function inferPool(x: Spec, attributes: PoolAttributes): readonly Spec[] {
-  const count = x.shape.length - 2;
-  if (count !== 1 && count !== 2) refuse("x must be [n, c, w] or [n, c, h, w]");
-  const kernel = spread("kernel", attributes.kernel, count, 1);
-  const window = makeWindow(count, attributes);
-  if (kernel.some((size, axis) => Math.max(window.before[axis]!, window.after[axis]!) >= size)) {
-    refuse(
-      "padding must be smaller than the kernel",
-      `padding ${JSON.stringify(attributes.padding)}, kernel ${kernel.join(" × ")}`,
-    );
-  }
-  return [{ dtype: x.dtype, shape: [...x.shape.slice(0, 2), ...slide(x.shape.slice(2), kernel, window)] }];
-}
+import { inferPool, kernelOption, type PoolAttributes, type PoolOptions } from "./poolShape.ts";
+import { makeWindow, type PerAxis, spread, windowAttributes, windowOptions } from "./window.ts";
 
 const MaxPool: Operator<PoolAttributes> = {
   name: "maxPool",
@@ -32,6 +13,7 @@ const MaxPool: Operator<PoolAttributes> = {
     requireDType(floats, x!);
     return inferPool(x!, attributes);
   },
+  gradient: ({ ops, attributes, operands: [x], gradients: [d] }) => [ops.maxPoolGradient(x!, d!, attributes)],
   emit({ graph, attributes, inputs, outputs, inputSpecs }) {
     const count = inputSpecs[0]!.shape.length - 2;
     const kernel_shape = spread("kernel", attributes.kernel, count, 1);
@@ -45,6 +27,18 @@ const AveragePool: Operator<PoolAttributes & { readonly countPadding: boolean }>
   infer([x], attributes) {
     requireDType(["float32"], x!);
     return inferPool(x!, attributes);
+  },
+  // A sum over windows is a convolution with ones, of every channel by itself: channels become images.
+  gradient: ({ ops, attributes: { kernel, countPadding, ...window }, operands: [x], gradients: [d] }) => {
+    const spatial = x!.shape.slice(2);
+    const sizes = spread("kernel", kernel, spatial.length, 1);
+    const ones = filled([1, 1, ...sizes], 1);
+    const seen = countPadding
+      ? sizes.reduce((product, size) => product * size, 1)
+      : ops.conv(ops.expand(filled([1, 1, ...sizes.map(() => 1)], 1), [1, 1, ...spatial]), ones, window);
+    const images = multiplyDimensions(x!.shape.slice(0, 2));
+    const alone = ops.reshape(ops.div(d!, seen), [images, 1, ...d!.shape.slice(2)]);
+    return [ops.reshape(ops.convInputGradient(alone, ones, [images, 1, ...spatial], window), x!.shape)];
   },
   emit({ graph, attributes, inputs, outputs, inputSpecs }) {
     const count = inputSpecs[0]!.shape.length - 2;
@@ -63,22 +57,30 @@ const GlobalAveragePool: Operator = {
     if (x!.shape.length < 3) refuse("x must have spatial dimensions: [n, c, ...]");
     return [{ dtype: x!.dtype, shape: [...x!.shape.slice(0, 2), ...x!.shape.slice(2).map(() => 1)] }];
   },
+  gradient: ({ ops, operands: [x], gradients: [d] }) => {
+    const spatial = x!.shape.slice(2);
+    const known = spatial.every((size) => typeof size === "number");
+    const axes = tensor(
+      "int64",
+      [spatial.length],
+      spatial.map((_, axis) => axis + 2),
+    );
+    const count = known
+      ? spatial.reduce((product, size) => product * size, 1)
+      : ops.cast(ops.prod(ops.gather(ops.shapeOf(x!), axes)), x!.dtype);
+    return [ops.expand(ops.div(d!, count), x!.shape)];
+  },
   emit: ({ graph, inputs, outputs }) => void graph.node("GlobalAveragePool", inputs, {}, outputs),
 };
 
-export const operators = [MaxPool, AveragePool, GlobalAveragePool] as readonly Operator[];
-
-/** Options of {@link maxPool} and {@link averagePool}. */
-export interface PoolOptions {
-  /** Size of the window. */
-  readonly kernel: PerAxis;
-  /** Step of the window. Default: its size. */
-  readonly stride?: PerAxis;
-  /** Elements around the input, fewer than the window has. Default 0. */
-  readonly padding?: Padding;
+function filled(shape: readonly number[], value: number) {
+  const result = tensor("float32", shape);
+  result.data.fill(value);
+  return result;
 }
 
-const kernelOption = { kernel: z.union([z.int(), z.array(z.int())]) };
+export const operators = [MaxPool, AveragePool, GlobalAveragePool] as readonly Operator[];
+
 const maxPoolOptions = z.strictObject({ ...kernelOption, ...windowOptions });
 const averagePoolOptions = z.strictObject({
   ...kernelOption,

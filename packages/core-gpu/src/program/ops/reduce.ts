@@ -13,6 +13,7 @@ import {
   requireDType,
 } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
+import { expandTo, type Ops, reshaped, scale, times } from "./common.ts";
 
 interface ReduceAttributes {
   readonly axes: number | readonly number[] | undefined;
@@ -61,23 +62,79 @@ export function emitReduction(
     : graph.node(type, [x], { axes, keepdims }, outputs);
 }
 
-/** A result of the reduction, or its gradient, with the reduced axes of size 1: it broadcasts against the operand. */
+/** A result of the reduction, or its gradient, such that it broadcasts against the operand. */
 function kept({ ops, attributes, operands: [x] }: Differentiation<ReduceAttributes>, value: Value): Value {
   if (attributes.keepDimensions) return value;
   const axes = normaliseAxes(attributes.axes, x!.shape.length);
-  return axes.length === 0 ? value : ops.unsqueeze(value, axes);
+  // Broadcasting adds what is missing before the first axis.
+  if (axes.every((axis, at) => axis === at)) return value;
+  return reshaped(ops, value, reduceShape(x!.shape, axes, true), () => ops.unsqueeze(value, axes));
 }
 
 const Sum = reduction("sum", "ReduceSum", numbers, (application) => {
   const { ops, operands, gradients } = application;
-  return [ops.expand(kept(application, gradients[0]!), operands[0]!.shape)];
+  return [expandTo(ops, kept(application, gradients[0]!), operands[0]!)];
 });
-const Mean = reduction("mean", "ReduceMean", floats, "zero"); // TODO rule
-const Max = reduction("max", "ReduceMax", numbers, "zero"); // TODO rule
-const Min = reduction("min", "ReduceMin", numbers, "zero"); // TODO rule
-const Prod = reduction("prod", "ReduceProd", numbers, "zero"); // TODO rule
-const SumSquares = reduction("sumSquares", "ReduceSumSquare", floats, "zero"); // TODO rule
-const LogSumExp = reduction("logSumExp", "ReduceLogSumExp", floats, "zero"); // TODO rule
+const Mean = reduction("mean", "ReduceMean", floats, (application) => {
+  const { ops, attributes, operands, gradients } = application;
+  const [x] = operands;
+  const share = divideByCount(
+    ops,
+    kept(application, gradients[0]!),
+    x!,
+    normaliseAxes(attributes.axes, x!.shape.length),
+  );
+  return [expandTo(ops, share, x!)];
+});
+const Max = reduction("max", "ReduceMax", numbers, extremumGradient);
+const Min = reduction("min", "ReduceMin", numbers, extremumGradient);
+const Prod = reduction("prod", "ReduceProd", numbers, prodGradient);
+const SumSquares = reduction("sumSquares", "ReduceSumSquare", floats, (application) => {
+  const { ops, operands, gradients } = application;
+  return [times(ops, scale(ops, kept(application, gradients[0]!), 2), operands[0]!)];
+});
+const LogSumExp = reduction("logSumExp", "ReduceLogSumExp", floats, (application) => {
+  const { ops, operands, results, gradients } = application;
+  const share = ops.exp(ops.sub(operands[0]!, kept(application, results[0]!)));
+  return [times(ops, kept(application, gradients[0]!), share)];
+});
+
+/** `value` ÷ the number of elements of x along `axes`, which may be known only at run time. */
+function divideByCount(ops: Ops, value: Value, x: Value, axes: readonly number[]): Value {
+  const sizes = axes.map((axis) => x.shape[axis]!);
+  const known = sizes.reduce<number>((product, size) => (typeof size === "number" ? product * size : product), 1);
+  const unknown = axes.filter((axis) => typeof x.shape[axis] === "string");
+  return unknown.reduce(
+    (quotient, axis) => ops.div(quotient, ops.cast(ops.gather(ops.shapeOf(x), axis), x.dtype)),
+    scale(ops, value, 1 / known),
+  );
+}
+
+/** As PyTorch's `amax`: equals share the gradient. */
+function extremumGradient(application: Differentiation<ReduceAttributes>): Value[] {
+  const { ops, attributes, operands, results, gradients } = application;
+  const [x] = operands;
+  const found = ops.cast(ops.equal(x!, kept(application, results[0]!)), x!.dtype);
+  const axes = normaliseAxes(attributes.axes, x!.shape.length);
+  if (axes.length === 0) return [gradients[0]!];
+  const share = ops.div(kept(application, gradients[0]!), ops.sum(found, { axes, keepDimensions: true }));
+  return [ops.mul(found, share)];
+}
+
+/** The product of all others, also where elements are 0. */
+function prodGradient(application: Differentiation<ReduceAttributes>): Value[] {
+  const { ops, attributes, operands, gradients } = application;
+  const [x] = operands;
+  const axes = normaliseAxes(attributes.axes, x!.shape.length);
+  if (axes.length === 0) return [gradients[0]!];
+  const options = { axes, keepDimensions: true };
+  const isZero = ops.equal(x!, 0);
+  const zeros = ops.sum(ops.cast(isZero, x!.dtype), options);
+  const filled = ops.where(isZero, 1, x!);
+  const others = ops.div(ops.prod(filled, options), filled);
+  const zerosElsewhere = ops.sub(zeros, ops.cast(isZero, x!.dtype));
+  return [times(ops, kept(application, gradients[0]!), ops.where(ops.equal(zerosElsewhere, 0), others, 0))];
+}
 
 interface ArgAttributes {
   readonly axis: number;
@@ -88,6 +145,7 @@ function argReduction(name: string, onnx: string): Operator<ArgAttributes> {
   return {
     name,
     onnx,
+    gradient: "zero",
     infer([x], { axis, keepDimensions }) {
       requireDType(floats, x!);
       const along = normaliseAxis(axis, x!.shape.length);

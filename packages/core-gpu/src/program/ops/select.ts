@@ -1,8 +1,12 @@
 import { z } from "zod";
+import { InputError } from "../../errors.ts";
 import { type Tensor, tensor } from "../../tensor.ts";
-import { addDimensions, type Dimension, divideDimension } from "../dimensions.ts";
+import { addDimensions, type Dimension, divideDimension, multiplyDimensions } from "../dimensions.ts";
 import { floats, normaliseAxis, type Operator, refuse, requireDType } from "../operator.ts";
+import { printSpec } from "../spec.ts";
 import { apply, applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
+import { zerosLike } from "./scatter.ts";
+import { sliceGradient } from "./slice-gradient.ts";
 
 /** A part of an axis, as `from:to:step` of NumPy. */
 export interface Range {
@@ -29,6 +33,7 @@ const Slice: Operator<{ readonly ranges: readonly Range[] }> = {
     });
     return [{ dtype, shape: result }];
   },
+  gradient: ({ ops, attributes: { ranges }, operands: [x], gradients: [d] }) => [sliceGradient(ops, d!, x!, ranges)],
   emit({ graph, attributes: { ranges }, inputs: [x], outputs }) {
     // ONNX clamps ends to the axis; these are safely beyond it for any axis and also fit runtimes with 32-bit indices.
     const end = 2 ** 31 - 1;
@@ -72,6 +77,21 @@ const Gather: Operator<{ readonly axis: number }> = {
     const axis = normaliseAxis(attributes.axis, shape.length);
     return [{ dtype, shape: [...shape.slice(0, axis), ...indices!.shape, ...shape.slice(axis + 1)] }];
   },
+  gradient({ ops, attributes, operands: [x, indices], gradients: [d] }) {
+    const axis = normaliseAxis(attributes.axis, x!.shape.length);
+    const { producer } = indices!;
+    const size = x!.shape[axis]!;
+    if (producer.kind === "constant" && indices!.shape.length === 0 && typeof size === "number") {
+      const index = Number(producer.tensor.data[0]);
+      const before = index < 0 ? index + size : index;
+      const amounts = x!.shape.map((_, at): [number, number] => (at === axis ? [before, size - 1 - before] : [0, 0]));
+      return [ops.pad(ops.unsqueeze(d!, axis), amounts), null];
+    }
+    const flat = indices!.shape.length === 1 ? indices! : ops.reshape(indices!, [-1]);
+    const shape = [...x!.shape.slice(0, axis), multiplyDimensions(indices!.shape), ...x!.shape.slice(axis + 1)];
+    const updates = indices!.shape.length === 1 ? d! : ops.reshape(d!, shape);
+    return [ops.indexAdd(zerosLike(ops, x!), flat, updates, { axis }), null];
+  },
   emit: ({ graph, attributes: { axis }, inputs, outputs }) => void graph.node("Gather", inputs, { axis }, outputs),
 };
 
@@ -97,6 +117,9 @@ const TopK: Operator<TopKAttributes> = {
       { dtype: "int64", shape: found },
     ];
   },
+  gradient: ({ ops, attributes: { axis }, operands: [x], results: [, indices], gradients: [d] }) => [
+    ops.scatter(zerosLike(ops, x!), indices!, d!, { axis }),
+  ],
   emit({ graph, attributes: { k, axis, largest }, inputs: [x], outputs }) {
     graph.node("TopK", [x!, graph.ints([k])], { axis, largest: largest ? 1 : 0, sorted: 1 }, outputs);
   },
@@ -113,6 +136,10 @@ const Compress: Operator<{ readonly axis: number; readonly kept: string }> = {
     if (condition!.shape[0] !== shape[axis]) refuse(`the condition must have as many elements as axis ${axis}`);
     return [{ dtype, shape: shape.map((dimension, at) => (at === axis ? attributes.kept : dimension)) }];
   },
+  gradient: ({ ops, attributes: { axis, kept }, operands: [x, condition], gradients: [d] }) => [
+    ops.indexAdd(zerosLike(ops, x!), ops.compress(ops.iota(x!, { axis }), condition!, { kept }), d!, { axis }),
+    null,
+  ],
   emit: ({ graph, attributes: { axis }, inputs, outputs }) => void graph.node("Compress", inputs, { axis }, outputs),
 };
 
@@ -163,6 +190,27 @@ export function topK(
 ): { readonly values: Value; readonly indices: Value } {
   const checked = operatorOptions("topK", topKOptions.extend({ k: z.int().min(1) }), { ...options, k });
   const [values, indices] = apply(TopK, [x], checked) as [Value, Value];
+  return { values, indices };
+}
+
+const sortOptions = z.strictObject({ axis: z.int().default(-1), descending: z.boolean().default(false) });
+
+/**
+ * The elements along an axis (default the last) in ascending or descending order, equals in any order; the axis must not
+ * be symbolic; float32 or float64. ONNX TopK.
+ *
+ * @returns The elements, and their indices before (int64), both of x's shape.
+ */
+export function sort(
+  x: Value | Tensor,
+  options?: { readonly axis?: number; readonly descending?: boolean },
+): { readonly values: Value; readonly indices: Value } {
+  const { axis, descending } = operatorOptions("sort", sortOptions, options);
+  const k = x.shape.at(axis);
+  if (typeof k !== "number") {
+    throw new InputError("core-gpu.ops.sort", "the axis must have a known size", `axis ${axis} of ${printSpec(x)}`);
+  }
+  const [values, indices] = apply(TopK, [x], { k, axis, largest: descending }) as [Value, Value];
   return { values, indices };
 }
 

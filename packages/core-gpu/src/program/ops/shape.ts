@@ -1,17 +1,7 @@
-import { z } from "zod";
-import { tensor } from "../../tensor.ts";
-import {
-  addDimensions,
-  type Dimension,
-  divideShapes,
-  multiplyDimensions,
-  printShape,
-  type Shape,
-} from "../dimensions.ts";
-import { normaliseAxes, normaliseAxis, type Operator, refuse, requireDType, requireSameDType } from "../operator.ts";
-import type { Spec } from "../spec.ts";
-import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { broadcast } from "./common.ts";
+import { type Dimension, divideShapes, multiplyDimensions, printShape, type Shape } from "../dimensions.ts";
+import { normaliseAxes, type Operator, refuse } from "../operator.ts";
+import { applyOne, type Operand, type Value } from "../value.ts";
+import { broadcast, reshaped, sumTo } from "./common.ts";
 
 interface Target {
   readonly shape: Shape;
@@ -21,6 +11,7 @@ const Reshape: Operator<Target> = {
   name: "reshape",
   onnx: "Reshape",
   infer: ([x], { shape }) => [{ dtype: x!.dtype, shape: solveShape(x!.shape, shape) }],
+  gradient: ({ ops, operands: [x], gradients: [d] }) => [reshaped(ops, d!, x!.shape, () => ops.reshape(d!, x!.shape))],
   emit({ graph, inputs: [x], outputs, inputSpecs: [from], outputSpecs: [to] }) {
     const shape = to!.shape;
     const known = shape.map((dimension, axis) =>
@@ -63,6 +54,7 @@ const Flatten: Operator<{ readonly axis: number }> = {
       refuse(`axis must be from 0 to ${shape.length}`, String(axis));
     return [{ dtype, shape: [multiplyDimensions(shape.slice(0, axis)), multiplyDimensions(shape.slice(axis))] }];
   },
+  gradient: ({ ops, operands: [x], gradients: [d] }) => [reshaped(ops, d!, x!.shape, () => ops.reshape(d!, x!.shape))],
   emit: ({ graph, attributes: { axis }, inputs, outputs }) => void graph.node("Flatten", inputs, { axis }, outputs),
 };
 
@@ -76,32 +68,19 @@ const Transpose: Operator<{ readonly permutation: readonly number[] }> = {
     }
     return [{ dtype, shape: permutation.map((axis) => shape[axis]!) }];
   },
+  gradient({ ops, attributes: { permutation }, operands: [x], gradients: [d] }) {
+    const inverse = permutation.map((_, axis) => permutation.indexOf(axis));
+    return [reshaped(ops, d!, x!.shape, () => ops.transpose(d!, inverse))];
+  },
   emit: ({ graph, attributes: { permutation }, inputs, outputs }) =>
     void graph.node("Transpose", inputs, { perm: permutation }, outputs),
-};
-
-const Concat: Operator<{ readonly axis: number }> = {
-  name: "concat",
-  onnx: "Concat",
-  infer(operands, attributes) {
-    const [first] = operands;
-    if (first === undefined) refuse("at least one operand is needed", "none");
-    requireSameDType(...operands);
-    const axis = normaliseAxis(attributes.axis, first.shape.length);
-    const fits = ({ shape }: Spec) =>
-      shape.length === first.shape.length &&
-      shape.every((dimension, at) => at === axis || dimension === first.shape[at]);
-    if (!operands.every(fits)) refuse(`shapes must be equal except on axis ${axis}`);
-    const joined = addDimensions(...operands.map(({ shape }) => shape[axis]!));
-    return [{ dtype: first.dtype, shape: first.shape.map((dimension, at) => (at === axis ? joined : dimension)) }];
-  },
-  emit: ({ graph, attributes: { axis }, inputs, outputs }) => void graph.node("Concat", inputs, { axis }, outputs),
 };
 
 const Expand: Operator<Target> = {
   name: "expand",
   onnx: "Expand",
   infer: ([x], { shape }) => [{ dtype: x!.dtype, shape: broadcast(x!.shape, shape) }],
+  gradient: ({ ops, operands: [x], gradients: [d] }) => [sumTo(ops, d!, x!)],
   emit({ graph, inputs: [x], outputs, inputSpecs: [spec], outputSpecs: [to] }) {
     graph.node("Expand", [x!, graph.shape(to!.shape, [{ name: x!, spec: spec! }])], {}, outputs);
   },
@@ -110,6 +89,7 @@ const Expand: Operator<Target> = {
 const ShapeOf: Operator = {
   name: "shapeOf",
   onnx: "Shape",
+  gradient: "zero",
   infer: ([x]) => [{ dtype: "int64", shape: [x!.shape.length] }],
   emit: ({ graph, inputs, outputs }) => void graph.node("Shape", inputs, {}, outputs),
 };
@@ -118,18 +98,30 @@ const Identity: Operator = {
   name: "identity",
   onnx: "Identity",
   infer: ([x]) => [x!],
+  gradient: ({ gradients }) => gradients,
   emit: ({ graph, inputs, outputs }) => void graph.node("Identity", inputs, {}, outputs),
 };
+
+const StopGradient: Operator = { ...Identity, name: "stopGradient", gradient: "zero" };
 
 interface Axes {
   readonly axes: readonly number[];
 }
 
-function axesOperator(name: string, onnx: string, infer: Operator<Axes>["infer"]): Operator<Axes> {
+function axesOperator(
+  name: "squeeze" | "unsqueeze",
+  onnx: string,
+  undo: "squeeze" | "unsqueeze",
+  infer: Operator<Axes>["infer"],
+): Operator<Axes> {
   return {
     name,
     onnx,
     infer,
+    gradient({ ops, attributes: { axes }, operands: [x], results: [y], gradients: [d] }) {
+      const rank = Math.max(x!.shape.length, y!.shape.length);
+      return [reshaped(ops, d!, x!.shape, () => ops[undo](d!, normaliseAxes(axes, rank)))];
+    },
     emit({ graph, attributes: { axes }, inputs: [x], outputs }) {
       if (graph.opset >= 13) graph.node(onnx, [x!, graph.ints(axes)], {}, outputs);
       else graph.node(onnx, [x!], { axes }, outputs);
@@ -137,7 +129,7 @@ function axesOperator(name: string, onnx: string, infer: Operator<Axes>["infer"]
   };
 }
 
-const Squeeze = axesOperator("squeeze", "Squeeze", ([x], { axes }) => {
+const Squeeze = axesOperator("squeeze", "Squeeze", "unsqueeze", ([x], { axes }) => {
   const { dtype, shape } = x!;
   const gone = normaliseAxes(axes, shape.length);
   if (gone.some((axis) => shape[axis] !== 1))
@@ -145,7 +137,7 @@ const Squeeze = axesOperator("squeeze", "Squeeze", ([x], { axes }) => {
   return [{ dtype, shape: shape.filter((_, axis) => !gone.includes(axis)) }];
 });
 
-const Unsqueeze = axesOperator("unsqueeze", "Unsqueeze", ([x], { axes }) => {
+const Unsqueeze = axesOperator("unsqueeze", "Unsqueeze", "squeeze", ([x], { axes }) => {
   const { dtype, shape } = x!;
   const added = normaliseAxes(axes, shape.length + axes.length);
   const result: Dimension[] = [...shape];
@@ -153,50 +145,16 @@ const Unsqueeze = axesOperator("unsqueeze", "Unsqueeze", ([x], { axes }) => {
   return [{ dtype, shape: result }];
 });
 
-type PadMode = "constant" | "reflect" | "edge";
-
-interface PadAttributes {
-  readonly amounts: readonly (readonly [number, number])[];
-  readonly value: number;
-  readonly mode: PadMode;
-}
-
-const Pad: Operator<PadAttributes> = {
-  name: "pad",
-  onnx: "Pad",
-  infer([x], { amounts, mode }) {
-    requireDType(["float32", "float64", "int32", "int64"], x!);
-    const { dtype, shape } = x!;
-    if (amounts.length !== shape.length)
-      refuse(`one [before, after] is needed for each of ${shape.length} dimensions`, JSON.stringify(amounts));
-    if (amounts.flat().some((amount) => amount < 0))
-      refuse("amounts must be ≥ 0", JSON.stringify(amounts), "Use ops.slice to cut.");
-    shape.forEach((dimension, axis) => {
-      const most = Math.max(...amounts[axis]!);
-      if (mode === "reflect" && typeof dimension === "number" && most >= dimension && most > 0) {
-        refuse("reflection cannot pad by a whole dimension or more", JSON.stringify(amounts));
-      }
-    });
-    return [{ dtype, shape: shape.map((dimension, axis) => addDimensions(dimension, ...amounts[axis]!)) }];
-  },
-  emit({ graph, attributes: { amounts, value, mode }, inputs: [x], outputs, inputSpecs }) {
-    const pads = graph.ints([...amounts.map(([before]) => before), ...amounts.map(([, after]) => after)]);
-    const fill = mode === "constant" ? [graph.constant(tensor(inputSpecs[0]!.dtype, [], [value]))] : [];
-    graph.node("Pad", [x!, pads, ...fill], { mode }, outputs);
-  },
-};
-
 export const operators = [
   Reshape,
   Flatten,
   Transpose,
-  Concat,
   Expand,
   ShapeOf,
   Identity,
+  StopGradient,
   Squeeze,
   Unsqueeze,
-  Pad,
 ] as readonly Operator[];
 
 /**
@@ -217,11 +175,6 @@ export function transpose(x: Operand, permutation: readonly number[]): Value {
   return applyOne(Transpose, [x], { permutation: [...permutation] });
 }
 
-/** Operands one after the other along an axis; all other dimensions must be equal. ONNX Concat. */
-export function concat(operands: readonly Operand[], axis: number): Value {
-  return applyOne(Concat, operands, { axis });
-}
-
 /** x repeated to a shape it broadcasts to; symbols must stand in x or an input of the program. ONNX Expand. */
 export function expand(x: Operand, shape: Shape): Value {
   return applyOne(Expand, [x], { shape: [...shape] });
@@ -237,6 +190,24 @@ export function identity(x: Operand): Value {
   return applyOne(Identity, [x], {});
 }
 
+/**
+ * x itself, taken to be constant by `gradients`: nothing flows back through it. ONNX Identity.
+ *
+ * @example
+ * ```ts
+ * import { gradients, ops, spec, trace } from "@exitkit/core-gpu";
+ * const program = trace(
+ *   ({ x }) => ({ gradient: gradients(ops.sum(ops.mul(x, ops.stopGradient(x))), x) }),
+ *   { x: spec("float32", [3]) },
+ * );
+ * // The gradient of x · constant is the constant, here x, and not 2 · x.
+ * console.assert(program.nodes.every(({ operator }) => operator.name !== "add"));
+ * ```
+ */
+export function stopGradient(x: Operand): Value {
+  return applyOne(StopGradient, [x], {});
+}
+
 /** Without the given axes, which must have size 1; negative ones count from the end. ONNX Squeeze. */
 export function squeeze(x: Operand, axes: number | readonly number[]): Value {
   return applyOne(Squeeze, [x], { axes: [axes].flat() });
@@ -245,23 +216,4 @@ export function squeeze(x: Operand, axes: number | readonly number[]): Value {
 /** With new axes of size 1 at the given places of the result; negative ones count from the end. ONNX Unsqueeze. */
 export function unsqueeze(x: Operand, axes: number | readonly number[]): Value {
   return applyOne(Unsqueeze, [x], { axes: [axes].flat() });
-}
-
-/** Options of {@link pad}. */
-export interface PadOptions {
-  /** Constant value around x, its mirror image without the border itself, or its border repeated. Default `constant`. */
-  readonly mode?: PadMode;
-  /** The constant. Default 0. */
-  readonly value?: number;
-}
-
-const padOptions = z.strictObject({
-  mode: z.enum(["constant", "reflect", "edge"]).default("constant"),
-  value: z.number().default(0),
-});
-
-/** More elements before and after on each axis: `amounts[axis] = [before, after]`, each ≥ 0. ONNX Pad. */
-export function pad(x: Operand, amounts: readonly (readonly [number, number])[], options?: PadOptions): Value {
-  const { mode, value } = operatorOptions("pad", padOptions, options);
-  return applyOne(Pad, [x], { amounts, mode, value });
 }

@@ -80,3 +80,11 @@ export function knownSizes(what: string, sizes: Shape): readonly number[] {
   if (sizes.some((size: Dimension) => typeof size === "string")) refuse(`${what} must have no symbolic dimension`);
   return sizes as readonly number[];
 }
+
+/** All positions in a window (or another box) of the given sizes, row-major. */
+export function kernelPositions(sizes: readonly number[]): readonly (readonly number[])[] {
+  return sizes.reduce<readonly (readonly number[])[]>(
+    (all, size) => all.flatMap((offset) => Array.from({ length: size }, (_, at) => [...offset, at])),
+    [[]],
+  );
+}

@@ -1,0 +1,124 @@
+import {
+  type Device,
+  type Generator,
+  generator,
+  InputError,
+  layers,
+  optimisers,
+  type Spec,
+  type Tensor,
+  type TreeRecord,
+  tensor,
+} from "@exitkit/core-gpu";
+import { trainableResnet } from "../../zoo/train-resnet.ts";
+import { trainableDecoder, trainableVit } from "../../zoo/train-transformer.ts";
+import type { TrainableNetwork } from "../../zoo/trainable.ts";
+import { STATE, trainingProgram } from "./programs.ts";
+
+/** The networks whose training step is timed, and the rows of a batch. */
+export const STEPS = {
+  resnet20: { make: () => trainableResnet(20), batch: 128 },
+  resnet56: { make: () => trainableResnet(56), batch: 128 },
+  vit: { make: trainableVit, batch: 64 },
+  decoder: { make: trainableDecoder, batch: 4 },
+} as const;
+
+/** A network of {@link STEPS}. */
+export type StepModel = keyof typeof STEPS;
+
+/** FLOPs of a training step for each multiply-accumulate forward: two forward, and twice that for the two gradients. */
+const FLOPS_PER_MAC = 6;
+
+/** A training step that can be run again and again, always on the same random batch. */
+export interface StepRunner {
+  readonly network: TrainableNetwork;
+  readonly batch: number;
+  /** Parameters that are trained. */
+  readonly parameters: number;
+  /** Nodes of the step's program. */
+  readonly nodes: number;
+  /** Of one step. */
+  readonly flops: number;
+  /** From the network's function to a program ready to run: tracing, gradients, compilation. */
+  readonly compileSeconds: number;
+  /** Runs one step and returns its loss. */
+  step(): Promise<number>;
+  release(): Promise<void>;
+}
+
+/**
+ * Compiles the training step of a network: SGD with Nesterov momentum for the ResNets, AdamW for the transformers, weight
+ * decay on matrices and filters only.
+ *
+ * @param seed Of the parameters and of the batch.
+ * @throws InputError on an unknown model or a batch that is not a whole number ≥ 1.
+ */
+export async function openStep(
+  device: Device,
+  model: StepModel,
+  batch: number = STEPS[model]?.batch ?? 1,
+  seed = 1,
+): Promise<StepRunner> {
+  const caller = "bench.openStep";
+  if (!Object.hasOwn(STEPS, model)) {
+    throw new InputError(caller, `the model must be one of ${Object.keys(STEPS).join(", ")}`, `"${model}"`);
+  }
+  if (!Number.isSafeInteger(batch) || batch < 1) {
+    throw new InputError(caller, "the batch must be a whole number ≥ 1", String(batch));
+  }
+  const network = STEPS[model].make();
+  const random = generator(seed);
+  const params = network.init(random);
+  const { optimiser, learningRate } = optimiserOf(model);
+  const state = optimiser.init(layers.trainable<object>(params) as TreeRecord<Tensor>);
+  const begun = performance.now();
+  const specs = {
+    params: layers.specsOf<TreeRecord<Spec>>(params),
+    optimiser: layers.specsOf<TreeRecord<Spec>>(state),
+  };
+  const program = trainingProgram(network, batch, optimiser, specs);
+  const runner = await device.compile(program, { state: STATE, initial: { params, optimiser: state } });
+  const compileSeconds = (performance.now() - begun) / 1000;
+  const feeds = { ...exampleBatch(network, batch, random), learningRate: tensor("float32", [], [learningRate]) };
+  return {
+    network,
+    batch,
+    parameters: layers.countParameters(params),
+    nodes: program.nodes.length,
+    flops: FLOPS_PER_MAC * network.macs * batch,
+    compileSeconds,
+    step: async () => (await runner.run(feeds, { outputs: ["loss"] })).loss!.data[0] as number,
+    release: () => runner.release(),
+  };
+}
+
+/** What each network is trained with, and its learning rate. */
+export function optimiserOf(model: string): {
+  readonly optimiser: optimisers.Optimiser;
+  readonly learningRate: number;
+} {
+  const mask: optimisers.Mask = (_, { shape }) => shape.length > 1;
+  return model.startsWith("resnet")
+    ? { optimiser: optimisers.sgd({ momentum: 0.9, nesterov: true, weightDecay: 5e-4, mask }), learningRate: 0.1 }
+    : { optimiser: optimisers.adamW({ weightDecay: 0.05, mask }), learningRate: 1e-3 };
+}
+
+/** Normal numbers as pictures, uniform ones as tokens and labels. */
+function exampleBatch(network: TrainableNetwork, batch: number, random: Generator): Record<string, Tensor> {
+  const { x, y } = network.inputs(batch);
+  const sizeOf = (shape: readonly (number | string)[]) => shape.reduce<number>((size, one) => size * Number(one), 1);
+  const integers = (size: number, below: number) =>
+    BigInt64Array.from({ length: size }, () => BigInt(random.integer(below)));
+  const made = (shape: readonly (number | string)[], data: Float32Array | BigInt64Array): Tensor =>
+    ({ dtype: data instanceof Float32Array ? "float32" : "int64", shape: shape.map(Number), data }) as Tensor;
+  const size = sizeOf(x.shape);
+  return {
+    x: made(
+      x.shape,
+      x.dtype === "float32"
+        ? Float32Array.from({ length: size }, () => random.normal())
+        : integers(size, network.classes),
+    ),
+    y: made(y.shape, integers(sizeOf(y.shape), network.classes)),
+  };
+}

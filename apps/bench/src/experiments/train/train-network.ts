@@ -1,0 +1,239 @@
+import { join } from "node:path";
+import {
+  type Device,
+  generator,
+  layers,
+  optimisers,
+  type Runner,
+  type Spec,
+  schedules,
+  type Tensor,
+  type TreeRecord,
+  tensor,
+  training,
+  writeSafetensorsFile,
+} from "@exitkit/core-gpu";
+import { augmentedPictures } from "../../data/augment.ts";
+import { batches } from "../../data/batches.ts";
+import type { Pictures } from "../../data/cifar.ts";
+import type { RunFolder } from "../../runs/run.ts";
+import type { Progress } from "../../terminal/progress.ts";
+import type { TrainableNetwork } from "../../zoo/trainable.ts";
+import { evaluationProgram, STATE, trainingProgram } from "./programs.ts";
+import type { Recipe } from "./recipe.ts";
+
+/** One epoch of one seed; the measures are what the report draws. */
+export interface EpochRow {
+  readonly seed: number;
+  /** From 1. */
+  readonly epoch: number;
+  /** Of the epoch's last step. */
+  readonly learningRate: number;
+  /** Means over the epoch's steps, on augmented pictures, while the network changes. */
+  readonly trainLoss: number;
+  readonly trainAccuracy: number;
+  readonly testLoss: number;
+  readonly testAccuracy: number;
+  /** Of the epoch's steps, the preparation of their pictures included; an interrupted epoch's are extrapolated. */
+  readonly seconds: number;
+}
+
+/** What one training gives. */
+export interface TrainedRow {
+  readonly network: string;
+  readonly seed: number;
+  readonly pictures: number;
+  readonly epochs: number;
+  readonly steps: number;
+  readonly trainLoss: number;
+  readonly testLoss: number;
+  readonly testAccuracy: number;
+  readonly seconds: number;
+  readonly imagesPerSecond: number;
+}
+
+/** What is trained, on what, how. */
+export interface Training {
+  readonly device: Device;
+  readonly network: TrainableNetwork;
+  readonly recipe: Recipe;
+  readonly seed: number;
+  readonly train: Pictures;
+  readonly test: Pictures;
+  readonly run: RunFolder;
+  readonly progress: Progress;
+}
+
+/** Steps between two checkpoints: what a killed run loses at most. */
+const CHECKPOINT_EVERY = 50;
+const EVALUATION_BATCH = 250;
+
+/**
+ * Trains a network from scratch and judges it on the test pictures after every epoch. A checkpoint goes to the run's folder
+ * every {@link CHECKPOINT_EVERY} steps; a killed run goes on there with the same bits. The last weights are kept as
+ * `weights-seed<seed>.safetensors`.
+ */
+export async function trainNetwork(
+  options: Training,
+): Promise<{ readonly row: TrainedRow; readonly curve: readonly EpochRow[] }> {
+  const { device, network, recipe, seed, train, run, progress } = options;
+  const random = generator(seed);
+  const params = network.init(random.split());
+  const optimiser = optimisers.sgd({
+    momentum: recipe.momentum,
+    nesterov: true,
+    weightDecay: recipe.weightDecay,
+    mask: (_, { shape }) => shape.length > 1,
+  });
+  const state = optimiser.init(layers.trainable<object>(params) as TreeRecord<Tensor>);
+  const specs = {
+    params: layers.specsOf<TreeRecord<Spec>>(params),
+    optimiser: layers.specsOf<TreeRecord<Spec>>(state),
+  };
+  const perEpoch = Math.floor(train.n / recipe.batch);
+  const schedule = schedules.oneCycle({
+    maximum: recipe.peakLearningRate,
+    steps: perEpoch * recipe.epochs,
+    rise: recipe.warmUp,
+  });
+  const initial = { params, optimiser: state };
+  const step = await device.compile(trainingProgram(network, recipe.batch, optimiser, specs), {
+    state: STATE,
+    initial,
+  });
+  const judge = await device.compile(evaluationProgram(network, "n", specs.params), {
+    state: ["params"],
+    initial: { params },
+  });
+  const clock = stepClock(perEpoch);
+  const seconds = new Map<number, number>();
+  const timeOf = async (epoch: number): Promise<number> => {
+    const known = seconds.get(epoch) ?? (await run.step(`seed${seed}-epoch${epoch}-seconds`, async () => clock.take()));
+    seconds.set(epoch, known);
+    return known;
+  };
+  let stage: ReturnType<Progress["stage"]> | null = null;
+  try {
+    const result = await training.train({
+      runner: step,
+      data: augmentedPictures(train),
+      batchSize: recipe.batch,
+      dropLast: true,
+      epochs: recipe.epochs,
+      generator: random,
+      learningRate: schedule,
+      checkpoint: { folder: join(run.path, "checkpoints", `seed${seed}`), everySteps: CHECKPOINT_EVERY },
+      resume: true,
+      onStep: ({ epoch, batch, batches: count }) => {
+        clock.tick();
+        if (stage === null) {
+          stage = progress.stage(
+            `seed ${seed}, epoch ${epoch + 1} of ${recipe.epochs}`,
+            count * recipe.batch,
+            "pictures",
+          );
+          stage.advance(batch * recipe.batch);
+        }
+        stage.advance(recipe.batch);
+      },
+      evaluate: async ({ readState }) => {
+        stage?.done();
+        stage = null;
+        const measured = await evaluate(judge, await readState(), options.test);
+        clock.resume();
+        return measured;
+      },
+      onEpoch: async ({ epoch, metrics, evaluation }) => {
+        await timeOf(epoch + 1);
+        const [loss, accuracy] = [metrics.loss!.toFixed(3), percent(evaluation.accuracy!)];
+        progress.note(
+          `seed ${seed}, epoch ${epoch + 1} of ${recipe.epochs}: training loss ${loss}, test accuracy ${accuracy}`,
+        );
+        clock.resume();
+      },
+    });
+    const curve: EpochRow[] = [];
+    for (const { epoch, learningRate, metrics, evaluation } of result.history) {
+      curve.push({
+        seed,
+        epoch: epoch + 1,
+        learningRate: learningRate!,
+        trainLoss: metrics.loss!,
+        trainAccuracy: metrics.accuracy!,
+        testLoss: evaluation.loss!,
+        testAccuracy: evaluation.accuracy!,
+        seconds: await timeOf(epoch + 1),
+      });
+      await run.metric({ ...curve.at(-1)! });
+    }
+    const trained = Object.entries(await step.readState()).filter(([name]) => name.startsWith("params."));
+    const weights = Object.fromEntries(trained.map(([name, value]) => [name.slice("params.".length), value]));
+    await writeSafetensorsFile(join(run.path, `weights-seed${seed}.safetensors`), weights);
+    return { row: rowOf(options, curve, result.steps), curve };
+  } finally {
+    await step.release();
+    await judge.release();
+  }
+}
+
+function rowOf({ network, seed, train, recipe }: Training, curve: readonly EpochRow[], steps: number): TrainedRow {
+  const { trainLoss, testLoss, testAccuracy } = curve.at(-1)!;
+  const seconds = curve.reduce((sum, row) => sum + row.seconds, 0);
+  return {
+    network: network.name,
+    seed,
+    pictures: train.n,
+    epochs: curve.length,
+    steps,
+    trainLoss,
+    testLoss,
+    testAccuracy,
+    seconds,
+    imagesPerSecond: (steps * recipe.batch) / seconds,
+  };
+}
+
+/** Mean loss and accuracy on all pictures. */
+async function evaluate(
+  judge: Runner,
+  state: Awaited<ReturnType<Runner["readState"]>>,
+  pictures: Pictures,
+): Promise<{ loss: number; accuracy: number }> {
+  await judge.writeState(Object.fromEntries(Object.entries(state).filter(([name]) => name.startsWith("params."))));
+  let [loss, accuracy] = [0, 0];
+  for await (const { x, y } of batches(pictures, EVALUATION_BATCH)) {
+    const labels = tensor("int64", [y.length], BigInt64Array.from(y, BigInt));
+    const out = await judge.run({ x, y: labels });
+    const share = y.length / pictures.n;
+    loss += share * (out.loss!.data[0] as number);
+    accuracy += share * (out.accuracy!.data[0] as number);
+  }
+  return { loss, accuracy };
+}
+
+/** Sums the time of an epoch's steps; where a run was interrupted in the epoch, the steps it saw stand for all. */
+function stepClock(perEpoch: number) {
+  let [mark, sum, steps] = [performance.now(), 0, 0];
+  return {
+    tick() {
+      const now = performance.now();
+      sum += now - mark;
+      steps++;
+      mark = now;
+    },
+    /** Time until now is not a step's. */
+    resume() {
+      mark = performance.now();
+    },
+    /** Seconds of the epoch; begins the next. */
+    take(): number {
+      const seconds = (sum / 1000 / Math.max(1, steps)) * perEpoch;
+      [sum, steps] = [0, 0];
+      return seconds;
+    },
+  };
+}
+
+function percent(value: number): string {
+  return `${(100 * value).toFixed(2)} %`;
+}

@@ -1,0 +1,175 @@
+import { readFile } from "node:fs/promises";
+import {
+  countMacs,
+  type Device,
+  generator,
+  layers,
+  openDevice,
+  probeShapes,
+  programToModel,
+  type Spec,
+  type Tensor,
+  type TreeRecord,
+  tensor,
+  trace,
+} from "@exitkit/core-gpu";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { oneBatch } from "../src/data/batches.ts";
+import { slicePictures } from "../src/data/cifar.ts";
+import { openCifar10 } from "../src/data/directory.ts";
+import { evaluationProgram, STATE, trainingProgram } from "../src/experiments/train/programs.ts";
+import { optimiserOf } from "../src/experiments/train/step-runner.ts";
+import { pretrained } from "../src/zoo/resnet.ts";
+import { trainableResnet } from "../src/zoo/train-resnet.ts";
+import { trainableDecoder, trainableVit } from "../src/zoo/train-transformer.ts";
+import type { TrainableNetwork } from "../src/zoo/trainable.ts";
+import { readWeights } from "../src/zoo/weights.ts";
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice("cpu");
+});
+afterAll(() => device.close());
+
+const NETWORKS: Readonly<Record<string, () => TrainableNetwork>> = {
+  resnet8: () => trainableResnet(8),
+  vit: trainableVit,
+  decoder: trainableDecoder,
+};
+
+interface Golden {
+  readonly cases: readonly {
+    readonly network: string;
+    readonly batch: number;
+    readonly parameters: number;
+    readonly losses: readonly number[];
+  }[];
+}
+
+/** The formula of fixtures/train.py: uniform numbers in [−1, 1) from a sine. */
+function noise(size: number, salt: number): Float32Array {
+  return Float32Array.from({ length: size }, (_, at) => {
+    const value = Math.sin(at * 12.9898 + salt * 78.233) * 43758.5453;
+    return 2 * (value - Math.floor(value)) - 1;
+  });
+}
+
+/** The network's first parameters with every trained one replaced by the formula's. */
+function filled(network: TrainableNetwork): TreeRecord<Tensor> {
+  const first = network.init(generator(1));
+  const flat = layers.flattenParameters(first);
+  const trained = Object.keys(flat).filter((name) => !layers.isStatistic(name));
+  trained.sort().forEach((name, salt) => {
+    const { shape, data } = flat[name]!;
+    const values = noise(data.length, salt);
+    const scale = shape.length > 1 ? Math.fround(Math.sqrt(shape[0]! / data.length)) : Math.fround(0.1);
+    const base = shape.length === 1 && name.endsWith("weight") ? 1 : 0;
+    flat[name] = tensor(
+      "float32",
+      shape,
+      values.map((value) => Math.fround(value * scale) + base),
+    );
+  });
+  return layers.unflattenParameters(flat, first);
+}
+
+function batchOf(name: string, batch: number): { x: Tensor; y: Tensor } {
+  if (name === "decoder") {
+    const tokens = (factor: number) =>
+      BigInt64Array.from({ length: batch * 512 }, (_, at) => BigInt((at * factor) % 4096));
+    return { x: tensor("int64", [batch, 512], tokens(37)), y: tensor("int64", [batch * 512], tokens(53)) };
+  }
+  const y = BigInt64Array.from({ length: batch }, (_, at) => BigInt((at * 7) % 10));
+  return { x: tensor("float32", [batch, 3, 32, 32], noise(batch * 3072, 1000)), y: tensor("int64", [batch], y) };
+}
+
+describe("training networks", () => {
+  it("learn as PyTorch's do: the losses of the first steps, and afterwards with running statistics", async () => {
+    const golden = JSON.parse(await readFile(new URL("../fixtures/train.json", import.meta.url), "utf8")) as Golden;
+    expect(golden.cases.map(({ network }) => network)).toEqual(Object.keys(NETWORKS));
+    for (const { network: name, batch, parameters, losses } of golden.cases) {
+      const network = NETWORKS[name]!();
+      const params = filled(network);
+      expect([name, layers.countParameters(params)]).toEqual([name, parameters]);
+      const { optimiser, learningRate } = optimiserOf(name);
+      const state = optimiser.init(layers.trainable<object>(params) as TreeRecord<Tensor>);
+      const specs = {
+        params: layers.specsOf<TreeRecord<Spec>>(params),
+        optimiser: layers.specsOf<TreeRecord<Spec>>(state),
+      };
+      const step = await device.compile(trainingProgram(network, batch, optimiser, specs), {
+        state: STATE,
+        initial: { params, optimiser: state },
+      });
+      const { x, y } = batchOf(name, batch);
+      const found: number[] = [];
+      for (let count = 1; count < losses.length; count++) {
+        const { loss } = await step.run({ x, y, learningRate: tensor("float32", [], [learningRate]) });
+        found.push(loss!.data[0] as number);
+      }
+      const trained = await step.readState();
+      const judge = await device.compile(evaluationProgram(network, batch, specs.params), { state: ["params"] });
+      await judge.writeState(Object.fromEntries(Object.entries(trained).filter(([key]) => key.startsWith("params."))));
+      found.push((await judge.run({ x, y })).loss!.data[0] as number);
+      await Promise.all([step.release(), judge.release()]);
+      losses.forEach((loss, index) => {
+        expect(Math.abs(found[index]! / loss - 1), `${name}, loss ${index}: ${found[index]} for ${loss}`).toBeLessThan(
+          2e-4,
+        );
+      });
+    }
+  }, 60_000);
+
+  it("the ResNet is the zoo's: pretrained weights give the same logits", async () => {
+    const { weights } = await readWeights("resnet20-12fca82f");
+    const network = trainableResnet(20);
+    const first = network.init(generator(1));
+    const names: Readonly<Record<string, string>> = { runningMean: "running_mean", runningVariance: "running_var" };
+    const params = Object.fromEntries(
+      Object.keys(layers.flattenParameters(first)).map((name) => {
+        const [, before, last] = /^(.*\.)(\w+)$/.exec(name)!;
+        return [name, weights[`${before}${names[last!] ?? last}`]!];
+      }),
+    );
+    const { x } = oneBatch(slicePictures((await openCifar10(undefined)).test, 0, 8));
+    const forward = trace(({ params, x }) => ({ logits: network.apply(params, x, false).logits }), {
+      params: layers.specsOf<TreeRecord<Spec>>(first),
+      x: network.inputs(8).x,
+    });
+    const ours = await device.compile(forward, {
+      state: ["params"],
+      initial: layers.unflattenParameters({ ...prefixed(params) }, { params: first }),
+    });
+    const backbone = await pretrained("resnet20", { folded: false });
+    const theirs = await device.load(backbone.model);
+    const [{ logits: found }, { logits: wanted }] = [await ours.run({ x }), await theirs.run({ input: x })];
+    found!.data.forEach((value, at) => {
+      expect(Number(value)).toBeCloseTo(Number(wanted!.data[at]), 3);
+    });
+  }, 30_000);
+
+  it("say how many multiply-accumulates they take", async () => {
+    // The operators count alike; causal attention may leave out pairs that it does not need, so the decoder's is a formula.
+    for (const network of [trainableResnet(20), trainableVit()]) {
+      const program = trace(({ params, x }) => ({ logits: network.apply(params, x, false).logits }), {
+        params: layers.specsOf<TreeRecord<Spec>>(network.init(generator(1))),
+        x: network.inputs(1).x,
+      });
+      const model = programToModel(program);
+      expect([network.name, network.macs]).toEqual([
+        network.name,
+        countMacs(model, await probeShapes(device, model)).total,
+      ]);
+    }
+    expect(trainableResnet(56).macs).toBe(125_485_696);
+    expect(trainableDecoder().macs).toBe(2_147_483_648 + 4 * 2 * 512 * 512 * 256);
+  }, 30_000);
+
+  it("refuse a depth that is none", () => {
+    expect(() => trainableResnet(21)).toThrow("depth must be 6·b + 2 with a whole b ≥ 1; got 21");
+  });
+});
+
+function prefixed(params: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(params).map(([name, value]) => [`params.${name}`, value]));
+}

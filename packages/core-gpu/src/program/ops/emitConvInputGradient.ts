@@ -1,0 +1,94 @@
+import type { Dimension, Shape } from "../dimensions.ts";
+import type { OnnxGraph } from "../onnx-graph.ts";
+import type { Emission } from "../operator.ts";
+import type { ConvAttributes } from "./convShape.ts";
+import { knownSizes, makeWindow, type Window, windowAttributes } from "./window.ts";
+
+/** Writes the gradient of a convolution with respect to its input. */
+export function emitConvInputGradient(application: Emission<ConvAttributes & { readonly shape: Shape }>): void {
+  const { attributes, inputSpecs } = application;
+  const kernel = knownSizes("weight", inputSpecs[1]!.shape.slice(2));
+  const window = makeWindow(kernel.length, attributes);
+  if (window.stride.every((stride) => stride === 1) && covers(window, kernel))
+    emitMirrored(application, window, kernel);
+  else emitTransposed(application, window, kernel);
+}
+
+/** Whether the padding is nowhere larger than what the window reaches: else elements of the input are never seen. */
+function covers({ before, after, dilation }: Window, kernel: readonly number[]): boolean {
+  return kernel.every((size, axis) => Math.max(before[axis]!, after[axis]!) <= dilation[axis]! * (size - 1));
+}
+
+/** With stride 1 it is the convolution of the gradient with the weight mirrored and its channels exchanged. */
+function emitMirrored(
+  { graph, attributes: { groups }, inputs: [gradient, weight], outputs, inputSpecs }: Emission<ConvAttributes>,
+  window: Window,
+  kernel: readonly number[],
+): void {
+  const reach = kernel.map((size, axis) => window.dilation[axis]! * (size - 1));
+  const mirrored: Window = {
+    ...window,
+    before: reach.map((size, axis) => size - window.before[axis]!),
+    after: reach.map((size, axis) => size - window.after[axis]!),
+  };
+  const exchanged = mirror(graph, weight!, inputSpecs[1]!.shape as readonly number[], groups);
+  const attributes = { kernel_shape: kernel, group: groups, ...windowAttributes(mirrored) };
+  graph.node("Conv", [gradient!, exchanged], attributes, outputs);
+}
+
+/** [out, c ÷ groups, ...kernel] → [c, out ÷ groups, ...kernel], the kernel's axes reversed. */
+function mirror(graph: OnnxGraph, weight: string, shape: readonly number[], groups: number): string {
+  const [out, perGroup, ...kernel] = shape as [number, number, ...number[]];
+  const axes = kernel.flatMap((size, axis) => (size === 1 ? [] : [axis + 2]));
+  const reversed =
+    axes.length === 0
+      ? weight
+      : graph.node("Slice", [
+          weight,
+          graph.ints(axes.map(() => -1)),
+          graph.ints(axes.map(() => -1_000_000)),
+          graph.ints(axes),
+          graph.ints(axes.map(() => -1)),
+        ]);
+  const spatial = kernel.map((_, axis) => axis);
+  if (groups === 1) return graph.node("Transpose", [reversed], { perm: [1, 0, ...spatial.map((axis) => axis + 2)] });
+  const split = graph.node("Reshape", [reversed, graph.ints([groups, out / groups, perGroup, ...kernel])]);
+  const swapped = graph.node("Transpose", [split], { perm: [0, 2, 1, ...spatial.map((axis) => axis + 3)] });
+  return graph.node("Reshape", [swapped, graph.ints([groups * perGroup, out / groups, ...kernel])]);
+}
+
+/**
+ * With a larger stride the input may have elements behind the last window, which get none of the gradient:
+ * `output_padding`. Where their number is not known, as many as can be are written and those too many cut off.
+ */
+function emitTransposed(
+  { graph, attributes: { groups, shape }, inputs, outputs, inputSpecs }: Emission<ConvAttributes & { shape: Shape }>,
+  window: Window,
+  kernel: readonly number[],
+): void {
+  const from = inputSpecs[0]!.shape.slice(2);
+  const to = shape.slice(2);
+  const behind = kernel.map((size, axis) => {
+    const [small, large] = [from[axis]!, to[axis]!];
+    const stride = window.stride[axis]!;
+    if (typeof small === "string" || typeof large === "string") return stride === 1 ? 0 : undefined;
+    const reach = window.dilation[axis]! * (size - 1) + 1;
+    return large - ((small - 1) * stride + reach - window.before[axis]! - window.after[axis]!);
+  });
+  const attributes = {
+    kernel_shape: kernel,
+    group: groups,
+    ...windowAttributes(window),
+    output_padding: behind.map((size, axis) => size ?? window.stride[axis]! - 1),
+  };
+  const unknown = behind.flatMap((size, axis) => (size === undefined ? [axis] : []));
+  if (unknown.length === 0) {
+    graph.node("ConvTranspose", inputs, attributes, outputs);
+    return;
+  }
+  const whole = graph.node("ConvTranspose", inputs, attributes);
+  const sizes = unknown.map((axis): Dimension => to[axis]!);
+  const ends = graph.shape(sizes, [{ name: inputs[0]!, spec: inputSpecs[0]! }]);
+  const axes = graph.ints(unknown.map((axis) => axis + 2));
+  graph.node("Slice", [whole, graph.ints(unknown.map(() => 0)), ends, axes], {}, outputs);
+}

@@ -1,0 +1,47 @@
+import { floats } from "../program/operator.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Position } from "./progress.ts";
+
+/** A training run that cannot go on: the loss or a parameter is no longer a number, or a step failed. */
+export class TrainingError extends Error {
+  override readonly name = "TrainingError";
+  /** Number of the step that failed, counted from 0 over the whole run. */
+  readonly step: number;
+  /** From 0. */
+  readonly epoch: number;
+  /** The step's place in the epoch, from 0. */
+  readonly batch: number;
+  /** The first parameter with a NaN or an infinity after that step; null where all are finite. */
+  readonly parameter: string | null;
+  /** The last checkpoint, whose numbers are all finite; null where there is none. */
+  readonly checkpoint: string | null;
+
+  constructor(
+    what: string,
+    position: Position,
+    details: { readonly parameter: string | null; readonly checkpoint: string | null; readonly cause?: unknown },
+  ) {
+    const { step, epoch, batch } = position;
+    const parameter =
+      details.parameter === null ? "" : ` The first parameter that is not finite: "${details.parameter}".`;
+    const last =
+      details.checkpoint === null ? "There is no checkpoint." : `The last good checkpoint: ${details.checkpoint}`;
+    super(
+      `core-gpu.training.train: ${what} in step ${step} (epoch ${epoch}, batch ${batch}).${parameter} ${last}`,
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
+    this.step = step;
+    this.epoch = epoch;
+    this.batch = batch;
+    this.parameter = details.parameter;
+    this.checkpoint = details.checkpoint;
+  }
+}
+
+/** The first name, in order, whose tensor holds a NaN or an infinity; null where none does. */
+export function firstNotFinite(state: Readonly<Record<string, Tensor>>): string | null {
+  for (const [name, { dtype, data }] of Object.entries(state)) {
+    if (floats.includes(dtype) && (data as Float32Array).some((value) => !Number.isFinite(value))) return name;
+  }
+  return null;
+}

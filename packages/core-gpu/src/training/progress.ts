@@ -1,0 +1,69 @@
+import { z } from "zod";
+import type { Tensor } from "../tensor.ts";
+
+/** Where a run stands: the next step to do. All count from 0. */
+export interface Position {
+  /** Over the whole run. */
+  readonly step: number;
+  readonly epoch: number;
+  /** Place in the epoch. */
+  readonly batch: number;
+}
+
+/** What is known of a finished epoch. */
+export interface EpochRecord {
+  /** From 0. */
+  readonly epoch: number;
+  /** Steps done since the start of the run. */
+  readonly steps: number;
+  /** The learning rate of the epoch's last step; null where the program takes none. */
+  readonly learningRate: number | null;
+  /** Mean over the epoch's samples of every scalar output, by name: `loss` and others. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** What `evaluate` gave; empty without it. */
+  readonly evaluation: Readonly<Record<string, number>>;
+}
+
+/** Why a run ended: all epochs done, no improvement, a callback's wish, or the signal. */
+export type StopReason = "epochs" | "earlyStop" | "callback" | "signal";
+
+const record = z.object({
+  epoch: z.int(),
+  steps: z.int(),
+  learningRate: z.number().nullable(),
+  metrics: z.record(z.string(), z.number()),
+  evaluation: z.record(z.string(), z.number()),
+});
+
+/** What a checkpoint says about the run besides its tensors. Sums are kept so that a resumed epoch's means are the same. */
+export const progressSchema = z.object({
+  position: z.object({ step: z.int(), epoch: z.int(), batch: z.int() }),
+  /** State of the run's generator at the start of the epoch. */
+  generator: z.array(z.int()),
+  /** What the batches follow from besides the generator. */
+  plan: z.object({ size: z.int(), batchSize: z.int(), dropLast: z.boolean(), shuffle: z.boolean() }),
+  seen: z.int(),
+  sums: z.record(z.string(), z.number()),
+  learningRate: z.number().nullable(),
+  history: z.array(record),
+  best: z.object({ epoch: z.int(), value: z.number() }).nullable(),
+  stoppedEarly: z.boolean(),
+});
+
+export type Progress = z.output<typeof progressSchema>;
+
+/** Adds one step's scalar outputs to the epoch's sums, each weighted by the samples it is a mean of. */
+export function addMetrics(
+  sums: Record<string, number>,
+  outputs: Readonly<Record<string, Tensor>>,
+  samples: number,
+): void {
+  for (const [name, { shape, data }] of Object.entries(outputs)) {
+    if (shape.length === 0) sums[name] = (sums[name] ?? 0) + Number(data[0]) * samples;
+  }
+}
+
+/** Means of the sums over the samples seen. */
+export function meanMetrics(sums: Readonly<Record<string, number>>, seen: number): Record<string, number> {
+  return Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / seen]));
+}

@@ -1,0 +1,202 @@
+import { InputError } from "../errors.ts";
+import { parseOptions } from "../options.ts";
+import { floats } from "../program/operator.ts";
+import { type Tensor, tensor } from "../tensor.ts";
+import { epochBatches, type PreparedBatch } from "./batches.ts";
+import { makeCollector } from "./collect.ts";
+import { firstNotFinite, TrainingError } from "./failure.ts";
+import { type CheckedOptions, type TrainOptions, type TrainResult, trainOptions } from "./options.ts";
+import { addMetrics, type EpochRecord, meanMetrics, type StopReason } from "./progress.ts";
+import { type Run, saveRun, startRun } from "./run.ts";
+
+const caller = "core-gpu.training.train";
+
+/**
+ * Trains: runs a compiled training step on every batch of every epoch. The step itself (loss, gradients, optimiser) is the
+ * program's affair, so any loss over any program can be driven.
+ *
+ * Deterministic: the batches follow from `generator` and nothing else, and a run that was killed at any moment and is taken
+ * up by `resume: true` has the same parameters, optimiser state, history and collected outputs as one that was not. Give the
+ * resumed run the same program, data and options (`epochs` may grow).
+ *
+ * @throws InputError on an option that is unknown, out of range or does not fit the program; a checkpoint that is damaged or
+ * of another run.
+ * @throws TrainingError when the loss is NaN or infinite, a parameter is when a checkpoint is due, or a step fails: it names
+ * the step, the first bad parameter and the last good checkpoint.
+ * @example
+ * ```ts
+ * import { generator, gradients, openDevice, ops, spec, tensor, trace, training } from "@exitkit/core-gpu";
+ * const step = trace(
+ *   ({ params, x, y, learningRate }) => {
+ *     const loss = ops.mean(ops.square(ops.sub(ops.linear(x, params.weight), y)));
+ *     const gradient = gradients(loss, params.weight);
+ *     return { loss, params: { weight: ops.sub(params.weight, ops.mul(learningRate, gradient)) } };
+ *   },
+ *   {
+ *     params: { weight: spec("float32", [1, 1]) },
+ *     x: spec("float32", ["n", 1]),
+ *     y: spec("float32", ["n", 1]),
+ *     learningRate: spec("float32", []),
+ *   },
+ * );
+ * const device = await openDevice("cpu");
+ * const runner = await device.compile(step, { state: ["params"], initial: { params: { weight: tensor("float32", [1, 1]) } } });
+ * const data = training.tensorDataset({ x: tensor("float32", [4, 1], [1, 2, 3, 4]), y: tensor("float32", [4, 1], [2, 4, 6, 8]) });
+ * await training.train({ runner, data, batchSize: 2, epochs: 20, generator: generator(1), learningRate: 0.05 });
+ * const { "params.weight": weight } = await runner.readState();
+ * console.assert(Math.abs(Number(weight?.data[0]) - 2) < 1e-3);
+ * await device.close();
+ * ```
+ */
+export async function train(options: TrainOptions): Promise<TrainResult> {
+  const checked = parseOptions(caller, trainOptions, options) as CheckedOptions;
+  checkProgram(checked);
+  const run = await startRun(checked);
+  let stopped: StopReason | null = run.stoppedEarly ? "earlyStop" : null;
+  while (stopped === null && run.position.epoch < checked.epochs) stopped = await runEpoch(run);
+  if (run.bestState !== null) await checked.runner.writeState(run.bestState);
+  return {
+    stopped: stopped ?? "epochs",
+    steps: run.position.step,
+    history: run.history,
+    best: run.best,
+    checkpoint: run.checkpoint,
+  };
+}
+
+async function runEpoch(run: Run): Promise<StopReason | null> {
+  const { options, plan, batches } = run;
+  const { data, onStep, checkpoint, signal } = options;
+  run.epochStart = run.generator.state();
+  const stop = async (reason: StopReason): Promise<StopReason> => {
+    await saveRun(run);
+    return reason;
+  };
+  if (signal?.aborted) return stop("signal");
+  for await (const prepared of epochBatches(data, plan, run.generator.split(), run.position.batch)) {
+    const event = await runStep(run, prepared);
+    if ((await onStep?.(event)) === "stop") return stop("callback");
+    if (signal?.aborted) return stop("signal");
+    const { step, batch } = run.position;
+    if (checkpoint?.everySteps !== undefined && step % checkpoint.everySteps === 0 && batch < batches)
+      await saveRun(run);
+  }
+  return endEpoch(run);
+}
+
+async function runStep(run: Run, { indices, batch, generator }: PreparedBatch) {
+  const { options, batches, position } = run;
+  const { runner } = options;
+  if (position.step === 0) checkLastBatch(run, batch);
+  const extra = await options.feeds?.({ ...position, generator, samples: indices.length });
+  const learningRate = learningRateAt(run);
+  const feeds = {
+    ...batch,
+    ...extra,
+    ...(learningRate === null ? {} : { learningRate: tensor("float32", [], [learningRate]) }),
+  };
+  let outputs: Readonly<Record<string, Tensor>>;
+  try {
+    outputs = await runner.run(feeds, run.outputs === undefined ? {} : { outputs: run.outputs });
+  } catch (cause) {
+    const what = `the runtime failed (${cause instanceof Error ? cause.message : String(cause)})`;
+    throw new TrainingError(what, position, { parameter: null, checkpoint: run.checkpoint, cause });
+  }
+  const loss = Number(outputs.loss!.data[0]);
+  if (!Number.isFinite(loss)) {
+    const parameter = firstNotFinite(await runner.readState());
+    throw new TrainingError(`the loss was ${loss}`, position, { parameter, checkpoint: run.checkpoint });
+  }
+  addMetrics(run.sums, outputs, indices.length);
+  run.collector.add(outputs, indices);
+  run.seen += indices.length;
+  run.learningRate = learningRate;
+  run.position = { step: position.step + 1, epoch: position.epoch, batch: position.batch + 1 };
+  return { ...position, batches, loss, learningRate, indices, outputs };
+}
+
+async function endEpoch(run: Run): Promise<StopReason | null> {
+  const { options, position } = run;
+  const { runner, earlyStop, checkpoint, onEpoch } = options;
+  const { epoch, step } = position;
+  const metrics = meanMetrics(run.sums, run.seen);
+  const evaluation = { ...(await options.evaluate?.({ epoch, readState: () => runner.readState() })) };
+  const record: EpochRecord = { epoch, steps: step, learningRate: run.learningRate, metrics, evaluation };
+  run.history.push(record);
+  const best = earlyStop === undefined || (await judge(run, record, earlyStop));
+  run.stoppedEarly = earlyStop !== undefined && epoch - (run.best?.epoch ?? -1) >= earlyStop.patience;
+  const collected = options.collect.length === 0 ? null : run.collector.result();
+
+  // What follows is the next epoch's start.
+  run.epochStart = run.generator.state();
+  run.position = { step, epoch: epoch + 1, batch: 0 };
+  run.sums = {};
+  run.seen = 0;
+  run.collector = makeCollector(options.collect, options.data.size);
+  const last = run.stoppedEarly || epoch + 1 === options.epochs;
+  const due = last || (epoch + 1) % (checkpoint?.everyEpochs ?? 1) === 0;
+  if (due) await saveRun(run);
+  const written = due && checkpoint !== undefined ? run.checkpoint : null;
+  const answer = await onEpoch?.({ ...record, collected, best, checkpoint: written });
+  if (run.stoppedEarly) return "earlyStop";
+  if (answer !== "stop") return null;
+  if (!due) await saveRun(run);
+  return "callback";
+}
+
+/** Whether the epoch is the best so far; keeps its state if it is to be restored. */
+async function judge(run: Run, record: EpochRecord, earlyStop: NonNullable<CheckedOptions["earlyStop"]>) {
+  const { metric, direction = "min", minDelta = 0, restoreBest } = earlyStop;
+  const value = record.evaluation[metric] ?? record.metrics[metric];
+  if (value === undefined) {
+    const known = Object.keys({ ...record.metrics, ...record.evaluation }).join(", ");
+    throw new InputError(
+      caller,
+      "earlyStop.metric must be one of the epoch's numbers",
+      `"${metric}"`,
+      `There are ${known}.`,
+    );
+  }
+  const gain = run.best === null ? Infinity : direction === "min" ? run.best.value - value : value - run.best.value;
+  if (!(gain > minDelta)) return false;
+  run.best = { epoch: record.epoch, value };
+  if (restoreBest) run.bestState = await run.options.runner.readState();
+  return true;
+}
+
+function learningRateAt({ options, position }: Run): number | null {
+  const { learningRate, accumulate = 1 } = options;
+  if (learningRate === undefined) return null;
+  const rate = typeof learningRate === "number" ? learningRate : learningRate(Math.floor(position.step / accumulate));
+  if (Number.isFinite(rate)) return rate;
+  throw new InputError(caller, "the learning rate must be a finite number", `${rate} for step ${position.step}`);
+}
+
+function checkProgram({ runner: { program }, learningRate, collect = [] }: CheckedOptions): void {
+  const outputs = new Map(program.outputs.map(({ name, spec }) => [name, spec]));
+  const loss = outputs.get("loss");
+  if (loss === undefined || loss.shape.length > 0 || !floats.includes(loss.dtype)) {
+    const actual =
+      loss === undefined ? `outputs ${[...outputs.keys()].slice(0, 8).join(", ")}` : `[${loss.shape.join(", ")}]`;
+    throw new InputError(caller, 'the program must give a float "loss" of shape []', actual);
+  }
+  for (const name of collect) {
+    if ((outputs.get(name)?.shape.length ?? 0) > 0) continue;
+    throw new InputError(caller, "collected outputs must be outputs of shape [n, ...]", `"${name}"`);
+  }
+  const takes = program.inputs.some(({ name }) => name === "learningRate");
+  if (takes === (learningRate !== undefined)) return;
+  const expectation = takes ? "a learning rate is needed: the program has that input" : "no learning rate is expected";
+  throw new InputError(caller, expectation, takes ? "none" : "one for a program without the input learningRate");
+}
+
+/** A program for batches of one size must not meet a smaller one at the end of the epoch. */
+function checkLastBatch({ options, plan }: Run, batch: Readonly<Record<string, Tensor>>): void {
+  const { data, batchSize, runner } = options;
+  const rest = data.size % batchSize;
+  const fixed = runner.program.inputs.find(({ name, spec }) => name in batch && typeof spec.shape[0] === "number");
+  if (plan.dropLast || rest === 0 || fixed === undefined) return;
+  const fix = 'Pass dropLast: true, or trace the program with a symbol: spec("float32", ["n", …]).';
+  const expectation = `input "${fixed.name}" takes batches of ${String(fixed.spec.shape[0])} only`;
+  throw new InputError(caller, expectation, `a last batch of ${rest}`, fix);
+}

@@ -1,0 +1,295 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Runner } from "../../src/index.ts";
+import {
+  type Device,
+  generator,
+  gradients,
+  layers,
+  openDevice,
+  ops,
+  optimisers,
+  spec,
+  type Tensor,
+  tensor,
+  trace,
+  training,
+} from "../../src/index.ts";
+import { compileTiny, jitter, points, size } from "./tiny.ts";
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice("cpu");
+});
+afterAll(() => device.close());
+
+const base = async () => ({
+  runner: await compileTiny(device),
+  data: points(),
+  batchSize: 8,
+  epochs: 3,
+  generator: generator(1),
+  learningRate: 0.02,
+});
+
+test("a network learns its points", async () => {
+  const result = await training.train({ ...(await base()), data: points(jitter), epochs: 40 });
+  const losses = result.history.map(({ metrics }) => metrics.loss!);
+  expect(losses[0]).toBeGreaterThan(0.8);
+  expect(Math.min(...losses)).toBeLessThan(0.2);
+  expect(result).toMatchObject({ stopped: "epochs", steps: 120, best: null, checkpoint: null });
+});
+
+test("every sample is seen once an epoch, in another order each time, the same for the same seed", async () => {
+  const orders = async (seed: number, more: Partial<training.TrainOptions> = {}) => {
+    const seen: number[][] = [];
+    const onStep = ({ epoch, indices, batches }: training.StepEvent) => {
+      expect(batches).toBe(more.dropLast ? 2 : 3);
+      seen[epoch] = [...(seen[epoch] ?? []), ...indices];
+    };
+    await training.train({ ...(await base()), generator: generator(seed), onStep, ...more });
+    return seen;
+  };
+  const [first, again, other] = [await orders(1), await orders(1), await orders(2)];
+  const all = Array.from({ length: size }, (_, index) => index);
+  for (const epoch of first) expect(epoch.toSorted((a, b) => a - b)).toEqual(all);
+  expect(first[0]).not.toEqual(first[1]);
+  expect(again).toEqual(first);
+  expect(other).not.toEqual(first);
+  expect((await orders(1, { shuffle: false }))[1]).toEqual(all);
+  expect((await orders(1, { dropLast: true }))[0]).toEqual(first[0]!.slice(0, 16));
+});
+
+test("means are over samples, whatever the last batch's size", async () => {
+  const losses: [number, number][] = [];
+  const result = await training.train({
+    ...(await base()),
+    epochs: 1,
+    onStep: ({ loss, indices }) => void losses.push([loss, indices.length]),
+  });
+  const mean = losses.reduce((sum, [loss, count]) => sum + loss * count, 0) / size;
+  expect(losses.map(([, count]) => count)).toEqual([8, 8, 6]);
+  expect(result.history[0]!.metrics.loss).toBeCloseTo(mean, 12);
+});
+
+test("collected outputs stand at their samples' places, and predict gives the same", async () => {
+  const options = await base();
+  let collected: training.Collected | null = null;
+  await training.train({
+    ...options,
+    epochs: 1,
+    batchSize: size,
+    learningRate: 0,
+    collect: ["losses", "logits"],
+    onEpoch: (event) => {
+      collected = event.collected;
+    },
+  });
+  const { outputs, seen } = collected! as training.Collected;
+  expect([...seen.data]).toEqual(Array(size).fill(1));
+  expect(outputs.logits!.shape).toEqual([size, 3]);
+  const feeds = { runner: frozen(options.runner), data: options.data, outputs: ["losses", "logits"] };
+  const predicted = await training.predict({ ...feeds, batchSize: size });
+  for (const name of ["losses", "logits"]) close(outputs[name]!, predicted[name]!);
+});
+
+test("what dropLast leaves out is marked as not seen", async () => {
+  let collected: training.Collected | null = null;
+  let visited: number[] = [];
+  await training.train({
+    ...(await base()),
+    epochs: 1,
+    dropLast: true,
+    collect: ["losses"],
+    onStep: ({ indices }) => {
+      visited = [...visited, ...indices];
+    },
+    onEpoch: (event) => {
+      collected = event.collected;
+    },
+  });
+  const { seen } = collected! as training.Collected;
+  expect(seen.data.reduce((sum, value) => sum + value, 0)).toBe(16);
+  for (const sample of visited) expect(seen.data[sample]).toBe(1);
+});
+
+/** The runner, fed a learning rate of 0. */
+function frozen(runner: Runner): Runner {
+  return {
+    ...runner,
+    run: (feeds, options) => runner.run({ ...feeds, learningRate: tensor("float32", [], [0]) }, options),
+  };
+}
+
+function close(a: Tensor, b: Tensor): void {
+  expect(a.shape).toEqual(b.shape);
+  a.data.forEach((value, index) => {
+    expect(Number(value)).toBeCloseTo(Number(b.data[index]), 4);
+  });
+}
+
+test("the next batch is asked for before a step runs, and not more than that", async () => {
+  const events: string[] = [];
+  const { runner, data, ...rest } = await base();
+  let batches = 0;
+  const watched: training.Dataset = {
+    size,
+    batch: (indices, random) => {
+      events.push(`batch ${batches++}`);
+      return data.batch(indices, random);
+    },
+  };
+  let steps = 0;
+  const run: Runner["run"] = (...given) => {
+    events.push(`step ${steps++}`);
+    return runner.run(...given);
+  };
+  await training.train({ ...rest, runner: { ...runner, run }, data: watched, epochs: 1 });
+  expect(events).toEqual(["batch 0", "batch 1", "step 0", "batch 2", "step 1", "step 2"]);
+  events.length = batches = steps = 0;
+  await training.train({ ...rest, runner: { ...runner, run }, data: watched, epochs: 1, prefetch: 0 });
+  expect(events).toEqual(["batch 0", "step 0", "batch 1", "step 1", "batch 2", "step 2"]);
+});
+
+test("prefetching changes no bit", async () => {
+  const trained = async (prefetch: number) => {
+    const options = await base();
+    await training.train({ ...options, data: points(jitter), prefetch });
+    return options.runner.readState();
+  };
+  expect(await trained(2)).toEqual(await trained(0));
+});
+
+test("more inputs of a step come from a generator of its own", async () => {
+  const program = trace(({ total, x, noise }) => ({ loss: ops.mean(x), total: ops.add(total, ops.sum(noise)) }), {
+    total: spec("float32", []),
+    x: spec("float32", ["n"]),
+    noise: spec("float32", ["n"]),
+  });
+  const totals: number[] = [];
+  for (const prefetch of [0, 1]) {
+    const runner = await device.compile(program, { state: ["total"], initial: { total: tensor("float32", []) } });
+    const data = training.tensorDataset({ x: tensor("float32", [6]) });
+    const feeds: training.TrainOptions["feeds"] = ({ generator: random, samples }) => ({
+      noise: tensor(
+        "float32",
+        [samples],
+        Array.from({ length: samples }, () => random.uniform()),
+      ),
+    });
+    await training.train({ runner, data, batchSize: 4, epochs: 2, generator: generator(3), feeds, prefetch });
+    totals.push(Number((await runner.readState()).total!.data[0]));
+  }
+  expect(totals[0]).toBe(totals[1]);
+  expect(totals[0]! % 1).not.toBe(0);
+});
+
+test("accumulated gradients of small batches are those of the large one", async () => {
+  const x = tensor(
+    "float32",
+    [8, 2],
+    Array.from({ length: 16 }, (_, index) => Math.sin(index)),
+  );
+  const y = tensor(
+    "float32",
+    [8, 1],
+    Array.from({ length: 8 }, (_, index) => Math.cos(index)),
+  );
+  const trained = async (steps: number) => {
+    const optimiser = optimisers.accumulate(optimisers.sgd({ momentum: 0.9 }), { steps });
+    const weight = spec("float32", [1, 2]);
+    const state = optimiser.init({ weight });
+    const program = trace(
+      ({ params, optimiser: before, x, y, learningRate }) => {
+        const loss = ops.mse(ops.linear(x, params.weight), y);
+        const next = optimiser.update(gradients(loss, params), before, params, { learningRate });
+        return { loss, params: next.params, optimiser: next.state };
+      },
+      {
+        params: { weight },
+        optimiser: layers.specsOf(state),
+        x: spec("float32", ["n", 2]),
+        y: spec("float32", ["n", 1]),
+        learningRate: spec("float32", []),
+      },
+    );
+    const initial = { params: { weight: tensor("float32", [1, 2]) }, optimiser: state };
+    const runner = await device.compile(program, { state: ["params", "optimiser"], initial });
+    const rates: (number | null)[] = [];
+    await training.train({
+      runner,
+      data: training.tensorDataset({ x, y }),
+      batchSize: 8 / steps,
+      epochs: 5,
+      generator: generator(1),
+      shuffle: false,
+      accumulate: steps,
+      learningRate: (update) => 0.1 / (1 + update),
+      onStep: ({ learningRate }) => void rates.push(learningRate),
+    });
+    return { rates, weight: (await runner.readState())["params.weight"]! };
+  };
+  const [large, small] = [await trained(1), await trained(4)];
+  close(small.weight, large.weight);
+  expect(small.rates.filter((_, step) => step % 4 === 3)).toEqual(large.rates);
+});
+
+describe("stopping", () => {
+  test("early, after so many epochs without improvement, with the best epoch's state", async () => {
+    const options = await base();
+    const states: Record<string, Tensor>[] = [];
+    const accuracies = [0.1, 0.5, 0.4, 0.505, 0.3, 0.2];
+    const best: boolean[] = [];
+    const result = await training.train({
+      ...options,
+      epochs: 20,
+      evaluate: async ({ epoch, readState }) => {
+        states.push(await readState());
+        return { accuracy: accuracies[epoch]! };
+      },
+      earlyStop: { metric: "accuracy", direction: "max", patience: 2, minDelta: 0.01 },
+      onEpoch: (event) => void best.push(event.best),
+    });
+    expect(result).toMatchObject({ stopped: "earlyStop", steps: 12, best: { epoch: 1, value: 0.5 } });
+    expect(best).toEqual([true, true, false, false]);
+    expect(await options.runner.readState()).toEqual(states[1]);
+    expect(result.history.map(({ evaluation }) => evaluation.accuracy)).toEqual(accuracies.slice(0, 4));
+  });
+
+  test("without restoring, and with a direction of less", async () => {
+    const options = await base();
+    let last: Record<string, Tensor> = {};
+    const values = [3, 1, 2];
+    const result = await training.train({
+      ...options,
+      evaluate: async ({ epoch, readState }) => {
+        last = await readState();
+        return { error: values[epoch]! };
+      },
+      earlyStop: { metric: "error", patience: 1, restoreBest: false },
+    });
+    expect(result).toMatchObject({ stopped: "earlyStop", best: { epoch: 1, value: 1 } });
+    expect(await options.runner.readState()).toEqual(last);
+  });
+
+  test("when a callback says so", async () => {
+    const step = await training.train({ ...(await base()), onStep: ({ step }) => (step === 3 ? "stop" : undefined) });
+    expect(step).toMatchObject({ stopped: "callback", steps: 4 });
+    const epoch = await training.train({
+      ...(await base()),
+      onEpoch: async ({ epoch }) => (epoch === 1 ? "stop" : undefined),
+    });
+    expect(epoch).toMatchObject({ stopped: "callback", steps: 6 });
+  });
+
+  test("when the signal is given", async () => {
+    const controller = new AbortController();
+    const result = await training.train({
+      ...(await base()),
+      signal: controller.signal,
+      onStep: ({ step }) => {
+        if (step === 1) controller.abort();
+      },
+    });
+    expect(result).toMatchObject({ stopped: "signal", steps: 2 });
+  });
+});
