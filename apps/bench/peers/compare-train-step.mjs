@@ -6,11 +6,10 @@
 // slows both. The ratio is PyTorch's time ÷ ours, the median over rounds: above 1 we are faster. Peak memory is the largest
 // resident size of each process. Build first (pnpm build); Python needs requirements.txt.
 // @ts-check
-import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { median, openSide, takeTurns } from "./turns.mjs";
 
 const BATCHES = { resnet20: 128, resnet56: 128, vit: 64, decoder: 4 };
 const here = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
@@ -27,62 +26,17 @@ const { values } = parseArgs({
   },
 });
 
-/**
- * A process that runs so many steps for every line it gets.
- * @param {string} command
- * @param {readonly string[]} args
- */
-async function peer(command, args) {
-  const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const ended = new Promise((resolve) => child.on("close", resolve));
-  const failed = new Promise((_, reject) => child.on("error", reject));
-  const next = async () => {
-    const { value, done } = await Promise.race([lines.next(), failed]);
-    if (done) throw new Error(`${command} ended early; see its message above`);
-    return JSON.parse(value);
-  };
-  return {
-    ready: await next(),
-    run: (/** @type {number} */ steps) => {
-      child.stdin.write(`${steps}\n`);
-      return next();
-    },
-    close: () => {
-      child.stdin.end();
-      return ended;
-    },
-  };
-}
-
-const median = (/** @type {number[]} */ list) => {
-  const sorted = [...list].sort((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
-};
-
 /** @param {keyof typeof BATCHES} model */
 async function compare(model) {
   const batch = BATCHES[model];
   const args = ["--model", model, "--batch", String(batch), "--threads", values.threads];
-  const ours = await peer(process.execPath, [here("./train-step.mjs"), ...args]);
-  const theirs = await peer(values.python, [here("./train_step.py"), ...args]);
+  const ours = await openSide(process.execPath, [here("./train-step.mjs"), ...args]);
+  const theirs = await openSide(values.python, [here("./train_step.py"), ...args]);
   const sides = [ours, theirs];
-  const steps = [];
-  for (const side of sides) {
-    await side.run(2);
-    steps.push(Math.max(1, Math.round(Number(values.turn) / (await side.run(1)).seconds)));
-  }
-  /** @type {number[][]} */
-  const seconds = [[], []];
-  const last = [{ peakBytes: 0 }, { peakBytes: 0 }];
-  for (let round = 0; round < Number(values.rounds); round++) {
-    for (const side of round % 2 === 0 ? [0, 1] : [1, 0]) {
-      last[side] = await sides[side].run(steps[side]);
-      seconds[side].push(last[side].seconds / steps[side]);
-    }
-  }
+  const measured = await takeTurns(sides, { turn: Number(values.turn), rounds: Number(values.rounds) });
   for (const side of sides) await side.close();
+  const seconds = measured.map((one) => one.seconds);
+  const last = measured.map((one) => one.last);
   const [mine, torch] = seconds.map(median);
   return {
     model,

@@ -1,6 +1,6 @@
 """One training step at a time, on demand, for compare-train-step.mjs.
 
-    python train_step.py --model resnet20 --batch 128 --threads 2
+    python train_step.py --model resnet20 --batch 128 --threads 2 [--device cuda]
 
 Prints one JSON line when ready. For every line "N" on standard input it runs N steps and prints
 {"seconds", "loss", "peakBytes"}; ends when the input does.
@@ -33,14 +33,16 @@ def main():
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--channels-last", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     idle = peak_bytes()
-    network = build(options.model).train()
+    network = build(options.model).train().to(options.device)
     update = optimiser(options.model, network)
     x, y = example_batch(options.model, options.batch, torch.Generator().manual_seed(options.seed))
+    x, y = x.to(options.device), y.to(options.device)
     if options.channels_last and x.ndim == 4:
         network, x = network.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
 
@@ -51,7 +53,8 @@ def main():
         update.step()
         return loss.item()
 
-    ready = {"runtime": f"torch {torch.__version__}", "threads": torch.get_num_threads(), "idleBytes": idle}
+    runtime = f"torch {torch.__version__} on {options.device}"
+    ready = {"runtime": runtime, "threads": torch.get_num_threads(), "idleBytes": idle}
     print(json.dumps({**ready, "params": sum(p.numel() for p in network.parameters())}), flush=True)
     for line in sys.stdin:
         begun = time.perf_counter()

@@ -14,7 +14,8 @@ const TINY: Experiment = {
   title: "A test",
   about: "Counts the test pictures.",
   reported: false,
-  async run({ data, run, progress, seed }) {
+  takes: ["epochs"],
+  async run({ data, run, progress, seed, extras }) {
     const stage = progress.stage("counting", 1, "sets");
     const count = await run.step("count", async () => {
       computed++;
@@ -23,7 +24,7 @@ const TINY: Experiment = {
     stage.done();
     return {
       summary: { head: ["pictures", "seed"], rows: [[count, seed]], notes: ["a note"] },
-      values: { rows: [count] },
+      values: { rows: [count], extras },
     };
   },
 };
@@ -80,9 +81,18 @@ describe("bench run", () => {
     expect(computed).toBe(2);
   });
 
+  it("hands the extra options that an experiment takes to it, as part of the config", async () => {
+    const out = join(await temporaryFolder(), "run");
+    const { stdout } = await bench("run", "tiny", "--out", out, "--json", "--epochs", "2");
+    expect(JSON.parse(stdout)).toMatchObject({ config: { epochs: 2 }, extras: { epochs: 2 } });
+    expect((await bench("run", "tiny", "--out", out)).stderr).toMatch(/another config \(epochs: 2 there/);
+  });
+
   it.each([
     [["run", "tiny", "--preset", "slow"], 2, /'slow' is invalid. Allowed choices are quick, full/],
     [["run", "tiny", "--seed", "-1"], 2, /It must be a whole number/],
+    [["run", "tiny", "--epochs", "0"], 2, /It must be a whole number ≥ 1/],
+    [["run", "tiny", "--seeds", "3"], 1, /^error: bench run: tiny takes no --seeds; got --seeds 3\.?\n$/],
     [["run"], 2, /missing required argument 'experiment'/],
     [["run", "tiny", "--datta", "x"], 2, /unknown option '--datta'/],
     [["fly"], 2, /unknown command 'fly'/],

@@ -28,7 +28,7 @@ const VARIANTS = [
   { variant: "int8", extra: 0.002, share: 0.016 },
 ] as const;
 
-const common = (experiment: string, seed: number) => ({
+export const common = (experiment: string, seed: number) => ({
   preset: "full",
   seed,
   device: "cpu",

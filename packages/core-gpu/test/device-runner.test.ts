@@ -386,6 +386,24 @@ describe("several steps in one run", () => {
     }
   });
 
+  test("with constants, and a dimension of the program that is itself called steps", async () => {
+    const program = trace(
+      ({ total, x, factor }) => ({ total: ops.add(total, ops.mul(ops.sum(x), factor)), n: ops.shapeOf(x) }),
+      {
+        total: spec("float32", []),
+        x: spec("float32", ["steps"]),
+        factor: spec("float32", []),
+      },
+    );
+    const options = { state: ["total"], initial: { total: scalar(1) }, constants: { factor: scalar(3) } };
+    const runner = await device.compile(program, { ...options, stepsPerRun: 4 });
+    expect(await runner.run({ x: tensor("float32", [2, 3], [1, 2, 3, 4, 5, 6]) })).toEqual({
+      n: tensor("int64", [2, 1], [3, 3]),
+    });
+    expect(await runner.readState()).toEqual({ total: scalar(64) });
+    await runner.release();
+  });
+
   test("refuse another number of steps", async () => {
     const runner = await device.compile(counter(), { state: ["state"], initial: start, stepsPerRun: 2 });
     const message = (rows: number) => runner.run({ x: tensor("float32", [rows, 3]) }).catch(String);

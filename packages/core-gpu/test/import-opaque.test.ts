@@ -5,98 +5,22 @@ import {
   gradients,
   type ImportedModel,
   importModel,
-  type Model,
   onnx,
   openDevice,
   ops,
-  type Spec,
   spec,
   type Tensor,
   tensor,
   trace,
   type Value,
 } from "../src/index.ts";
-import { golden, load } from "./import-support.ts";
+import { FunctionProtoSchema } from "../src/onnx/onnx_pb.ts";
+import { graphOf, modelOf, node, type Parts } from "./import-parts.ts";
+import { error, golden, load } from "./import-support.ts";
+import { fixture, networks, randomFeeds } from "./onnx-support.ts";
 
 const device = await openDevice("cpu");
 afterAll(() => device.close());
-
-interface Node {
-  readonly type: string;
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  readonly domain?: string;
-  readonly attributes?: Readonly<Record<string, number | string | onnx.GraphProto>>;
-}
-
-function node({ type, inputs, outputs, domain = "", attributes = {} }: Node): onnx.NodeProto {
-  return onnx.create(onnx.NodeProtoSchema, {
-    opType: type,
-    domain,
-    name: `/${outputs[0]}`,
-    input: [...inputs],
-    output: [...outputs],
-    attribute: Object.entries(attributes).map(([name, value]) =>
-      onnx.create(onnx.AttributeProtoSchema, {
-        name,
-        ...(typeof value === "number"
-          ? { type: onnx.AttributeType.INT, i: BigInt(value) }
-          : typeof value === "string"
-            ? { type: onnx.AttributeType.STRING, s: new TextEncoder().encode(value) }
-            : { type: onnx.AttributeType.GRAPH, g: value }),
-      }),
-    ),
-  });
-}
-
-function info(name: string, { dtype, shape }: Spec): onnx.ValueInfoProto {
-  const dim = shape.map((size) =>
-    typeof size === "number"
-      ? { value: { case: "dimValue" as const, value: BigInt(size) } }
-      : { value: { case: "dimParam" as const, value: size } },
-  );
-  return onnx.create(onnx.ValueInfoProtoSchema, {
-    name,
-    type: { value: { case: "tensorType", value: { elemType: onnx.dataTypeOf(dtype), shape: { dim } } } },
-  });
-}
-
-function weight(name: string, { dtype, shape, data }: Tensor): onnx.TensorProto {
-  const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
-  return onnx.create(onnx.TensorProtoSchema, { name, dataType: onnx.dataTypeOf(dtype), dims: shape.map(BigInt), rawData });
-}
-
-interface Parts {
-  readonly nodes: readonly Node[];
-  readonly inputs: Readonly<Record<string, Spec>>;
-  readonly outputs: Readonly<Record<string, Spec>>;
-  readonly weights?: Readonly<Record<string, Tensor>>;
-  readonly stated?: Readonly<Record<string, Spec>>;
-  readonly opset?: number;
-  readonly domains?: readonly string[];
-}
-
-function graphOf({ nodes, inputs, outputs, weights = {}, stated = {} }: Parts): onnx.GraphProto {
-  const infos = (specs: Readonly<Record<string, Spec>>) => Object.entries(specs).map(([name, of]) => info(name, of));
-  return onnx.create(onnx.GraphProtoSchema, {
-    name: "test",
-    node: nodes.map(node),
-    input: infos(inputs),
-    output: infos(outputs),
-    valueInfo: infos(stated),
-    initializer: Object.entries(weights).map(([name, value]) => weight(name, value)),
-  });
-}
-
-function modelOf(parts: Parts): Model {
-  const { opset = 17, domains = [] } = parts;
-  const proto = onnx.create(onnx.ModelProtoSchema, {
-    irVersion: 8n,
-    opsetImport: [{ domain: "", version: BigInt(opset) }, ...domains.map((domain) => ({ domain, version: 1n }))],
-    graph: graphOf(parts),
-  });
-  return { proto };
-}
 
 async function answers(network: ImportedModel, feeds: Record<string, Tensor>, opset = network.opset) {
   const program = trace((inputs) => network.apply(network.params, inputs), network.inputs);
@@ -139,10 +63,13 @@ describe("nodes that no operator expresses", () => {
   it("are named, with what depends on them, where a gradient is asked for", () => {
     const network = importModel(modelOf(cumulative));
     const attempt = () =>
-      trace(({ params, inputs }) => {
-        const loss = ops.sum(network.apply(params, inputs).y!);
-        return { gradient: gradients(loss, params.weight as Value) };
-      }, { params: network.params, inputs: network.inputs });
+      trace(
+        ({ params, inputs }) => {
+          const loss = ops.sum(network.apply(params, inputs).y!);
+          return { gradient: gradients(loss, params.weight as Value) };
+        },
+        { params: network.params, inputs: network.inputs },
+      );
     expect(attempt).toThrow(/opaque CumSum node "\/sums" giving float32 \[n, 3\], used by relu/);
   });
 
@@ -173,7 +100,9 @@ describe("nodes that no operator expresses", () => {
 
   it("need outputs of known shape, which the caller may state", () => {
     const { stated: _, ...silent } = cumulative;
-    expect(() => importModel(modelOf(silent))).toThrow(/CumSum node "\/sums" must be one that `ops` expresses.*shape of its output "sums"/);
+    expect(() => importModel(modelOf(silent))).toThrow(
+      /CumSum node "\/sums" must be one that `ops` expresses.*shape of its output "sums"/,
+    );
     expect(importModel(modelOf(silent), { shapes: { sums: ["n", 3] } }).outputs.y!.shape).toEqual(["n", 3]);
   });
 
@@ -193,13 +122,22 @@ describe("nodes that no operator expresses", () => {
   it("may hold graphs that read tensors around them", async () => {
     const scalar = spec("float32", []);
     const branch = (type: string) =>
-      graphOf({ nodes: [{ type, inputs: ["doubled", "weight"], outputs: [`${type}_result`] }], inputs: {}, outputs: { [`${type}_result`]: rowsOf3 } });
+      graphOf({
+        nodes: [{ type, inputs: ["doubled", "weight"], outputs: [`${type}_result`] }],
+        inputs: {},
+        outputs: { [`${type}_result`]: rowsOf3 },
+      });
     const parts: Parts = {
       nodes: [
         { type: "Add", inputs: ["x", "x"], outputs: ["doubled"] },
         { type: "ReduceSum", inputs: ["x"], outputs: ["total"], attributes: { keepdims: 0 } },
         { type: "Greater", inputs: ["total", "zero"], outputs: ["positive"] },
-        { type: "If", inputs: ["positive"], outputs: ["y"], attributes: { then_branch: branch("Mul"), else_branch: branch("Sub") } },
+        {
+          type: "If",
+          inputs: ["positive"],
+          outputs: ["y"],
+          attributes: { then_branch: branch("Mul"), else_branch: branch("Sub") },
+        },
       ],
       inputs: { x: rowsOf3 },
       outputs: { y: rowsOf3 },
@@ -223,6 +161,37 @@ describe("nodes that no operator expresses", () => {
   });
 });
 
+describe("functions of the model", () => {
+  it("are replaced by their nodes, attributes and inner calls included", async () => {
+    const { proto } = modelOf({
+      nodes: [{ type: "Outer", domain: "local", inputs: ["x"], outputs: ["y"], attributes: { slope: 1 } }],
+      inputs: { x: rowsOf3 },
+      outputs: { y: rowsOf3 },
+      domains: ["local"],
+    });
+    const inner = node({ type: "Softmax", inputs: ["a"], outputs: ["b"], attributes: { axis: 0 } });
+    inner.attribute[0]!.refAttrName = "along";
+    const bodies = [
+      { name: "Inner", attribute: ["along"], input: ["a"], output: ["b"], node: [inner] },
+      {
+        name: "Outer",
+        attribute: ["slope"],
+        input: ["p"],
+        output: ["r"],
+        node: [
+          node({ type: "Inner", domain: "local", inputs: ["p"], outputs: ["q"], attributes: { along: 1 } }),
+          node({ type: "Neg", inputs: ["q"], outputs: ["r"] }),
+        ],
+      },
+    ];
+    const functions = bodies.map((body) => onnx.create(FunctionProtoSchema, { domain: "local", ...body }));
+    const network = importModel({ proto: onnx.changed(proto, { functions }) });
+    expect(network.opaque).toEqual([]);
+    const { y } = await answers(network, { x: tensor("float32", [1, 3], [0, 0, 0]) });
+    expect(numbers(y!).map((value) => value.toFixed(4))).toEqual(["-0.3333", "-0.3333", "-0.3333"]);
+  });
+});
+
 describe("what is known before it runs", () => {
   it("leaves no shape arithmetic in the program", () => {
     for (const name of ["vit-torchscript-17", "gpt2-torchscript-14", "gpt2-dynamo-18", "tensorflow-12"]) {
@@ -234,6 +203,18 @@ describe("what is known before it runs", () => {
     }
   });
 
+  it.each(networks)("leaves nothing opaque in %s, which runs as the file does", async (name) => {
+    const model = fixture(name);
+    const network = importModel(model);
+    expect(network.opaque).toEqual([]);
+    const feeds = randomFeeds(model, 2);
+    const session = await device.load(model);
+    const wanted = await session.run(feeds);
+    await session.release();
+    const result = await answers(network, feeds);
+    for (const [output, value] of Object.entries(wanted)) expect(error(result[output]!, value)).toBeLessThan(1e-5);
+  });
+
   it("chooses the branch of an If", () => {
     const branch = (type: string) =>
       graphOf({ nodes: [{ type, inputs: ["x"], outputs: [type] }], inputs: {}, outputs: { [type]: rowsOf3 } });
@@ -242,7 +223,12 @@ describe("what is known before it runs", () => {
         { type: "Shape", inputs: ["x"], outputs: ["shape"] },
         { type: "Gather", inputs: ["shape", "one"], outputs: ["width"] },
         { type: "Equal", inputs: ["width", "three"], outputs: ["fits"] },
-        { type: "If", inputs: ["fits"], outputs: ["y"], attributes: { then_branch: branch("Relu"), else_branch: branch("Neg") } },
+        {
+          type: "If",
+          inputs: ["fits"],
+          outputs: ["y"],
+          attributes: { then_branch: branch("Relu"), else_branch: branch("Neg") },
+        },
       ],
       inputs: { x: rowsOf3 },
       outputs: { y: rowsOf3 },
@@ -261,7 +247,8 @@ describe("what is known before it runs", () => {
     const short = tensor("int64", [1, 4], tokens.data.slice(0, 4));
     const part = await answers(network, { input: short });
     expect(part.logits!.shape).toEqual([1, 4, 17]);
-    numbers(part.logits!).forEach((value, at) => expect(value).toBeCloseTo(Number(whole.logits!.data[at]), 4));
+    const differences = numbers(part.logits!).map((value, at) => Math.abs(value - Number(whole.logits!.data[at])));
+    expect(Math.max(...differences)).toBeLessThan(1e-4);
   });
 });
 
@@ -271,15 +258,47 @@ describe("bad input", () => {
 
   it.each<[string, () => unknown, RegExp]>([
     ["another operator set", () => importModel(modelOf({ ...cumulative, opset: 9 })), /operator set 11 to 23; got 9/],
-    ["an unknown constant", () => importModel(modelOf(cumulative), { constants: ["weigth"] }), /got "weigth"\. Did you mean "weight"\?/],
-    ["an unknown shape", () => importModel(modelOf(cumulative), { shapes: { summs: [1] } }), /got "summs"\. Did you mean "sums"/],
+    [
+      "an unknown constant",
+      () => importModel(modelOf(cumulative), { constants: ["weigth"] }),
+      /got "weigth"\. Did you mean "weight"\?/,
+    ],
+    [
+      "an unknown shape",
+      () => importModel(modelOf(cumulative), { shapes: { summs: [1] } }),
+      /got "summs"\. Did you mean "sums"/,
+    ],
     ["an unknown option", () => importModel(modelOf(cumulative), { shape: {} } as object), /unknown option "shape"/],
-    ["a missing parameter", () => trace((inputs) => network.apply({}, inputs), given), /all parameters of the model must be given; got none for "weight"/],
-    ["an unknown parameter", () => trace((inputs) => network.apply({ ...network.params, wait: x }, inputs), given), /parameters must be those of the model; got "wait"/],
-    ["a parameter of another shape", () => trace((inputs) => network.apply({ weight: x }, inputs), given), /"weight" must be float32 \[3\]; got float32 \[2, 3\]/],
-    ["an input of another dtype", () => trace((inputs) => network.apply(network.params, inputs), { x: spec("int64", ["n", 3]) }), /"x" must be float32 \[n, 3\]; got int64/],
-    ["weights for no initializer", () => exportModel(modelOf(cumulative), { wait: x }), /params must name initializers of the model; got "wait"/],
-    ["weights of another shape", () => exportModel(modelOf(cumulative), { weight: x }), /"weight" must be float32 \[3\]; got float32 \[2, 3\]/],
+    [
+      "a missing parameter",
+      () => trace((inputs) => network.apply({}, inputs), given),
+      /all parameters of the model must be given; got none for "weight"/,
+    ],
+    [
+      "an unknown parameter",
+      () => trace((inputs) => network.apply({ ...network.params, wait: x }, inputs), given),
+      /parameters must be those of the model; got "wait"/,
+    ],
+    [
+      "a parameter of another shape",
+      () => trace((inputs) => network.apply({ weight: x }, inputs), given),
+      /"weight" must be float32 \[3\]; got float32 \[2, 3\]/,
+    ],
+    [
+      "an input of another dtype",
+      () => trace((inputs) => network.apply(network.params, inputs), { x: spec("int64", ["n", 3]) }),
+      /"x" must be float32 \[n, 3\]; got int64/,
+    ],
+    [
+      "weights for no initializer",
+      () => exportModel(modelOf(cumulative), { wait: x }),
+      /params must name initializers of the model; got "wait"/,
+    ],
+    [
+      "weights of another shape",
+      () => exportModel(modelOf(cumulative), { weight: x }),
+      /"weight" must be float32 \[3\]; got float32 \[2, 3\]/,
+    ],
   ])("refuses %s", (_, attempt, message) => {
     expect(attempt).toThrow(message);
   });
@@ -292,7 +311,9 @@ describe("bad input", () => {
     };
     const sum = importModel(modelOf(parts));
     const attempt = () => trace((inputs) => sum.apply({}, inputs), { x: rowsOf3, z: spec("float32", ["m", 3]) });
-    expect(attempt).toThrow(/Add node "\/y" must get operands that it takes; got core-gpu.ops.add: shapes must broadcast/);
+    expect(attempt).toThrow(
+      /Add node "\/y" must get operands that it takes; got core-gpu.ops.add: shapes must broadcast/,
+    );
   });
 
   it("leaves the model that is exported as it was", () => {

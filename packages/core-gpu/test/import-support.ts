@@ -12,7 +12,9 @@ interface Facts {
 }
 
 export const facts = (
-  JSON.parse(readFileSync(new URL("facts.json", folder), "utf8")) as { readonly models: Readonly<Record<string, Facts>> }
+  JSON.parse(readFileSync(new URL("facts.json", folder), "utf8")) as {
+    readonly models: Readonly<Record<string, Facts>>;
+  }
 ).models;
 
 interface Verdict {
@@ -61,7 +63,10 @@ export function stepped(name: string): Record<string, Tensor> {
     gradients.map(([key, gradient]): [string, Tensor] => {
       const parameter = key.replace("gradient:", "");
       const before = params[parameter]!;
-      const data = Float32Array.from(Array.from(before.data, Number), (value, at) => value - 0.1 * Number(gradient.data[at]));
+      const data = Float32Array.from(
+        Array.from(before.data, Number),
+        (value, at) => value - 0.1 * Number(gradient.data[at]),
+      );
       return [parameter, tensor("float32", before.shape, data)];
     }),
   );

@@ -36,7 +36,10 @@ function prefixed(prefix: string, tensors: Readonly<Record<string, Tensor>>): Re
 function stepOf(name: string, training: boolean) {
   const { input, output } = facts[name]!;
   const network = importModel(load(name));
-  const labels = { dtype: "int64", shape: golden(name).labels!.shape.map((_, axis) => network.inputs[input]!.shape[axis]!) } as const;
+  const labels = {
+    dtype: "int64",
+    shape: golden(name).labels!.shape.map((_, axis) => network.inputs[input]!.shape[axis]!),
+  } as const;
   const program = trace(
     ({ params, x, y }) => {
       const result = training

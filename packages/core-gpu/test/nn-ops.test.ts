@@ -87,6 +87,22 @@ describe("attention", () => {
   });
 });
 
+describe("crossEntropy", () => {
+  it.each([
+    ["NaN", Number.NaN, 0],
+    ["NaN", Number.NaN, 1],
+    ["NaN", Number.NaN, 39],
+    ["infinite", Number.POSITIVE_INFINITY, 3],
+  ])("does not hide a %s logit (%f at %i)", async (_, bad, at) => {
+    const logits = drawn([3, 40]);
+    logits.data[40 + at] = bad;
+    const { losses } = await run({ logits }, (values) => ({
+      losses: ops.crossEntropy(values.logits!, tensor("int64", [3], [0, 1, 2]), { reduction: "none" }),
+    }));
+    expect(Array.from(losses!.data, (loss) => Number.isFinite(Number(loss)))).toEqual([true, false, true]);
+  });
+});
+
 describe("second order", () => {
   const cases: readonly (readonly [string, readonly (readonly number[])[], (...values: Value[]) => Value])[] = [
     ["crossEntropy", [[3, 4]], (x) => ops.crossEntropy(x, tensor("int64", [3], [0, 3, 1]))],

@@ -3,7 +3,7 @@ import "@tensorflow/tfjs-backend-wasm";
 import { createRequire } from "node:module";
 import * as core from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type TfjsDevice, tfjsDevice } from "../src/index.ts";
+import { type Tensor, type TfjsDevice, tfjsDevice } from "../src/index.ts";
 import { operators } from "../src/program/ops/operators.ts";
 import { kernels } from "../src/tfjs/kernels/index.ts";
 import { type Compute, check, contract } from "./contract-support.ts";
@@ -69,6 +69,31 @@ describe.each(builds)("tfjs on %s against PyTorch", (name, load) => {
     expect(wrong).toEqual([]);
     expect(tf.memory().numTensors).toBe(before);
   });
+});
+
+it("the contract can fail: a wrong element, shape, dtype or gradient is found", async () => {
+  await core.setBackend("cpu");
+  const device = tfjsDevice(core);
+  const [, cases] = contract.find(([family]) => family === "arithmetic")!;
+  const test = cases.find(({ op }) => op === "mul")!;
+  const found = async (change: (results: Record<string, Tensor>) => Record<string, Tensor>) =>
+    check(async (program, feeds) => {
+      const runner = await device.compile(program);
+      return change(await runner.run(feeds));
+    }, test);
+  const nudged = (name: string) => (results: Record<string, Tensor>) => {
+    (results[name]!.data as Float32Array)[1]! += 1e-3;
+    return results;
+  };
+  expect(await found((results) => results)).toEqual([]);
+  expect(await found(nudged("outputs.0.0"))).toEqual([expect.stringMatching(/^ops\.mul .* result 0 is 0\.000/)]);
+  expect(await found(nudged("gradients.0.1"))).toEqual([expect.stringMatching(/^ops\.mul .* gradient 1 is 0\.000/)]);
+  const flat = (results: Record<string, Tensor>) => {
+    const result = results["outputs.0.0"]!;
+    return { ...results, "outputs.0.0": { ...result, shape: [result.data.length] } as Tensor };
+  };
+  expect(await found(flat)).toEqual([expect.stringContaining("result 0 is float32 [6], not float32 [2,3]")]);
+  await device.close();
 });
 
 it("every operator has a kernel, and every kernel an operator", () => {

@@ -90,7 +90,10 @@ function plain(value: unknown): string {
 /** "loadAverage" → "load average"; names of packages stay. */
 function spaced(key: string): string {
   if (!/^[a-zA-Z]+$/.test(key)) return key;
-  return key
-    .replace(/GiB$/, " (GiB)")
-    .replace(/([a-z])([A-Z])/g, (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`);
+  const [, name, unit] = /^(.*?)(GiB)?$/.exec(key)!;
+  const spacedName = name!.replace(
+    /([a-z])([A-Z])/g,
+    (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`,
+  );
+  return unit === undefined ? spacedName : `${spacedName} (${unit})`;
 }

@@ -11,7 +11,7 @@ type Step = TrainStepResult["rows"][number];
 
 const BAR = 34;
 
-/** Loss and accuracy by epoch, of training and of test pictures; test curves of the other seeds are thin company. */
+/** Loss and accuracy by epoch, of training and of test pictures. */
 export function curveSection({ curve }: TrainCifar10Result): Html {
   const [first] = curve;
   if (first === undefined) return NOT_MEASURED;
@@ -82,25 +82,33 @@ export function curveSection({ curve }: TrainCifar10Result): Html {
   )}</details>`;
 }
 
+/** One line for the test pictures of every seed, and one for the training pictures, the mean over seeds. */
 function seedLines(
   curve: readonly Epoch[],
   values: (row: Epoch) => readonly [train: number, test: number],
   format: (value: number) => string,
 ): Line[] {
   const seeds = distinct(curve.map((row) => row.seed));
-  return ["training", "test"].flatMap((set, which) =>
-    seeds.map((seed, index) => ({
-      name: seeds.length === 1 ? set : `${set}, seed ${seed}`,
-      color: which === 1 ? "var(--blue)" : "var(--red)",
+  const one = seeds.length === 1;
+  const mean = distinct(curve.map((row) => row.epoch)).map((epoch) => {
+    const own = curve.filter((row) => row.epoch === epoch).map((row) => values(row)[0]);
+    const y = own.reduce((sum, value) => sum + value, 0) / own.length;
+    return { x: epoch, y, title: `Epoch ${epoch}: ${format(y)} (training${one ? "" : ", mean over seeds"})` };
+  });
+  return [
+    { name: one ? "training" : "training, mean", color: "var(--red)", points: mean },
+    ...seeds.map((seed, index) => ({
+      name: one ? "test" : `test, seed ${seed}`,
+      color: "var(--blue)",
       dashed: index > 0,
       points: curve
         .filter((row) => row.seed === seed)
         .map((row) => {
-          const value = values(row)[which]!;
-          return { x: row.epoch, y: value, title: `Epoch ${row.epoch}, seed ${seed}: ${format(value)} (${set})` };
+          const y = values(row)[1];
+          return { x: row.epoch, y, title: `Epoch ${row.epoch}, seed ${seed}: ${format(y)} (test)` };
         }),
     })),
-  );
+  ];
 }
 
 /** A row for every seed, and how far they lie apart. */

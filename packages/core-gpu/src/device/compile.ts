@@ -4,6 +4,7 @@ import { parseOptions } from "../options.ts";
 import type { Program } from "../program/trace.ts";
 import { flattenTree } from "../program/tree.ts";
 import type { Tensor } from "../tensor.ts";
+import { channelBlocks } from "./blocks.ts";
 import { gpuResidence } from "./gpu-residence.ts";
 import { hostResidence } from "./host-residence.ts";
 import { type Layout, layOut } from "./layout.ts";
@@ -84,7 +85,8 @@ export function makeCompiler(placement: Placement): Compiler {
       const { opset, stepsPerRun } = parsed;
       const stacked = stepsPerRun === undefined ? undefined : plannedSteps(plan, program);
       const loop = stacked && stepsPerRun ? { loop: { symbol: stacked.symbol, steps: stepsPerRun } } : {};
-      const layout = layOut(program, plan, { opset, constants, ...loop });
+      const blocks = placement.kind === "cpu" ? await channelBlocks() : undefined;
+      const layout = layOut(program, plan, { opset, constants, blocks, ...loop });
       const { native, leave } = acquire(layout, load, onCard ? locations(plan, layout) : undefined);
       let session: ort.InferenceSession;
       try {

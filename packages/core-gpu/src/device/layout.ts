@@ -19,6 +19,8 @@ export interface Layout {
 interface LayoutOptions {
   readonly opset: number | undefined;
   readonly constants: NonNullable<CompileOptions["constants"]>;
+  /** See `programToModel`. */
+  readonly blocks?: 8 | 16 | undefined;
   /** Several steps in one run: the symbol of their number, and how many there are where nothing is fed. */
   readonly loop?: { readonly symbol: string; readonly steps: number };
 }
@@ -29,12 +31,13 @@ const cacheLimit = 256 * 2 ** 20;
 
 /** Writes a program as a model; of one that was written before, as long as it is kept, gives the same bytes. */
 export function layOut(program: Program<unknown, unknown>, plan: StatePlan, options: LayoutOptions): Layout {
-  const { opset, constants, loop } = options;
+  const { opset, constants, loop, blocks } = options;
   const bound = flattenTree<object, Tensor>("core-gpu.Device.compile", constants);
   const key = JSON.stringify([
     hashProgram(program),
     opset,
     loop,
+    blocks,
     plan.state.map(({ name }) => name),
     bound.map(({ name, leaf }) => [name, hashTensor(leaf)]),
   ]);
@@ -47,12 +50,13 @@ export function layOut(program: Program<unknown, unknown>, plan: StatePlan, opti
 function written(
   program: Program<unknown, unknown>,
   plan: StatePlan,
-  { opset, constants, loop }: LayoutOptions,
+  { opset, constants, loop, blocks }: LayoutOptions,
 ): Omit<Layout, "key"> {
   const outputs = outputNames(program);
   // State comes first: the runtime numbers the places of outputs by those that are asked for, and state always is.
   const ports = [...plan.next.values(), ...plan.results].map((port) => ({ ...port, name: outputs.get(port.name)! }));
-  const step = programToModel({ ...program, outputs: ports }, { constants, ...(opset === undefined ? {} : { opset }) });
+  const chosen = { ...(opset === undefined ? {} : { opset }), ...(blocks === undefined ? {} : { blocks }) };
+  const step = programToModel({ ...program, outputs: ports }, { constants, ...chosen });
   if (loop === undefined) {
     const inputs = new Map(program.inputs.map(({ name }) => [name, name]));
     return { bytes: writeModel(step), names: { inputs, outputs } };

@@ -99,16 +99,25 @@ export function unflattenParameters<const T>(flat: Readonly<Record<string, Tenso
   const caller = "core-gpu.layers.unflattenParameters";
   const leaves = flattenTree<object, Spec>(caller, like as object);
   const expected = new Map(leaves.map(({ name, leaf }) => [prefix + name, leaf]));
-  checkNames(caller, expected, Object.fromEntries(Object.entries(flat).filter(([name]) => name.startsWith(prefix))));
+  const problems = nameProblems(
+    expected,
+    Object.fromEntries(Object.entries(flat).filter(([name]) => name.startsWith(prefix))),
+  );
+  if (problems !== null)
+    throw new InputError(
+      caller,
+      "the tensors must be those of the tree by name",
+      problems,
+      "Are they of another network? Names are paths joined by dots.",
+    );
   return mapTree(caller, like, (_, name) => flat[prefix + name]!) as T;
 }
 
-/** Refuses tensors that are not exactly the expected ones by name, dtype and shape; symbols take any size. */
-export function checkNames(
-  caller: string,
+/** How tensors differ from the expected ones by name, dtype and shape (symbols take any size); null where they do not. */
+export function nameProblems(
   expected: ReadonlyMap<string, Spec>,
   given: Readonly<Record<string, Tensor>>,
-): void {
+): string | null {
   const missing = [...expected.keys()].filter((name) => given[name] === undefined);
   const unknown = Object.keys(given).filter((name) => !expected.has(name));
   const different = [...expected].flatMap(([name, { dtype, shape }]) => {
@@ -121,10 +130,7 @@ export function checkNames(
     ...(unknown.length === 0 ? [] : [`unknown ${listed(unknown)}`]),
     ...different.slice(0, 4),
   ];
-  if (problems.length > 0) {
-    const fix = "Is it of another network? Names are paths joined by dots.";
-    throw new InputError(caller, "the tensors must be those of the program by name", problems.join("; "), fix);
-  }
+  return problems.length === 0 ? null : problems.join("; ");
 }
 
 function fits(expected: readonly Dimension[], found: readonly number[]): boolean {

@@ -7,6 +7,7 @@ import {
   type NodeProto,
   NodeProtoSchema,
   type OperatorSetIdProto,
+  OperatorSetIdProtoSchema,
   type TensorProto,
   TensorProtoSchema,
   type ValueInfoProto,
@@ -35,7 +36,18 @@ export interface OnnxGraph {
   readonly nodes: readonly NodeProto[];
   readonly initializers: readonly TensorProto[];
   /** Adds a node that writes `outputs` (one fresh name by default) and gives the first of them. */
-  node(type: string, inputs: readonly string[], attributes?: Attributes, outputs?: readonly string[]): string;
+  node(
+    type: string,
+    inputs: readonly string[],
+    attributes?: Attributes,
+    outputs?: readonly string[],
+    domain?: string,
+  ): string;
+  /**
+   * Channels in a block of the layout that ONNX Runtime's own convolutions have on the CPU the model is for; undefined where
+   * the model is for any runtime, of standard operators only.
+   */
+  readonly blocks: number | undefined;
   /** Adds a node of another model; `imports` are the operator sets there, of which it may use others than the standard. */
   append(node: NodeProto, imports: readonly OperatorSetIdProto[]): void;
   /** Operator sets beside the standard one that nodes use. */
@@ -65,7 +77,7 @@ interface Origin {
 }
 
 /** An empty graph. Names in `reserved` are given to nothing unless asked for. */
-export function onnxGraph(opset: number, reserved: Iterable<string>): OnnxGraph {
+export function onnxGraph(opset: number, reserved: Iterable<string>, blocks?: number): OnnxGraph {
   const taken = new Set(reserved);
   const nodes: NodeProto[] = [];
   const initializers: TensorProto[] = [];
@@ -100,6 +112,7 @@ export function onnxGraph(opset: number, reserved: Iterable<string>): OnnxGraph 
 
   const graph: OnnxGraph = {
     opset,
+    blocks,
     nodes,
     initializers,
     imports,
@@ -109,11 +122,15 @@ export function onnxGraph(opset: number, reserved: Iterable<string>): OnnxGraph 
       taken.add(name);
       return name;
     },
-    node(type, inputs, attributes = {}, outputs = [graph.fresh(`${inputs[0] ?? "graph"}/${type}`)]) {
+    node(type, inputs, attributes = {}, outputs = [graph.fresh(`${inputs[0] ?? "graph"}/${type}`)], domain = "") {
+      if (domain !== "" && !imports.some((used) => used.domain === domain)) {
+        imports.push(create(OperatorSetIdProtoSchema, { domain, version: 1n }));
+      }
       nodes.push(
         create(NodeProtoSchema, {
           name: outputs[0]!,
           opType: type,
+          domain,
           input: [...inputs],
           output: [...outputs],
           attribute: Object.entries(attributes).flatMap(([name, value]) =>

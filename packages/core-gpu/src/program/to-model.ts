@@ -21,12 +21,18 @@ export interface ProgramToModelOptions {
   readonly constants?: { readonly [name: string]: Tree<Tensor> };
   /** Name of the graph. Default `program`. */
   readonly name?: string;
+  /**
+   * For ONNX Runtime on a CPU whose convolutions keep channels in blocks of so many: uses them and what else only that
+   * runtime has. A wrong number gives wrong results; `device.compile` finds out the right one. Default: standard operators.
+   */
+  readonly blocks?: 8 | 16;
 }
 
 const optionsSchema = z.strictObject({
   opset: z.int().min(11).max(23).default(17),
   constants: z.custom<object>((value) => typeof value === "object" && value !== null).default({}),
   name: z.string().min(1).default("program"),
+  blocks: z.union([z.literal(8), z.literal(16)]).optional(),
 });
 
 /** The version of the file format that came with each operator set, 11 to 23. */
@@ -52,7 +58,7 @@ const irVersions = [6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11] as const;
  * ```
  */
 export function programToModel(program: Program<unknown, unknown>, options?: ProgramToModelOptions): Model {
-  const { opset, constants, name } = parseOptions(caller, optionsSchema, options);
+  const { opset, constants, name, blocks } = parseOptions(caller, optionsSchema, options);
   const bound = bindConstants(program, constants);
   const inputNames = new Set(program.inputs.map((port) => port.name));
   for (const output of program.outputs) {
@@ -65,7 +71,7 @@ export function programToModel(program: Program<unknown, unknown>, options?: Pro
       );
     }
   }
-  const graph = onnxGraph(opset, [...inputNames, ...program.outputs.map((port) => port.name)]);
+  const graph = onnxGraph(opset, [...inputNames, ...program.outputs.map((port) => port.name)], blocks);
   emitProgram(graph, program, bound);
   const proto = create(ModelProtoSchema, {
     irVersion: BigInt(irVersions[opset - 11]!),

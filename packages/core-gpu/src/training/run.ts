@@ -1,5 +1,5 @@
 import { InputError } from "../errors.ts";
-import { checkNames } from "../layers/parameters.ts";
+import { nameProblems } from "../layers/parameters.ts";
 import { type Generator, generator } from "../random.ts";
 import type { Tensor } from "../tensor.ts";
 import { batchCount, type EpochPlan } from "./batches.ts";
@@ -185,12 +185,8 @@ function listed(names: readonly string[]): string {
 
 async function restoreState({ runner }: CheckedOptions, { path, tensors }: Checkpoint): Promise<void> {
   const current = await runner.readState();
-  try {
-    checkNames(caller, new Map(Object.entries(current)), tensors.state ?? {});
-  } catch (error) {
-    const actual = error instanceof InputError ? error.message.slice(caller.length + 2) : String(error);
-    throw new InputError(caller, `${path} must be a checkpoint of this program`, actual, undefined, error);
-  }
+  const problems = nameProblems(new Map(Object.entries(current)), tensors.state ?? {});
+  if (problems !== null) throw new InputError(caller, `${path} must be a checkpoint of this program`, problems);
   await runner.writeState(tensors.state!);
 }
 

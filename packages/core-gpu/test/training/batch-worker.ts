@@ -1,7 +1,19 @@
-// The worker thread of a test: serves noisy numbers, or never, or fails.
+// The worker thread of a test: serves noisy numbers, counting the batches it has made, or never serves, or fails.
 import { workerData } from "node:worker_threads";
+import type { Dataset } from "../../src/training/dataset.ts";
 import { serveBatches } from "../../src/training/worker.ts";
 import { noisy } from "./noisy.ts";
 
-if (workerData === "throws") throw new Error("no data here");
-serveBatches(workerData === "hangs" ? { size: 1, batch: () => new Promise(() => undefined) } : noisy());
+const { mode, made } = workerData as { readonly mode: string; readonly made: Int32Array };
+if (mode === "throws") throw new Error("no data here");
+const data = noisy();
+const counting: Dataset = {
+  size: data.size,
+  batch: async (indices, random) => {
+    const batch = await data.batch(indices, random);
+    Atomics.add(made, 0, 1);
+    Atomics.notify(made, 0);
+    return batch;
+  },
+};
+serveBatches(mode === "hangs" ? { size: 1, batch: () => new Promise(() => undefined) } : counting);

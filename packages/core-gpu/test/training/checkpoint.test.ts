@@ -38,9 +38,10 @@ async function run(more: Partial<training.TrainOptions> = {}) {
   return { checkpoint, outcome, state: await runner.readState(), collected: collected as training.Collected | null };
 }
 
-test("a run stopped after any step goes on to the same bits", async () => {
+test("a run stopped after any step goes on to the same bits", { timeout: 30_000 }, async () => {
   const whole = await run();
-  for (let steps = 1; steps <= 15; steps++) {
+  // Within an epoch, at its end, at the next one's start, at the very end.
+  for (const steps of [1, 3, 5, 6, 10, 14, 15]) {
     const folder = await mkdtemp(join(tmpdir(), "checkpoint-"));
     const stop = ({ step }: training.StepEvent) => (step === steps - 1 ? "stop" : undefined);
     const first = await run({ checkpoint: { folder }, onStep: stop });
@@ -150,7 +151,7 @@ describe("refused:", () => {
       resume: true,
     };
     await expect(training.train(options)).rejects.toThrow(
-      `${await newest()} must be a checkpoint of this program; got the tensors must be those of the program by name; got missing "params.scale"; unknown "params.first.weight"`,
+      `${await newest()} must be a checkpoint of this program; got missing "params.scale"; unknown "optimiser.firstMoment.first.bias", `,
     );
   });
 

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { generator, tensor, training } from "../../src/index.ts";
+import { generator, ops, type Runner, spec, tensor, trace, training } from "../../src/index.ts";
 import { exactNumbers, restoreNumbers } from "../../src/training/exact-json.ts";
 import { type Built, build } from "../support/built.ts";
 import { noisy } from "./noisy.ts";
@@ -89,7 +89,8 @@ describe("a worker", () => {
     worker = await build("test/training/batch-worker.ts");
   });
   afterAll(() => worker.remove());
-  const start = (mode: string) => new Worker(worker.entry, { workerData: mode });
+  const start = (mode: string, made = new Int32Array(new SharedArrayBuffer(4))) =>
+    new Worker(worker.entry, { workerData: { mode, made } });
 
   test("makes the batches that this thread would make", async () => {
     const remote = await training.workerDataset(start("serves"));
@@ -112,6 +113,36 @@ describe("a worker", () => {
     await remote.close();
     await waiting;
     await expect(remote.batch(Int32Array.of(1), generator(1))).rejects.toThrow("got its end with code 1.");
+  });
+
+  /** In how many of the 4 steps before the last the next batch was made while this thread was blocked, as it is by ONNX Runtime. */
+  async function overlapping(prefetch: number, patience: number): Promise<number> {
+    const made = new Int32Array(new SharedArrayBuffer(4));
+    const remote = await training.workerDataset(start("serves", made));
+    let [steps, overlaps] = [0, 0];
+    const program = trace(({ x }) => ({ loss: ops.mean(x) }), { x: spec("float32", ["n", 2]) });
+    const runner: Runner = {
+      program,
+      run: async () => {
+        const before = ++steps;
+        if (before === remote.size) return { loss: tensor("float32", [], [0]) };
+        const until = performance.now() + patience;
+        while (Atomics.load(made, 0) === before && performance.now() < until) Atomics.wait(made, 0, before, patience);
+        if (Atomics.load(made, 0) > before) overlaps++;
+        return { loss: tensor("float32", [], [0]) };
+      },
+      readState: async () => ({}),
+      writeState: async () => undefined,
+      release: async () => undefined,
+    };
+    await training.train({ runner, data: remote, batchSize: 1, epochs: 1, generator: generator(1), prefetch });
+    await remote.close();
+    return overlaps;
+  }
+
+  test("makes the next batch while a step blocks this thread, if it was asked to", async () => {
+    expect(await overlapping(1, 4000)).toBe(4);
+    expect(await overlapping(0, 20)).toBe(0);
   });
 
   test("that fails at once is told of, and the main thread serves nothing", async () => {

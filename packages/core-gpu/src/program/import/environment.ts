@@ -173,7 +173,12 @@ const harmless: ReadonlySet<string> = new Set([
   "epsilon",
 ]);
 
-function applyNode(caller: string, node: ImportNode, proto: NodeProto, store: (name: string, entry: Entry) => void): void {
+function applyNode(
+  caller: string,
+  node: ImportNode,
+  proto: NodeProto,
+  store: (name: string, entry: Entry) => void,
+): void {
   const rule = isStandard(proto) && subgraphs(proto).length === 0 ? rules.get(proto.opType) : undefined;
   const run = (): readonly Value[] => {
     if (rule === undefined) unsupported(`${proto.opType} is no operator of \`ops\``);

@@ -44,7 +44,10 @@ export function exportModel(model: Model, params: Readonly<Record<string, Tensor
 }
 
 function checkFit({ name, dataType, dims }: TensorProto, { dtype, shape }: Tensor): void {
-  const fits = dataType === dataTypeOf(dtype) && dims.length === shape.length && shape.every((size, axis) => BigInt(size) === dims[axis]);
+  const fits =
+    dataType === dataTypeOf(dtype) &&
+    dims.length === shape.length &&
+    shape.every((size, axis) => BigInt(size) === dims[axis]);
   if (fits) return;
   const wanted = `${dtypeName(dataType)} ${printShape(dims.map(Number))}`;
   throw new InputError(caller, `${quoted(name)} must be ${wanted}`, `${dtype} ${printShape(shape)}`);

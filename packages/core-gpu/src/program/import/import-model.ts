@@ -1,18 +1,18 @@
 import { z } from "zod";
 import { InputError } from "../../errors.ts";
-import { type GraphIndex, indexModel, isStandard } from "../../onnx/graph.ts";
+import { type GraphIndex, indexModel } from "../../onnx/graph.ts";
 import { type Model, opsetOf } from "../../onnx/model.ts";
 import { list, quoted, suggestion } from "../../onnx/names.ts";
 import { parseOptions } from "../../options.ts";
 import type { Tensor } from "../../tensor.ts";
 import { type Dimension, printShape, type Shape } from "../dimensions.ts";
-import { floats } from "../operator.ts";
 import { printSpec, type Spec, spec } from "../spec.ts";
 import { isValue, makeValue, type Value } from "../value.ts";
 import { applyGraph, type OpaqueNode, type Result, type Source } from "./environment.ts";
-import { dtypeOf, type Entry, tensorEntry, Unsupported, valueEntry } from "./node.ts";
+import { inlineFunctions } from "./inline.ts";
+import { dtypeOf, type Entry, Unsupported, valueEntry } from "./node.ts";
+import { readWeights, statisticsOf } from "./parameters.ts";
 import { inputShape, readStated } from "./stated.ts";
-import { hostTensor, isHostType } from "./weights.ts";
 
 const caller = "core-gpu.importModel";
 
@@ -82,17 +82,16 @@ const optionsSchema = z.strictObject({
  * shape are not known.
  * @example
  * ```ts
- * import { gradients, importModel, ops, readModelFile, spec, trace } from "@exitkit/core-gpu";
+ * import { gradients, importModel, ops, readModelFile, trace } from "@exitkit/core-gpu";
  * const network = importModel(await readModelFile("network.onnx"));
- * const [[input, image]] = Object.entries(network.inputs) as [[string, ReturnType<typeof spec>]];
  * const step = trace(
  *   ({ params, x }) => {
- *     const [logits] = Object.values(network.apply(params, { [input]: x }));
- *     const loss = ops.mean(ops.square(logits!));
+ *     const { logits } = network.apply(params, { x });
  *     const trained = Object.fromEntries(network.trainable.map((name) => [name, params[name]!]));
+ *     const loss = ops.mean(ops.square(logits!));
  *     return { loss, gradients: gradients(loss, trained) };
  *   },
- *   { params: network.params, x: image },
+ *   { params: network.params, x: network.inputs.x! },
  * );
  * console.assert(step.outputs.length === 1 + network.trainable.length);
  * ```
@@ -104,10 +103,10 @@ export function importModel(model: Model, options?: ImportModelOptions): Importe
     const fix = "Convert it with onnx.version_converter or export it again.";
     throw new InputError(caller, "the model must use operator set 11 to 23", String(opset), fix);
   }
-  const index = indexModel(caller, model);
+  const index = indexModel(caller, inlineFunctions(model));
   const stated = readStated(index.graph, shapes);
   const source: Source = { caller, index, opset, imports: model.proto.opsetImport, stated, refused: new Map() };
-  const weights = readWeights(index, constants);
+  const weights = readWeights(caller, index, constants);
   const inputs = Object.fromEntries([...index.inputs].map((name) => [name, inputSpec(source, name)]));
   checkShapeNames(index, shapes);
 
@@ -146,66 +145,6 @@ function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A, na
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value, name)]));
 }
 
-interface Weights {
-  readonly params: Readonly<Record<string, Tensor>>;
-  readonly constants: ReadonlyMap<string, Entry>;
-}
-
-function readWeights(index: GraphIndex, wanted: readonly string[]): Weights {
-  const params: Record<string, Tensor> = {};
-  const constants = new Map<string, Entry>();
-  const { initializer, sparseInitializer } = index.graph;
-  for (const name of wanted) {
-    if (!index.weights.has(name)) {
-      const fix = suggestion(name, index.weights);
-      throw new InputError(caller, "constants must name initializers of the model", quoted(name), fix);
-    }
-  }
-  if (sparseInitializer.length > 0) {
-    throw new InputError(caller, "weights must be dense", "a sparse initializer", "Export the model with dense weights.");
-  }
-  for (const message of initializer) {
-    const users = index.consumers.get(message.name) ?? [];
-    // Weights of other types may feed nodes that are never reached.
-    if (users.length === 0 && !isHostType(message.dataType)) continue;
-    const data = hostTensor(caller, message);
-    const isParameter =
-      floats.includes(data.dtype) &&
-      data.shape.length > 0 &&
-      !wanted.includes(message.name) &&
-      !users.every((user) => mustBeKnown(index, user, message.name));
-    if (isParameter) params[message.name] = data;
-    else constants.set(message.name, tensorEntry(data));
-  }
-  return { params, constants };
-}
-
-/** Float operands that say what a node does and cannot be learned, by operator. */
-const settings: ReadonlyMap<string, readonly number[]> = new Map([
-  ["Clip", [1, 2]],
-  ["Pad", [2]],
-  ["Dropout", [1]],
-  ["Resize", [1, 2]],
-  ["Upsample", [1]],
-  ["OneHot", [2]],
-  ["Range", [0, 1, 2]],
-]);
-
-function mustBeKnown(index: GraphIndex, user: number, name: string): boolean {
-  const node = index.graph.node[user]!;
-  const places = isStandard(node) ? (settings.get(node.opType) ?? []) : [];
-  return node.input.every((input, place) => input !== name || places.includes(place));
-}
-
-/** Initializers that hold running statistics. */
-function statisticsOf(index: GraphIndex): ReadonlySet<string> {
-  return new Set(
-    index.graph.node.flatMap((node) =>
-      node.opType === "BatchNormalization" && isStandard(node) ? node.input.slice(3, 5) : [],
-    ),
-  );
-}
-
 function inputSpec({ stated }: Source, name: string): Spec {
   const shape = inputShape(stated, name);
   if (shape === undefined) {
@@ -232,11 +171,20 @@ function checkNames(what: string, given: Given, wanted: Readonly<Record<string, 
   const missing = Object.keys(wanted).filter((name) => given[name] === undefined);
   if (missing.length > 0) {
     const more = missing.length > 5 ? ` and ${missing.length - 5} more` : "";
-    throw new InputError(caller, `all ${what} of the model must be given`, `none for ${list(missing.slice(0, 5))}${more}`);
+    throw new InputError(
+      caller,
+      `all ${what} of the model must be given`,
+      `none for ${list(missing.slice(0, 5))}${more}`,
+    );
   }
   for (const name of Object.keys(given)) {
     if (Object.hasOwn(wanted, name)) continue;
-    throw new InputError(caller, `${what} must be those of the model`, quoted(name), suggestion(name, Object.keys(wanted)));
+    throw new InputError(
+      caller,
+      `${what} must be those of the model`,
+      quoted(name),
+      suggestion(name, Object.keys(wanted)),
+    );
   }
 }
 

@@ -157,4 +157,3 @@ export function dtypeOf(elementType: number): DType {
     ? (dtypeName(elementType) as DType)
     : unsupported(`${dtypeName(elementType)} is no dtype of host tensors`);
 }
-

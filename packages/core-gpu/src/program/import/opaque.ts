@@ -47,7 +47,8 @@ function opaqueOperator(node: NodeProto, results: readonly Spec[]): Operator<Opa
           name: outputs[0]!,
           input: node.input.map(read),
           output: node.output.map((name) => (name === "" ? "" : outputs[result++]!)),
-          attribute: subgraphs(node).length === 0 ? node.attribute : node.attribute.map((entry) => renamed(entry, inside)),
+          attribute:
+            subgraphs(node).length === 0 ? node.attribute : node.attribute.map((entry) => renamed(entry, inside)),
         }),
         imports,
       );

@@ -157,10 +157,18 @@ function defaultScale(caller: string, { shape }: Value | Tensor): number {
   throw new InputError(caller, "the scale must be given where d is not a known number", `[${shape.join(", ")}]`);
 }
 
+/** Every layer's attention uses the same masks: as one tensor each they are stored once. */
+const masks = new Map<string, Tensor>();
+
 /** What hides from queries from … to − 1 the keys after each, as [to − from, to]. */
 function futureMask(dtype: DType, from: number, to: number): Tensor {
+  const key = `${dtype} ${from} ${to}`;
+  const known = masks.get(key);
+  if (known !== undefined) return known;
   const data = Array.from({ length: (to - from) * to }, (_, at) => (at % to > from + Math.floor(at / to) ? unseen : 0));
-  return tensor(dtype, [to - from, to], data);
+  const mask = tensor(dtype, [to - from, to], data);
+  masks.set(key, mask);
+  return mask;
 }
 
 /** The same for all queries, of a number known only at run time. */

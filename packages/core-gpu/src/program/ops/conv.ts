@@ -2,7 +2,8 @@ import { z } from "zod";
 import { type Operator, requireDType } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
 import { allButChannels, type ConvAttributes, convShape } from "./convShape.ts";
-import { knownSizes, makeWindow, type Padding, type PerAxis, windowAttributes, windowOptions } from "./window.ts";
+import { emitConv, isConstant } from "./emitConv.ts";
+import { knownSizes, makeWindow, type Padding, type PerAxis, windowOptions } from "./window.ts";
 
 const Conv: Operator<ConvAttributes> = {
   name: "conv",
@@ -18,14 +19,11 @@ const Conv: Operator<ConvAttributes> = {
     needed[2] ? ops.sum(d!, { axes: allButChannels(d!.shape.length) }) : null,
   ],
   emit({ graph, attributes, inputs, outputs, inputSpecs }) {
-    const kernel = knownSizes("weight", inputSpecs[1]!.shape.slice(2));
-    const window = makeWindow(kernel.length, attributes);
-    graph.node(
-      "Conv",
-      inputs,
-      { kernel_shape: kernel, group: attributes.groups, ...windowAttributes(window) },
-      outputs,
-    );
+    const [x, weight, bias] = inputs as [string, string, string | undefined];
+    const shape = knownSizes("weight", inputSpecs[1]!.shape);
+    const window = makeWindow(shape.length - 2, attributes);
+    const { groups } = attributes;
+    emitConv(graph, { x, weight, bias, shape, groups, window, constant: isConstant(graph, weight) }, outputs);
   },
 };
 

@@ -16,12 +16,22 @@ interface Epsilon {
 export function emitBatchNormTraining({ graph, attributes, inputs, outputs, inputSpecs }: Emission<Epsilon>): void {
   const [x, scale, bias] = inputs as [string, string, string];
   const [y, mean, variance] = outputs as [string, string, string];
+  const epsilon = float(attributes.epsilon);
+  // Its training mode is all of this in one node, but only ONNX Runtime's CPU kernels are known to have it.
+  if (graph.blocks !== undefined && graph.opset >= 14 && inputSpecs[0]!.dtype === "float32") {
+    const training = { epsilon, momentum: float(0), training_mode: 1 };
+    // The running statistics do not count with momentum 0, but the node writes its own over them: no one else's.
+    const zeros = graph.node("Sub", [bias, bias]);
+    const running = [zeros, graph.node("Exp", [zeros])];
+    graph.node("BatchNormalization", [x, scale, bias, ...running], training, [y, mean, variance]);
+    return;
+  }
   const channels = channelwise(graph, inputSpecs[0]!);
   const wide = channels.mean(x, true);
   const centred = graph.node("Sub", [x, wide]);
   channels.narrow(wide, mean);
   channels.mean(graph.node("Mul", [centred, centred]), false, [variance]);
-  graph.node("BatchNormalization", [x, scale, bias, mean, variance], { epsilon: float(attributes.epsilon) }, [y]);
+  graph.node("BatchNormalization", [x, scale, bias, mean, variance], { epsilon }, [y]);
 }
 
 /**

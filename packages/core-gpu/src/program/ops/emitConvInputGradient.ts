@@ -2,6 +2,7 @@ import type { Dimension, Shape } from "../dimensions.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
 import type { Emission } from "../operator.ts";
 import type { ConvAttributes } from "./convShape.ts";
+import { emitConv, isConstant } from "./emitConv.ts";
 import { knownSizes, makeWindow, type Window, windowAttributes } from "./window.ts";
 
 /** Writes the gradient of a convolution with respect to its input. */
@@ -31,9 +32,11 @@ function emitMirrored(
     before: reach.map((size, axis) => size - window.before[axis]!),
     after: reach.map((size, axis) => size - window.after[axis]!),
   };
+  const [out, perGroup] = inputSpecs[1]!.shape as readonly [number, number];
   const exchanged = mirror(graph, weight!, inputSpecs[1]!.shape as readonly number[], groups);
-  const attributes = { kernel_shape: kernel, group: groups, ...windowAttributes(mirrored) };
-  graph.node("Conv", [gradient!, exchanged], attributes, outputs);
+  const shape = [groups * perGroup, out / groups, ...kernel];
+  const constant = isConstant(graph, weight!);
+  emitConv(graph, { x: gradient!, weight: exchanged, shape, groups, window: mirrored, constant }, outputs);
 }
 
 /** [out, c ÷ groups, ...kernel] → [c, out ÷ groups, ...kernel], the kernel's axes reversed. */

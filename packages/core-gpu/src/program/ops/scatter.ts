@@ -214,18 +214,18 @@ export function scatter(x: Operand, indices: Value | Tensor, updates: Operand, o
 }
 
 /**
- * x with elements added to: `y[i, indices[i, j]] += updates[i, j]` (axis default the last); what meets adds up, in the
- * same order each time; float32 or float64. PyTorch's `scatter_add`. ONNX ScatterElements (a product with one-hot rows
- * before opset 16).
+ * x with elements added to: `y[i, indices[i, j]] += updates[i, j]` (axis default the last); what meets adds up (on
+ * the CPU in the same order each time); float32 or float64. PyTorch's `scatter_add`. ONNX ScatterElements (a product
+ * with one-hot rows before opset 16).
  */
 export function scatterAdd(x: Operand, indices: Value | Tensor, updates: Operand, options?: AxisOptions): Value {
   return applyOne(ScatterAdd, [x, indices, updates], operatorOptions("scatterAdd", lastAxis, options));
 }
 
 /**
- * x with whole entries of an axis (default 0) added to: `y[indices[j], :] += updates[j, :]`; what meets adds up, in the
- * same order each time. x [v, d], indices (int32 or int64) [m], updates [m, d]; float32 or float64. PyTorch's
- * `index_add`. ONNX ScatterElements (a product with one-hot rows before opset 16).
+ * x with whole entries of an axis (default 0) added to: `y[indices[j], :] += updates[j, :]`; what meets adds up
+ * (on the CPU in the same order each time). x [v, d], indices (int32 or int64) [m], updates [m, d]; float32 or float64.
+ * PyTorch's `index_add`. ONNX ScatterElements (a product with one-hot rows before opset 16).
  */
 export function indexAdd(x: Operand, indices: Value | Tensor, updates: Operand, options?: AxisOptions): Value {
   return applyOne(IndexAdd, [x, indices, updates], operatorOptions("indexAdd", firstAxis, options));

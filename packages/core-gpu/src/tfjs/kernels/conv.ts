@@ -1,14 +1,8 @@
-import { makeWindow, type Padding, type PerAxis, type Window } from "../../program/ops/window.ts";
+import type { ConvAttributes } from "../../program/ops/convShape.ts";
+import { makeWindow, type Window } from "../../program/ops/window.ts";
 import type { Kernel, Kernels } from "../kernel.ts";
 import type { Tfjs, TfjsTensor } from "../tfjs.ts";
 import { spreadOut, surround } from "./window.ts";
-
-export interface ConvAttributes {
-  readonly stride: PerAxis;
-  readonly padding: Padding;
-  readonly dilation: PerAxis;
-  readonly groups: number;
-}
 
 /** Channel bias [c] in the shape that adds to [n, c, ...spatial]. */
 export function perChannel(tf: Tfjs, vector: TfjsTensor, rank: number): TfjsTensor {
@@ -16,7 +10,7 @@ export function perChannel(tf: Tfjs, vector: TfjsTensor, rank: number): TfjsTens
 }
 
 /** Channels `from` to `from + count` of x (axis 1) or of a weight (axis 0). */
-export function channels(tf: Tfjs, x: TfjsTensor, axis: number, from: number, count: number): TfjsTensor {
+function channels(tf: Tfjs, x: TfjsTensor, axis: number, from: number, count: number): TfjsTensor {
   return tf.slice(
     x,
     x.shape.map((_, at) => (at === axis ? from : 0)),

@@ -1,15 +1,9 @@
-import { makeWindow, type Padding, type PerAxis, spread } from "../../program/ops/window.ts";
+import type { PoolAttributes } from "../../program/ops/poolShape.ts";
+import { makeWindow, spread } from "../../program/ops/window.ts";
 import type { Kernel, Kernels } from "../kernel.ts";
 import type { Tfjs, TfjsTensor } from "../tfjs.ts";
 import { like } from "./arithmetic.ts";
 import { places, seen, surround, unsee, unsurround } from "./window.ts";
-
-export interface PoolAttributes {
-  readonly kernel: PerAxis;
-  readonly stride: PerAxis;
-  readonly padding: Padding;
-  readonly dilation: PerAxis;
-}
 
 const maxPool: Kernel<PoolAttributes> = (tf, { operands: [x], attributes, shapes: [shape] }) => {
   const window = makeWindow(x!.shape.length - 2, attributes);
@@ -21,7 +15,7 @@ const maxPool: Kernel<PoolAttributes> = (tf, { operands: [x], attributes, shapes
 };
 
 /** Sum of each window, and how many of its elements are not padding: [1, 1, ...spatial]. */
-export function windowSums(tf: Tfjs, x: TfjsTensor, attributes: PoolAttributes, sizes: readonly number[]) {
+function windowSums(tf: Tfjs, x: TfjsTensor, attributes: PoolAttributes, sizes: readonly number[]) {
   const window = makeWindow(x.shape.length - 2, attributes);
   const kernel = spread("kernel", attributes.kernel, window.stride.length, 1);
   const sums = (value: TfjsTensor) => {

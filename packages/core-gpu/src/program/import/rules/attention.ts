@@ -19,7 +19,8 @@ function intoHeads(node: ImportNode, index: number, attribute: string): Value {
 function repeatHeads(x: Value, heads: Dimension): Value {
   const [n, own, t, d] = x.shape as [Dimension, Dimension, Dimension, Dimension];
   if (own === heads) return x;
-  const times = typeof own === "number" && typeof heads === "number" ? heads / own : unsupported("its heads are symbolic");
+  const times =
+    typeof own === "number" && typeof heads === "number" ? heads / own : unsupported("its heads are symbolic");
   return ops.reshape(ops.expand(ops.unsqueeze(x, 2), [n, own, times, t, d]), [n, heads, t, d]);
 }
 

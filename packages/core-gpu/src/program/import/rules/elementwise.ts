@@ -10,7 +10,6 @@ const variadic = (apply: (a: Operand, b: Operand) => Value) => (node: ImportNode
   return others.reduce((result, other) => apply(result, other), first!);
 };
 
-
 function pow(node: ImportNode): Value {
   const base = node.value(0);
   // The usual exponents have exact and faster forms.

@@ -11,5 +11,7 @@ import { spatial } from "./spatial.ts";
 
 /** Every operator of the standard that can be imported, by its name. */
 export const rules: ReadonlyMap<string, Rule> = new Map(
-  [elementwise, reductions, shapes, selections, linear, attentions, spatial, resizing, normalisations].flatMap(Object.entries),
+  [elementwise, reductions, shapes, selections, linear, attentions, spatial, resizing, normalisations].flatMap(
+    Object.entries,
+  ),
 );

@@ -1,5 +1,5 @@
-import * as ops from "../../ops/index.ts";
 import type { ReduceOptions } from "../../ops/index.ts";
+import * as ops from "../../ops/index.ts";
 import type { Value } from "../../value.ts";
 import { type ImportNode, unsupported } from "../node.ts";
 import { axesOf, onlyResults, type Rules } from "./rule.ts";
@@ -23,8 +23,7 @@ const arg = (search: typeof ops.argMax) => (node: ImportNode) => {
 function lpNormalization(node: ImportNode): Value {
   const x = node.value(0);
   const options = { axes: [node.int("axis", -1)], keepDimensions: true };
-  const norm =
-    node.int("p", 2) === 2 ? ops.sqrt(ops.sumSquares(x, options)) : ops.sum(ops.abs(x), options);
+  const norm = node.int("p", 2) === 2 ? ops.sqrt(ops.sumSquares(x, options)) : ops.sum(ops.abs(x), options);
   // What is all zeros stays so.
   return ops.div(x, ops.maximum(norm, 1e-30));
 }

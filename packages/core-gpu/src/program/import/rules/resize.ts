@@ -28,7 +28,8 @@ function resize(node: ImportNode): Value {
   const stated = node.text("coordinate_transformation_mode", "half_pixel");
   if (stated === "pytorch_half_pixel" && size.includes(1)) unsupported("PyTorch places a single element elsewhere");
   const coordinates = coordinatesOf.get(stated) ?? unsupported(`its coordinates are ${stated}`);
-  const rounding = roundingOf.get(node.text("nearest_mode", "round_prefer_floor")) ?? unsupported("it rounds otherwise");
+  const rounding =
+    roundingOf.get(node.text("nearest_mode", "round_prefer_floor")) ?? unsupported("it rounds otherwise");
   return ops.resize(x, size, { mode: mode === "linear" ? "bilinear" : "nearest", coordinates, rounding });
 }
 
@@ -44,7 +45,9 @@ function sizeOf(node: ImportNode, x: Value): readonly number[] {
     if (value === 1) return old;
     if (typeof old === "string" || typeof value === "string") unsupported(`it scales the symbolic axis ${axis}`);
     const size = Math.round(old * value);
-    return Math.abs(size - old * value) < 1e-4 ? size : unsupported(`its scales do not give a whole size on axis ${axis}`);
+    return Math.abs(size - old * value) < 1e-4
+      ? size
+      : unsupported(`its scales do not give a whole size on axis ${axis}`);
   });
   if (sizes[0] !== x.shape[0] || sizes[1] !== x.shape[1]) unsupported("it resizes samples or channels");
   const spatial = sizes.slice(2);

@@ -1,6 +1,6 @@
 import type { Dimension } from "../../dimensions.ts";
-import * as ops from "../../ops/index.ts";
 import type { Range } from "../../ops/index.ts";
+import * as ops from "../../ops/index.ts";
 import type { Value } from "../../value.ts";
 import { type ImportNode, unsupported } from "../node.ts";
 import { axisOf, type Rules, scalarOf } from "./rule.ts";

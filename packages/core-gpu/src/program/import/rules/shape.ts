@@ -83,7 +83,8 @@ function constantOfShape(node: ImportNode): Value {
 
 function range(node: ImportNode): Value {
   const [from, to, step] = [0, 1, 2].map((index) => node.dimensions(index)[0]!) as [Dimension, Dimension, Dimension];
-  if (typeof to === "number" || from !== 0 || step !== 1) unsupported("only 0, 1, … up to a size is known before it runs");
+  if (typeof to === "number" || from !== 0 || step !== 1)
+    unsupported("only 0, 1, … up to a size is known before it runs");
   const { value, axis } = node.locate(to);
   const { dtype } = node.spec(1);
   const indices = ops.iota(value, { axis });
@@ -104,7 +105,8 @@ function depthToSpace(node: ImportNode): Value {
   const x = node.value(0);
   const [n, channels, h, w] = x.shape as [Dimension, Dimension, Dimension, Dimension];
   const b = node.int("blocksize", 1);
-  if (typeof channels === "string" || typeof h === "string" || typeof w === "string") unsupported("its sizes are symbolic");
+  if (typeof channels === "string" || typeof h === "string" || typeof w === "string")
+    unsupported("its sizes are symbolic");
   const c = channels / (b * b);
   const parts =
     node.text("mode", "DCR") === "CRD"
@@ -148,8 +150,9 @@ export const shapes: Rules = {
   },
   Transpose: transpose,
   Concat: (node) => {
+    const axis = node.int("axis", 0);
     const parts = Array.from({ length: node.inputCount }, (_, index) => node.value(index));
-    return parts.length === 1 ? parts[0]! : ops.concat(parts, node.int("axis", 0));
+    return parts.length === 1 ? parts[0]! : ops.concat(parts, axis);
   },
   Expand: expand,
   Identity: (node) => node.value(0),

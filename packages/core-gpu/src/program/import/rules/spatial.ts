@@ -38,7 +38,8 @@ function samePadding(
   lower: boolean,
 ): readonly [number, number] {
   const reach = (kernel - 1) * dilation + 1;
-  if (typeof size === "string" && stride > 1) unsupported(`auto_pad on the symbolic size ${size} with stride ${stride}`);
+  if (typeof size === "string" && stride > 1)
+    unsupported(`auto_pad on the symbolic size ${size} with stride ${stride}`);
   const covered = typeof size === "string" ? 0 : (Math.ceil(size / stride) - 1) * stride - size + 1;
   const total = Math.max(0, covered + reach - 1);
   const less = Math.floor(total / 2);
