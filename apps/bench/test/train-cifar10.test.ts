@@ -1,21 +1,32 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Device, openDevice, schedules } from "@exitkit/core-gpu";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { runCli } from "../src/cli.ts";
 import { PICTURE_BYTES, type Pictures } from "../src/data/cifar.ts";
 import { FULL_RECIPE, type Recipe } from "../src/experiments/train/recipe.ts";
 import { trainNetwork } from "../src/experiments/train/train-network.ts";
 import { spreadOf } from "../src/experiments/train-cifar10.ts";
+import { readResult, type TrainCifar10Result } from "../src/report/types.ts";
 import { openRun } from "../src/runs/run.ts";
 import { type Progress, SILENT } from "../src/terminal/progress.ts";
 import { trainableResnet } from "../src/zoo/train-resnet.ts";
-import { temporaryFolder } from "./helpers.ts";
+import { memory, temporaryFolder } from "./helpers.ts";
 
 let device: Device;
 beforeAll(async () => {
   device = await openDevice("cpu");
 });
 afterAll(() => device.close());
+
+let environmentData: string | undefined;
+beforeEach(() => {
+  environmentData = process.env.EXITKIT_DATA;
+  delete process.env.EXITKIT_DATA;
+});
+afterEach(() => {
+  if (environmentData !== undefined) process.env.EXITKIT_DATA = environmentData;
+});
 
 /** Pictures whose every pixel says their class. */
 const pictures: Pictures = {
@@ -64,6 +75,38 @@ describe("trainNetwork", () => {
 });
 
 describe("train-cifar10", () => {
+  async function bench(...args: string[]) {
+    const [stdout, stderr] = [memory(), memory()];
+    const code = await runCli(["run", "train-cifar10", "--device", "cpu", ...args], stdout, stderr);
+    return { code, stdout: stdout.text(), stderr: stderr.text() };
+  }
+
+  it("runs seeds one after the other, and its result is what the report reads", async () => {
+    const out = join(await temporaryFolder(), "run");
+    const { code, stdout } = await bench("--pictures", "128", "--epochs", "1", "--seeds", "2", "--out", out, "--json");
+    expect(code).toBe(0);
+    const result = JSON.parse(stdout) as TrainCifar10Result;
+    expect(result).toMatchObject({
+      experiment: "train-cifar10",
+      config: { seeds: 2, pictures: 128, epochs: 1 },
+      ranOn: "cpu",
+      data: { train: 128, test: 2500 },
+      rows: [1, 2].map((seed) => ({ network: "resnet20", seed, pictures: 128, epochs: 1, steps: 2 })),
+      spread: { seeds: 2 },
+    });
+    expect(result.rows[0]!.testLoss).not.toBe(result.rows[1]!.testLoss);
+    expect(readResult(result)).toMatchObject({ rows: [{ seed: 1 }, { seed: 2 }] });
+    expect(await readFile(join(out, "report.html"), "utf8")).toContain("Learning, epoch by epoch");
+  }, 120_000);
+
+  it.each([
+    [["--pictures", "5001"], "--pictures must be at most the 5000 of CIFAR-10 subset; got 5001"],
+    [["--pictures", "100", "--epochs", "1"], "must make at least two steps of 64 pictures; got 100 pictures, 1 epochs"],
+  ])("refuses %j", async (args, message) => {
+    const { code, stderr } = await bench(...args, "--out", join(await temporaryFolder(), "run"));
+    expect([code, stderr]).toEqual([1, expect.stringContaining(message)]);
+  });
+
   it("has the recipe that the PyTorch peer reads", async () => {
     const peer = await readFile(new URL("../peers/recipe.json", import.meta.url), "utf8");
     expect(JSON.parse(peer)).toEqual(FULL_RECIPE);

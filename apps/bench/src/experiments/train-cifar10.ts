@@ -29,8 +29,9 @@ async function run(context: Context): Promise<ExperimentResult> {
   }
   const usual = preset === "quick" ? QUICK_RECIPE : FULL_RECIPE;
   const recipe = { ...usual, epochs: extras.epochs ?? usual.epochs };
-  if (pictures < recipe.batch) {
-    throw new InputError("bench run", `--pictures must be at least one batch of ${recipe.batch}`, String(pictures));
+  if (Math.floor(pictures / recipe.batch) * recipe.epochs < 2) {
+    const expectation = `--pictures and --epochs must make at least two steps of ${recipe.batch} pictures`;
+    throw new InputError("bench run", expectation, `${pictures} pictures, ${recipe.epochs} epochs`);
   }
   const train = slicePictures(data.train, 0, pictures);
   const test = preset === "quick" ? slicePictures(data.test, 0, Math.min(QUICK.test, data.test.n)) : data.test;
