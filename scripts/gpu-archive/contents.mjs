@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join, relative, sep } from "node:path";
-import { deflateSync } from "node:zlib";
+import { brotliCompressSync, constants } from "node:zlib";
 import ts from "typescript";
 import { root } from "../run.mjs";
 
@@ -32,6 +32,9 @@ export const NAME = "exitkit-gpu-linux-x64";
  * @property {string} from The file it comes from.
  * @property {string} [text] What it holds, where that is not what the file holds.
  */
+
+/** The files beside this one that run there. */
+const SCRIPTS = ["check.mjs", "machine.mjs", "processes.mjs", "steps.mjs"];
 
 /** Packages that only the install scripts of others need. */
 const INSTALL_ONLY = new Set(["adm-zip", "global-agent"]);
@@ -61,19 +64,22 @@ export function contents() {
     .map((folder) => join(dirname(process.execPath), "..", folder, "LICENSE"))
     .find(existsSync);
   const entries = [
-    ...["run", "check.mjs", "devices.mjs"].map((name) => entry(name, join(root, "scripts/gpu-archive", name))),
+    entry("run", join(root, "scripts/gpu-archive/run")),
+    ...SCRIPTS.map((name) => entry(`scripts/gpu-archive/${name}`, join(root, "scripts/gpu-archive", name))),
     entry("node", realpathSync(process.execPath)),
     ...(license === undefined ? [] : [entry("node.LICENSE", license)]),
     ...(loader === undefined ? [] : [entry("lib/libvulkan.so.1", realpathSync(loader))]),
     entry("package.json", join(core, "package.json"), '{"type":"module"}\n'),
-    ...reached(join(bench, "peers/train-step.mjs"), (file) => `bench/${inside(bench, file)}`),
+    ...reached(join(bench, "peers/train-step.mjs"), (file) => inside(root, file)),
     ...["turns.mjs", "networks.py", "train_step.py"].map((name) =>
-      entry(`bench/peers/${name}`, join(bench, "peers", name)),
+      entry(`apps/bench/peers/${name}`, join(bench, "peers", name)),
     ),
     ...["package.json", ...filesBelow(join(core, "dist")).map((name) => `dist/${name}`)]
       .filter((name) => /\.(js|json)$/.test(name))
       .map((name) => entry(`${installed}/${name}`, join(core, name))),
-    ...reached(join(core, "test/support/contract-child.ts"), (file) => `${installed}/${inside(core, file)}`),
+    ...["contract-child.ts", "devices-child.ts"].flatMap((name) =>
+      reached(join(core, "test/support", name), (file) => `${installed}/${inside(core, file)}`),
+    ),
     ...goldenValues().map((name) => entry(`${installed}/fixtures/${name}`, join(core, "fixtures", name))),
     ...packages(core),
   ];
@@ -221,22 +227,24 @@ export function layOut(folder, entries, { link = false } = {}) {
 }
 
 /**
- * About how many bytes the entries take compressed: large files by deflating every sixteenth of them, which xz beats.
+ * About how many bytes the entries take compressed: of large files every eighth block, by brotli at a level that xz beats.
  *
  * @param {readonly Entry[]} entries
  */
 export function estimatedBytes(entries) {
-  const block = 2 ** 18;
+  const block = 2 ** 19;
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 5 };
   return entries.reduce((sum, { from, text }) => {
     const size = text === undefined ? statSync(from).size : text.length;
-    if (size < 16 * block) return sum + size / 2;
+    // Scripts and golden values; brotli makes a fifth of them.
+    if (size < 8 * block) return sum + size / 4;
     const file = openSync(from, "r");
     let read = 0;
     let packed = 0;
-    for (let at = 0; at < size; at += 16 * block) {
+    for (let at = 0; at < size; at += 8 * block) {
       const part = Buffer.alloc(Math.min(block, size - at));
       read += readSync(file, part, 0, part.length, at);
-      packed += deflateSync(part).length;
+      packed += brotliCompressSync(part, { params }).length;
     }
     closeSync(file);
     return sum + (size * packed) / read;

@@ -48,15 +48,17 @@ export async function openSide(command, args, env = process.env) {
  *
  * @param {readonly Side[]} sides
  * @param {{ turn: number; rounds: number }} plan
- * @returns For each side the seconds of a step in every round, and what it said after the second step and the last turn.
+ * @returns For each side the seconds of a step in every round, and what it said after the first two steps and the last turn.
  */
 export async function takeTurns(sides, { turn, rounds }) {
   const measured = [];
   for (const side of sides) {
-    const second = await side.run(2);
+    const first = await side.run(1);
+    const second = await side.run(1);
     const { seconds } = await side.run(1);
     measured.push({
       steps: Math.max(1, Math.round(turn / seconds)),
+      first,
       second,
       last: second,
       seconds: /** @type {number[]} */ ([]),

@@ -140,7 +140,7 @@ async function outputsNeeded({ runner, collect = [] }: CheckedOptions): Promise<
 }
 
 /** The position of the step that led to this one. */
-export function before({ step, epoch, batch }: Position): Position {
+function before({ step, epoch, batch }: Position): Position {
   return { step: step - 1, epoch, batch: batch - 1 };
 }
 

@@ -34,7 +34,7 @@ export function jitter(batch: training.Batch, random: Generator): training.Batch
 }
 
 /** Two linear layers with a batch norm between them, trained by Adam; gives loss, logits and losses of samples. */
-export function tinyStep() {
+function tinyStep() {
   const random = generator(7);
   const params = {
     first: layers.initLinear(random, { in: 4, out: 6 }),
