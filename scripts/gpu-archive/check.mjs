@@ -17,8 +17,8 @@ Ends with 0 when WebGPU works and nothing is wrong.
 
   --quick             small batches and short turns: minutes even on a card that is emulated
   --devices <list>    of webgpu, cpu (default: both)
-  --models <list>     of ${Object.keys(BATCHES).join(", ")} (default: all; with --quick resnet20 and decoder)
-  --batch <number>    rows of a batch (default: ${Object.values(BATCHES).join(", ")}; with --quick 2)
+  --models <list>     of ${Object.keys(BATCHES).join(", ")} (default: all; with --quick resnet20 and vit)
+  --batch <number>    rows of a batch (default: ${Object.values(BATCHES).join(", ")}; with --quick 1)
   --rounds <number>   turns of every side (default: 8; with --quick 2)
   --turn <seconds>    length of a turn (default: 2; with --quick 0, a step)
   --threads <number>  of the CPU (default: ${availableParallelism()})
@@ -46,7 +46,7 @@ const { values } = parseArgs({
   },
 });
 const { quick, threads, python } = values;
-const models = among("models", Object.keys(BATCHES), values.models ?? (quick ? "resnet20,decoder" : undefined));
+const models = among("models", Object.keys(BATCHES), values.models ?? (quick ? "resnet20,vit" : undefined));
 const wanted = among("devices", ["webgpu", "cpu"], values.devices);
 const plan = {
   turn: figure("turn", values.turn ?? (quick ? "0" : "2"), 0),
@@ -69,7 +69,7 @@ async function main() {
   }
   print("Device");
   table([
-    ["WebGPU", `${device.available ? "works" : "does not work"}: ${device.reason}`],
+    ["WebGPU", `${device.available ? "" : "does not work: "}${device.reason}`],
     ["adapter", device.adapter === null ? "not told by the Vulkan loader" : `${device.adapter} (${device.driver})`],
     ["nvidia-smi", device.nvidia ?? "not there"],
     ["processor", `${device.processor}, ${threads} threads`],
@@ -86,7 +86,7 @@ async function main() {
   for (const model of models) {
     say(`timing ${model} ...`);
     const usual = BATCHES[/** @type {keyof typeof BATCHES} */ (model)];
-    const batch = figure("batch", values.batch ?? String(quick ? 2 : usual), 1);
+    const batch = figure("batch", values.batch ?? String(quick ? 1 : usual), 1);
     const timed = await timeSteps({ model, batch, threads, python, devices: using, peers: torch.devices, plan }, env);
     rows.push(...timed.rows);
     problems.push(...timed.problems);

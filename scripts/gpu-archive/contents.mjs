@@ -15,7 +15,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname, join, relative, sep } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 import { brotliCompressSync, constants } from "node:zlib";
 import ts from "typescript";
 import { root } from "../run.mjs";
@@ -222,7 +222,7 @@ export function layOut(folder, entries, { link = false } = {}) {
     if (text !== undefined) writeFileSync(target, text);
     else if (link && statSync(from).size > 1e6) symlinkSync(from, target);
     else copyFileSync(from, target);
-    if (["run", "node"].includes(basename(path)) && text === undefined && !link) chmodSync(target, 0o755);
+    if (path === "run") chmodSync(target, 0o755);
   }
 }
 

@@ -1,6 +1,9 @@
 // Other processes, for check.mjs.
 // @ts-check
 import { execFile, spawn } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
 
 /**
@@ -12,19 +15,22 @@ import { promisify } from "node:util";
  * error; `ended`: exit status or signal.
  */
 export function runScript(script, env) {
+  // A driver's many small writes would be lost in a pipe that is not read at once.
+  const folder = mkdtempSync(join(tmpdir(), "exitkit-log-"));
+  const file = join(folder, "log");
+  const target = openSync(file, "w");
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [script], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [script], { env, stdio: ["ignore", "pipe", target] });
     let out = "";
-    let log = "";
-    child.stdout.setEncoding("utf8").on("data", (text) => {
+    child.stdout?.setEncoding("utf8").on("data", (text) => {
       out += text;
-    });
-    child.stderr.setEncoding("utf8").on("data", (text) => {
-      log += text;
     });
     child.on("close", (code, signal) => {
       const line = out.split("\n").find((text) => text.startsWith("REPORT"));
       const report = line === undefined ? undefined : JSON.parse(line.slice("REPORT".length));
+      const log = readFileSync(file, "utf8");
+      closeSync(target);
+      rmSync(folder, { recursive: true });
       resolve({ report, log, ended: signal ?? `exit status ${code}` });
     });
   });

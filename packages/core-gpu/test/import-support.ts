@@ -56,7 +56,7 @@ export function error(actual: Tensor, wanted: Tensor): number {
 }
 
 /** The parameters after one step of gradient descent with PyTorch's gradients: `parameter − 0.1 · gradient` in float32. */
-export function stepped(name: string): Record<string, Tensor> {
+function stepped(name: string): Record<string, Tensor> {
   const { params } = importModel(load(name));
   const gradients = Object.entries(golden(name)).filter(([key]) => key.startsWith("gradient:"));
   return Object.fromEntries(

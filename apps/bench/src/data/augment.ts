@@ -7,7 +7,7 @@ const PADDING = 4;
 const SIDE = 32;
 
 /** A batch of a training step: `x` float32 [n, 3, 32, 32] normalised, `y` int64 [n]. */
-export interface TrainingBatch {
+interface TrainingBatch {
   readonly x: Tensor<"float32">;
   readonly y: Tensor<"int64">;
   readonly [name: string]: Tensor;

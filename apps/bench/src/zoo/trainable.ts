@@ -1,7 +1,7 @@
 import type { Dimension, Generator, Spec, Tensor, TreeRecord, Value, ValuesOf } from "@exitkit/core-gpu";
 
 /** What a network computes for one batch. */
-export interface Applied {
+interface Applied {
   /** [m, k]: one row for each label. */
   readonly logits: Value;
   /** The next running statistics, under their paths in the parameters; nothing for a network without batch norm. */

@@ -74,7 +74,7 @@ export function multiHeadAttention(
   }
   const split = ops.reshape(linear(params.input, x), [n!, t!, 3, heads, d / heads]);
   const byHead = ops.transpose(split, [2, 0, 3, 1, 4]);
-  const part = (index: number): Value => ops.squeeze(ops.slice(byHead, { axis: 0, from: index, to: index + 1 }), 0);
-  const attended = ops.attention(part(0), part(1), part(2), { causal });
+  const [queries, keys, values] = ops.split(byHead, [1, 1, 1], 0).map((part) => ops.squeeze(part, 0));
+  const attended = ops.attention(queries!, keys!, values!, { causal });
   return linear(params.output, ops.reshape(ops.transpose(attended, [0, 2, 1, 3]), [n!, t!, d]));
 }

@@ -111,7 +111,7 @@ export const concat: Fold = (node) => {
   return [known(given[0]!.dtype, [elements.length], elements)];
 };
 
-export const reshaped =
+const reshaped =
   (target: (node: ImportNode, shape: readonly number[]) => readonly number[] | null): Fold =>
   (node) => {
     const source = node.known(0)!;
