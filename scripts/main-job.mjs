@@ -8,26 +8,7 @@ import { root, run } from "./run.mjs";
 
 const out = mkdtempSync(join(tmpdir(), "exitkit-main-job-"));
 try {
-  const args = [
-    "apps/bench/dist/cli.js",
-    "run",
-    "e2cm-cifar10",
-    "--preset",
-    "quick",
-    "--out",
-    join(out, "run"),
-    "--json",
-  ];
-  const { code, output, stdout } = await run(process.execPath, args, {
-    cwd: root,
-    quiet: true,
-    env: { EXITKIT_DATA: "" },
-  });
-  assert.equal(code, 0, output);
-  const lines = stdout.trimEnd().split("\n");
-  assert.equal(lines.length, 1, "--json prints one line and nothing else");
-  const result = JSON.parse(lines[0]);
-  assert.equal(result.experiment, "e2cm-cifar10");
+  const result = await quick("e2cm-cifar10");
 
   // What PyTorch counts on the same 2,500 pictures with the same weights.
   const right = Object.fromEntries(
@@ -66,8 +47,33 @@ try {
   }
   assert.deepEqual([...new Set(result.wall.map(({ batch }) => batch))], [1, 16, 64, 256]);
 
-  const page = readFileSync(join(out, "run", "report.html"), "utf8");
+  const page = readFileSync(join(out, "e2cm-cifar10", "report.html"), "utf8");
   assert.ok(page.includes("ResNet-56") && page.includes("<svg"), "the report shows the network and plots");
+
+  const { curve } = await quick("train-cifar10");
+  process.stdout.write(
+    `training: loss ${curve.map(({ trainLoss }) => trainLoss.toFixed(2)).join(" → ")}, accuracy ${curve.map(({ testAccuracy }) => testAccuracy.toFixed(3)).join(" → ")}\n`,
+  );
+  assert.ok(curve.length >= 2 && curve.at(-1).trainLoss < curve[0].trainLoss, "the loss falls");
+  assert.ok(curve.at(-1).testAccuracy > Math.max(curve[0].testAccuracy, 0.3), "the accuracy rises, far above chance");
 } finally {
   rmSync(out, { recursive: true, force: true });
+}
+
+/**
+ * Runs the quick preset of an experiment on the data of the repository.
+ *
+ * @param {string} experiment
+ */
+async function quick(experiment) {
+  const folder = join(out, experiment);
+  const args = ["apps/bench/dist/cli.js", "run", experiment, "--preset", "quick", "--out", folder, "--json"];
+  const env = { EXITKIT_DATA: "" };
+  const { code, output, stdout } = await run(process.execPath, args, { cwd: root, quiet: true, env });
+  assert.equal(code, 0, output);
+  const lines = stdout.trimEnd().split("\n");
+  assert.equal(lines.length, 1, "--json prints one line and nothing else");
+  const result = JSON.parse(lines[0]);
+  assert.equal(result.experiment, experiment);
+  return result;
 }
