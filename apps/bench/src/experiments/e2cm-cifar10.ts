@@ -9,6 +9,9 @@ import { fitSpeed, meansForOverhead, overheadPart } from "./e2cm/speed.ts";
 import { TIMED_LOSS, type WallRow, wallPart } from "./e2cm/wall.ts";
 import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 
+/** Those measured; the last one is the one the report begins with. */
+const BACKBONES = { quick: ["resnet56"], full: ["resnet20", "resnet56"] } as const;
+
 const SETTINGS: Readonly<Record<Context["preset"], Settings>> = {
   quick: { thresholdPictures: 1500, everyBlock: 3, draws: 500, rounds: 3, timedPictures: 512 },
   full: { thresholdPictures: 5000, everyBlock: 1, draws: 2000, rounds: 5, timedPictures: 2048 },
@@ -30,8 +33,7 @@ async function run(context: Context): Promise<ExperimentResult> {
   try {
     for (const { kind, reason } of device.passedOver) context.progress.note(`not on ${kind}: ${reason}`);
     const parts: Awaited<ReturnType<typeof measure>>[] = [];
-    // The last one is the one the report begins with.
-    for (const name of ["resnet20", "resnet56"] as const) {
+    for (const name of BACKBONES[context.preset]) {
       const backbone = await pretrained(name);
       const settings = SETTINGS[context.preset];
       const everyBlock = name === "resnet20" ? 1 : settings.everyBlock;

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { type Operator, requireDType } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { allButChannels, type ConvAttributes, convShape } from "./convShape.ts";
-import { emitConv, isConstant } from "./emitConv.ts";
+import { allButChannels, type ConvAttributes, convShape } from "./conv-shape.ts";
+import { emitConv, isConstant } from "./emit-conv.ts";
 import { knownSizes, makeWindow, type Padding, type PerAxis, windowOptions } from "./window.ts";
 
 const Conv: Operator<ConvAttributes> = {

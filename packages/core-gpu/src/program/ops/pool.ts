@@ -3,7 +3,7 @@ import { tensor } from "../../tensor.ts";
 import { multiplyDimensions } from "../dimensions.ts";
 import { floats, type Operator, refuse, requireDType } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { inferPool, kernelOption, type PoolAttributes, type PoolOptions } from "./poolShape.ts";
+import { inferPool, kernelOption, type PoolAttributes, type PoolOptions } from "./pool-shape.ts";
 import { makeWindow, type PerAxis, spread, windowAttributes, windowOptions } from "./window.ts";
 
 const MaxPool: Operator<PoolAttributes> = {

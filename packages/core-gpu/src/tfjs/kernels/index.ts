@@ -3,7 +3,7 @@ import { kernels as activation } from "./activation.ts";
 import { kernels as arithmetic } from "./arithmetic.ts";
 import { kernels as attention } from "./attention.ts";
 import { kernels as conv } from "./conv.ts";
-import { kernels as convGradient } from "./convGradient.ts";
+import { kernels as convGradient } from "./conv-gradient.ts";
 import { kernels as linear } from "./linear.ts";
 import { kernels as logic } from "./logic.ts";
 import { kernels as loss } from "./loss.ts";

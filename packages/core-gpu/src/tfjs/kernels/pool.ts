@@ -1,4 +1,4 @@
-import type { PoolAttributes } from "../../program/ops/poolShape.ts";
+import type { PoolAttributes } from "../../program/ops/pool-shape.ts";
 import { makeWindow, spread } from "../../program/ops/window.ts";
 import type { Kernel, Kernels } from "../kernel.ts";
 import type { Tfjs, TfjsTensor } from "../tfjs.ts";

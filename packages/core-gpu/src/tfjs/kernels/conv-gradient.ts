@@ -1,4 +1,4 @@
-import type { ConvAttributes } from "../../program/ops/convShape.ts";
+import type { ConvAttributes } from "../../program/ops/conv-shape.ts";
 import { makeWindow, type PerAxis, type Window } from "../../program/ops/window.ts";
 import type { Kernel, Kernels } from "../kernel.ts";
 import type { Tfjs, TfjsTensor } from "../tfjs.ts";

@@ -1,8 +1,8 @@
 import type { Dimension, Shape } from "../dimensions.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
 import type { Emission } from "../operator.ts";
-import type { ConvAttributes } from "./convShape.ts";
-import { emitConv, isConstant } from "./emitConv.ts";
+import type { ConvAttributes } from "./conv-shape.ts";
+import { emitConv, isConstant } from "./emit-conv.ts";
 import { knownSizes, makeWindow, type Window, windowAttributes } from "./window.ts";
 
 /** Writes the gradient of a convolution with respect to its input. */

@@ -2,7 +2,7 @@ import { tensor } from "../../tensor.ts";
 import { float, type OnnxGraph } from "../onnx-graph.ts";
 import type { Emission } from "../operator.ts";
 import type { Spec } from "../spec.ts";
-import { allButChannels } from "./convShape.ts";
+import { allButChannels } from "./conv-shape.ts";
 import { emitReduction } from "./reduce.ts";
 
 interface Epsilon {

@@ -1,8 +1,8 @@
 import type { Shape } from "../dimensions.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
 import type { Emission } from "../operator.ts";
-import type { ConvAttributes } from "./convShape.ts";
-import { type Move, move, moveColumns, none } from "./emitMove.ts";
+import type { ConvAttributes } from "./conv-shape.ts";
+import { type Move, move, moveColumns, none } from "./emit-move.ts";
 import { emitReduction } from "./reduce.ts";
 import { kernelPositions, type Window } from "./window.ts";
 

@@ -5,8 +5,8 @@ import { floats, type Operator, refuse, requireDType, requireSameDType } from ".
 import type { Spec } from "../spec.ts";
 import { apply, applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
 import { div, mul, sub } from "./arithmetic.ts";
-import { allButChannels } from "./convShape.ts";
-import { emitBatchNormGradient, emitBatchNormTraining } from "./emitBatchNorm.ts";
+import { allButChannels } from "./conv-shape.ts";
+import { emitBatchNormGradient, emitBatchNormTraining } from "./emit-batch-norm.ts";
 import { cast } from "./logic.ts";
 import { prod } from "./reduce.ts";
 import { gather } from "./select.ts";

@@ -3,9 +3,9 @@ import { printShape, type Shape, sameShape } from "../dimensions.ts";
 import { type Operator, refuse, requireDType } from "../operator.ts";
 import type { Spec } from "../spec.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { type ConvAttributes, convShape } from "./convShape.ts";
-import { emitConvInputGradient } from "./emitConvInputGradient.ts";
-import { emitConvWeightGradient } from "./emitConvWeightGradient.ts";
+import { type ConvAttributes, convShape } from "./conv-shape.ts";
+import { emitConvInputGradient } from "./emit-conv-input-gradient.ts";
+import { emitConvWeightGradient } from "./emit-conv-weight-gradient.ts";
 import { windowOptions } from "./window.ts";
 
 interface InputGradientAttributes extends ConvAttributes {

@@ -4,7 +4,7 @@ import { tensor } from "../../tensor.ts";
 import { printShape, type Shape, sameShape } from "../dimensions.ts";
 import { type Emission, floats, type Operator, refuse, requireDType, requireSameDType } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { inferPool, kernelOption, type PoolAttributes, type PoolOptions } from "./poolShape.ts";
+import { inferPool, kernelOption, type PoolAttributes, type PoolOptions } from "./pool-shape.ts";
 import {
   kernelPositions,
   makeWindow,

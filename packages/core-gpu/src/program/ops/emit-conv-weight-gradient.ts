@@ -3,8 +3,8 @@ import type { Shape } from "../dimensions.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
 import type { Emission } from "../operator.ts";
 import type { Spec } from "../spec.ts";
-import type { ConvAttributes } from "./convShape.ts";
-import { emitShiftedWeightGradient } from "./emitShiftedWeightGradient.ts";
+import type { ConvAttributes } from "./conv-shape.ts";
+import { emitShiftedWeightGradient } from "./emit-shifted-weight-gradient.ts";
 import { emitReduction } from "./reduce.ts";
 import { kernelPositions, makeWindow, type Window } from "./window.ts";
 

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { addDimensions, type Dimension } from "../dimensions.ts";
 import { type Operator, refuse, requireDType, requireRank } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { allButChannels, type ConvAttributes, requireBias } from "./convShape.ts";
+import { allButChannels, type ConvAttributes, requireBias } from "./conv-shape.ts";
 import {
   knownSizes,
   makeWindow,
