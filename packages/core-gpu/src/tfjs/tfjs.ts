@@ -106,7 +106,7 @@ export interface Tfjs {
   scatterND(indices: TfjsTensor, updates: TfjsTensor, shape: number[]): TfjsTensor;
 }
 
-/** A tfjs module, as far as its type must tell: it has the functions of {@link Tfjs}, whatever their types call a tensor. */
+/** A tfjs module, as far as its type must tell: it has the functions of `Tfjs`, whatever their types call a tensor. */
 export type TfjsModule = Functions<Omit<Tfjs, "image">> & { readonly image: Functions<Tfjs["image"]> };
 
 type Functions<T> = { readonly [Name in keyof T]: (...args: never[]) => unknown };
