@@ -38,7 +38,7 @@ interface Shared {
   users: number;
 }
 
-type Locations = Parameters<typeof createNative>[4];
+type Locations = NonNullable<Parameters<typeof createNative>[4]>["location"];
 
 /** The state's next values stay on the card, all else comes to the host. */
 function locations({ next, results }: StatePlan, { names: { outputs } }: Layout): Locations {
@@ -59,7 +59,7 @@ export function makeCompiler(placement: Placement): Compiler {
   const acquire = (layout: Layout, load: CompileOptions["load"], location: Locations) => {
     const key = `${layout.key} ${JSON.stringify(load ?? {})}`;
     const shared: Shared = sessions.get(key) ?? {
-      native: createNative(caller, placement, layout.bytes, load, location),
+      native: createNative(caller, placement, layout.bytes, load, { location, memoryPattern: false }),
       users: 0,
     };
     sessions.set(key, shared);

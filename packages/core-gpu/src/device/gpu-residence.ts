@@ -86,7 +86,7 @@ function transfers(placement: Placement, plan: StatePlan): Transfer {
       specs,
     );
     const location = Object.fromEntries(plan.state.map((_, index) => [output(index), direction]));
-    return createNative(caller, placement, writeModel(programToModel(copying)), undefined, location);
+    return createNative(caller, placement, writeModel(programToModel(copying)), undefined, { location });
   };
   const copy = async (direction: Direction, tensors: Readonly<Record<string, ort.Tensor>>) => {
     const opening = sessions.get(direction) ?? open(direction);

@@ -17,10 +17,20 @@ export interface Placement {
   readonly threads: number | undefined;
 }
 
+/** What compiled programs ask of a session beyond {@link LoadOptions}. */
+interface SessionNeeds {
+  /** Where outputs stay, by their names: on the device (`gpu-buffer`) or on the host (`cpu`). Default: the host. */
+  readonly location?: Readonly<Record<string, "cpu" | "gpu-buffer">> | undefined;
+  /**
+   * Lay all intermediate tensors out in one block planned from the first run. Default true. A training step's are many and
+   * large: without the plan its peak is a third to a half lower, at the same speed (docs/performance.md).
+   */
+  readonly memoryPattern?: boolean;
+}
+
 /**
  * Makes an ONNX Runtime session.
  *
- * @param location Where outputs stay, by their names: on the device (`gpu-buffer`) or on the host (`cpu`).
  * @throws InputError when the runtime refuses the model, or on an unknown option.
  */
 export async function createNative(
@@ -28,7 +38,7 @@ export async function createNative(
   placement: Placement,
   bytes: Uint8Array,
   options: LoadOptions | undefined,
-  location?: Readonly<Record<string, "cpu" | "gpu-buffer">>,
+  { location, memoryPattern = true }: SessionNeeds = {},
 ): Promise<ort.InferenceSession> {
   const { spin, optimization } = parseOptions(caller, loadOptions, options);
   try {
@@ -38,6 +48,7 @@ export async function createNative(
       // Errors come as exceptions; a GPU driver's messages come as log lines only.
       logSeverityLevel: placement.kind === "cpu" ? 4 : 3,
       ...(placement.threads === undefined ? {} : { intraOpNumThreads: placement.threads }),
+      enableMemPattern: memoryPattern,
       ...(spin ? {} : { extra: { session: { force_spinning_stop: "1" } } }),
       ...(location === undefined ? {} : { preferredOutputLocation: location }),
     });
