@@ -1,6 +1,7 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
 import {
   InputError,
+  layers,
   ops,
   type Spec,
   spec,
@@ -145,7 +146,23 @@ describe("errors of operators", () => {
     );
     expect(message).toContain("core-gpu.ops.matmul: ");
     expect(message).toContain("must have the same k; got float32 [n, 4] and float32 [5, 2].");
+    expect(message).toContain('Operands: input "a", input "b". At ');
     expect(message).toMatch(new RegExp(`program-trace\\.test\\.ts:${line + 2}:\\d+$`));
+  });
+
+  it("name the caller's line and the parameter where a layer applies the operator", () => {
+    const head = { weight: spec("float32", [3, 5]) };
+    const line = Number(/:(\d+):\d+\)?$/.exec(new Error().stack!.split("\n")[1]!)![1]);
+    const message = messageOf(() =>
+      trace(({ a, head }) => ({ y: layers.linear(head, ops.add(ops.relu(a), tensor("float32", [], [1]))) }), {
+        a: x,
+        head,
+      }),
+    );
+    expect(message).toContain('Operands: result of ops.add, input "head.weight". At ');
+    expect(message).toMatch(new RegExp(`program-trace\\.test\\.ts:${line + 2}:\\d+$`));
+    const constant = messageOf(() => trace(({ a }) => ({ y: ops.add(a, tensor("float32", [7])) }), { a: x }));
+    expect(constant).toContain('Operands: input "a", a constant. At ');
   });
 
   it("name the line of wrong options too", () => {

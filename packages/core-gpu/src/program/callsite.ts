@@ -1,8 +1,8 @@
-const programFolder = new URL(".", import.meta.url).href;
+const packageFolder = new URL("..", import.meta.url).href;
 
 /**
- * `file:line:column` of the innermost caller outside this folder, from the current stack: the user's line that applied
- * an operator. Null where the stack does not tell.
+ * `file:line:column` of the innermost caller outside this package, from the current stack: the user's line that applied
+ * an operator, itself or through a layer or an optimiser. Null where the stack does not tell.
  */
 export function callSite(): string | null {
   const limit = Error.stackTraceLimit;
@@ -13,7 +13,7 @@ export function callSite(): string | null {
     const place = /\(?((?:file:\/\/|\/|[A-Za-z]:\\)[^()]*:\d+:\d+)\)?$/.exec(line)?.[1];
     if (place === undefined) continue;
     const url = place.startsWith("file://") ? place : `file://${place}`;
-    if (!url.startsWith(programFolder)) return place.replace(/^file:\/\//, "");
+    if (!url.startsWith(packageFolder)) return place.replace(/^file:\/\//, "");
   }
   return null;
 }

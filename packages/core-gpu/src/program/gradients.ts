@@ -4,7 +4,7 @@ import { constant, plus } from "./ops/common.ts";
 import * as ops from "./ops/index.ts";
 import { printSpec, type Spec } from "./spec.ts";
 import { flattenTree, mapTree, type Tree, type ValuesOf } from "./tree.ts";
-import { type Application, isValue, type Value } from "./value.ts";
+import { type Application, isValue, origin, type Value } from "./value.ts";
 
 const caller = "core-gpu.gradients";
 
@@ -124,8 +124,7 @@ function withoutGradient({ operator, results }: Application, order: readonly App
 }
 
 function described(value: Value, name: string): string {
-  const { producer } = value;
-  const from = producer.kind === "input" ? `input "${producer.name}"` : name === "" ? "a value" : `"${name}"`;
+  const from = value.producer.kind === "input" || name === "" ? origin(value) : `"${name}"`;
   return `${from}, ${printSpec(value)}`;
 }
 

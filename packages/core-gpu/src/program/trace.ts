@@ -56,7 +56,7 @@ export interface ProgramNode {
  * arrays below) of values. Must be synchronous; ordinary control flow is resolved now.
  * @param specs What goes in: a record (nested records and arrays below) of {@link Spec}s.
  * @returns The program; its inputs and outputs are named by their paths, keys joined by dots.
- * @throws InputError where an operator refuses its operands (naming the operator, the shapes and the line), two paths are
+ * @throws InputError where an operator refuses its operands (naming the operator, the shapes, the operands and the line), two paths are
  * the same, the result holds something else than values, or a value of another trace is used.
  * @example
  * ```ts

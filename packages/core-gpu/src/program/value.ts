@@ -49,7 +49,7 @@ function isTensor(candidate: unknown): candidate is Tensor {
 /**
  * Applies an operator: turns tensors and numbers into constants, checks by its shape rule and gives its results.
  *
- * @throws InputError naming the operator, the operands' dtypes and shapes and the user's line.
+ * @throws InputError naming the operator, the operands' dtypes, shapes and origins, and the user's line.
  */
 export function apply<A extends object>(
   operator: Operator<A>,
@@ -85,16 +85,23 @@ export function operatorOptions<S extends z.ZodType>(name: string, schema: S, op
   }
 }
 
-/** Turns a {@link Refusal} thrown by `rule` into an InputError that names the operator and the user's line. */
-function refusing<T>(caller: string, operands: readonly Spec[], rule: () => T): T {
+/** Turns a {@link Refusal} thrown by `rule` into an InputError that names the operator, its operands and the user's line. */
+function refusing<T>(caller: string, operands: readonly Value[], rule: () => T): T {
   try {
     return rule();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     const given = operands.map(printSpec).join(" and ");
     const actual = error.actual === undefined ? given : given === "" ? error.actual : `${error.actual} for ${given}`;
-    throw new InputError(caller, error.message, actual, `${error.fix ?? ""}${at()}`.trim());
+    const named = operands.length === 0 ? "" : ` Operands: ${operands.map(origin).join(", ")}.`;
+    throw new InputError(caller, error.message, actual, `${error.fix ?? ""}${named}${at()}`.trim());
   }
+}
+
+/** Where a value comes from, for messages: `input "params.weight"`. */
+export function origin({ producer }: Value): string {
+  if (producer.kind === "input") return `input "${producer.name}"`;
+  return producer.kind === "constant" ? "a constant" : `result of ops.${producer.application.operator.name}`;
 }
 
 function at(): string {
