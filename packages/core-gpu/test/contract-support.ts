@@ -40,6 +40,9 @@ export function webgpuFault({ op, args, tensors, gradients }: GradientCase): str
   if (op === "maxPool" && gradients.some((golden) => golden !== null)) {
     return "the gradient of maxPool needs MaxPool's indices, which are not supported yet";
   }
+  if (op === "layerNorm" && tensors[0]!.data.every((element) => Math.abs(Number(element)) > 50)) {
+    return "LayerNormalization loses digits in rows far from 0";
+  }
   const options = args.findLast((argument) => typeof argument === "object") as Record<string, unknown> | undefined;
   if (op === "slice" && [options].flat().some((range) => ((range?.step as number | undefined) ?? 1) < -1)) {
     return "Slice gives wrong elements with steps below -1";

@@ -194,7 +194,7 @@ describe("functions of the model", () => {
 
 describe("what is known before it runs", () => {
   it("leaves no shape arithmetic in the program", () => {
-    for (const name of ["vit-torchscript-17", "gpt2-torchscript-14", "gpt2-dynamo-18", "tensorflow-12"]) {
+    for (const name of ["vit-torchscript-17", "gpt2-torchscript-14", "gpt2-dynamo-18", "channels-last-12"]) {
       const network = importModel(load(name));
       const program = trace((inputs) => network.apply(network.params, inputs), network.inputs);
       const kinds = program.nodes.map(({ operator }) => operator.name);

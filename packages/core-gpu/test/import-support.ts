@@ -7,15 +7,16 @@ interface Facts {
   readonly opset: number;
   readonly input: string;
   readonly output: string;
-  /** PyTorch's parameter that each initializer holds. */
+  /** The network's parameter that each initializer holds. */
   readonly parameters: Readonly<Record<string, string>>;
 }
 
-export const facts = (
-  JSON.parse(readFileSync(new URL("facts.json", folder), "utf8")) as {
-    readonly models: Readonly<Record<string, Facts>>;
-  }
-).models;
+export const facts: Readonly<Record<string, Facts>> = Object.assign(
+  {},
+  ...["facts.json", "facts-keras.json"].map(
+    (name) => (JSON.parse(readFileSync(new URL(name, folder), "utf8")) as { readonly models: object }).models,
+  ),
+);
 
 interface Verdict {
   readonly sha256: string;
@@ -41,7 +42,7 @@ export function load(name: string): Model {
   return readModel(new Uint8Array(readFileSync(new URL(`${name}.onnx`, folder))), { source: `${name}.onnx` });
 }
 
-/** PyTorch's answers: `input`, `labels`, `logits`, `loss`, `gradient:<initializer>`, `statistic:<initializer>`. */
+/** PyTorch's or TensorFlow's answers: `input`, `labels`, `logits`, `loss`, `gradient:<initializer>`, `statistic:<initializer>`. */
 export function golden(name: string): Readonly<Record<string, Tensor>> {
   return readSafetensors(readFileSync(new URL(`${name}.safetensors`, folder))).tensors;
 }

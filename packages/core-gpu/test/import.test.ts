@@ -61,7 +61,7 @@ describe.each(names)("%s", (name) => {
   const { input, output, parameters } = facts[name]!;
   const expected = golden(name);
 
-  it("gives PyTorch's outputs", async () => {
+  it("gives its framework's outputs", async () => {
     const network = importModel(load(name));
     expect(network.opaque).toEqual([]);
     expect(Object.keys(network.params)).toEqual(expect.arrayContaining(Object.keys(parameters)));
@@ -74,7 +74,7 @@ describe.each(names)("%s", (name) => {
     expect(error(result[output]!, expected.logits!)).toBeLessThan(1e-4);
   });
 
-  it("has PyTorch's loss and first gradients", async () => {
+  it("has its framework's loss and first gradients", async () => {
     const { network, program } = stepOf(name, training);
     const feeds = { ...prefixed("params", network.params), x: expected.input!, y: expected.labels! };
     const result = await run(program, feeds);

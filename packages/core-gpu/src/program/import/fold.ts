@@ -86,6 +86,19 @@ function compare(holds: (difference: number) => boolean) {
   };
 }
 
+/** The largest of sizes, or with `sign` −1 the smallest: of equal symbols, and of a symbol and numbers up to 1, it is known. */
+const extreme =
+  (sign: 1 | -1) =>
+  (_: DType, ...elements: Dimension[]): Element => {
+    const numbers = elements.filter((element) => typeof element === "number");
+    const symbols = new Set(elements.filter((element) => typeof element === "string"));
+    const most = sign * Math.max(...numbers.map((number) => sign * number));
+    if (symbols.size === 0) return most;
+    if (numbers.length === 0) return symbols.size === 1 ? [...symbols][0]! : null;
+    if (sign === -1) return most <= 1 ? most : null;
+    return symbols.size === 1 && most <= 1 ? [...symbols][0]! : null;
+  };
+
 /** Floats add and multiply exactly as numbers do; sums and products of symbols are formulas. */
 const add = (_: DType, a: Dimension, b: Dimension) =>
   typeof a === "number" && typeof b === "number" ? a + b : addDimensions(a, b);
@@ -134,8 +147,8 @@ const rules: ReadonlyMap<string, Fold> = new Map<string, Fold>([
   ["Div", elementwise(divide)],
   ["Mod", elementwise(numeric((a, b) => a! - Math.floor(a! / b!) * b!))],
   ["Pow", elementwise(numeric((a, b) => a! ** b!))],
-  ["Min", elementwise(numeric((...list) => Math.min(...list)))],
-  ["Max", elementwise(numeric((...list) => Math.max(...list)))],
+  ["Min", elementwise(extreme(-1))],
+  ["Max", elementwise(extreme(1))],
   ["Neg", elementwise(numeric((a) => -a!))],
   ["Abs", elementwise(numeric((a) => Math.abs(a!)))],
   ["Sqrt", elementwise(numeric((a) => Math.sqrt(a!)))],
@@ -211,6 +224,6 @@ const rules: ReadonlyMap<string, Fold> = new Map<string, Fold>([
       elements.every((e) => typeof e === "number") ? elements.reduce((a, b) => a + b, 0) : addDimensions(...elements),
     ),
   ],
-  ["ReduceMin", reduce((elements) => numeric((...list) => Math.min(...list))("int64", ...elements))],
-  ["ReduceMax", reduce((elements) => numeric((...list) => Math.max(...list))("int64", ...elements))],
+  ["ReduceMin", reduce((elements) => extreme(-1)("int64", ...elements))],
+  ["ReduceMax", reduce((elements) => extreme(1)("int64", ...elements))],
 ]);
