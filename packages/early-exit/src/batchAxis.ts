@@ -11,10 +11,9 @@ import {
 import type { ExitModel } from "./exits.ts";
 import type { ExitStages } from "./stages.ts";
 
-/** A tensor with a row for every sample. */
-interface RowTensor {
+/** Dtype and shape: of one row where a tensor has a row for every sample, else of the whole. */
+interface Layout {
   readonly dtype: DType;
-  /** Shape of one row. */
   readonly shape: readonly number[];
 }
 
@@ -26,7 +25,9 @@ export interface BatchLayout {
   /** The only batch size the model takes, or null when it takes any. */
   readonly fixedBatch: number | null;
   /** Crossing tensors with a row for every sample. The others do not depend on the batch. */
-  readonly rowTensors: ReadonlyMap<string, RowTensor>;
+  readonly rowTensors: ReadonlyMap<string, Layout>;
+  /** The others that cross, all of them for a model that takes one sample at a time, its input left out. */
+  readonly others: ReadonlyMap<string, Layout>;
 }
 
 /**
@@ -56,13 +57,19 @@ export async function probeBatchLayout(
     checkAnswer(caller, "confidence", confidence, "float32", runs);
     checkAnswer(caller, "prediction", prediction, "int64", runs);
   }
-  const rowTensors = new Map<string, RowTensor>([[input, { dtype, shape: sample }]]);
-  // A batch that cannot shrink is never compacted: its one sample goes on or not.
-  if (fixedBatch !== null) return { dtype, sampleShape: sample, fixedBatch, rowTensors: new Map() };
+  const whole = ({ dtype, shape }: Tensor): Layout => ({ dtype, shape });
+  if (fixedBatch !== null) {
+    // A batch that cannot shrink is never compacted: its one sample goes on or not.
+    const others = new Map(crossing.map((name) => [name, whole(runs[0]![1][name]!)]));
+    return { dtype, sampleShape: sample, fixedBatch, rowTensors: new Map(), others };
+  }
+  const rowTensors = new Map<string, Layout>([[input, { dtype, shape: sample }]]);
+  const others = new Map<string, Layout>();
   for (const name of crossing) {
     const [first, second] = runs.map(([, results]) => results[name]!) as [Tensor, Tensor];
     if (hasRows(first.shape, second.shape)) rowTensors.set(name, { dtype: first.dtype, shape: first.shape.slice(1) });
-    else if (!equal(first, second)) {
+    else if (equal(first, second)) others.set(name, whole(first));
+    else {
       throw new InputError(
         caller,
         "a tensor that one stage hands to the next must have the batch as its first dimension or not depend on it",
@@ -71,7 +78,7 @@ export async function probeBatchLayout(
       );
     }
   }
-  return { dtype, sampleShape: sample, fixedBatch, rowTensors };
+  return { dtype, sampleShape: sample, fixedBatch, rowTensors, others };
 }
 
 function describeInput(input: string, model: ExitStages["model"]) {

@@ -3,6 +3,8 @@ export { type Confidence, confidenceOf, confidences, predictionOf } from "./conf
 export { classMeansOverhead, type ExitCosts, exitCosts } from "./cost.ts";
 export { defineExits } from "./defineExits.ts";
 export type { Exit, ExitModel } from "./exits.ts";
+export { exportSingle } from "./exportSingle.ts";
+export { type ExportedStages, exportStages, type StageDescription } from "./exportStages.ts";
 export { cheapestWithin, frontier, upperHull } from "./frontier.ts";
 export { checkRecord, concatRecords, type ExitRecord, selectExits, selectRows } from "./record.ts";
 export { type LabelledBatch, type RecordExitsOptions, recordExits } from "./recordExits.ts";

@@ -7,6 +7,7 @@ import { goesOn, type StageAnswers } from "./staged-engine.ts";
 import { openFused } from "./staged-fused.ts";
 import { openSessions } from "./staged-sessions.ts";
 import { cutAtExits } from "./stages.ts";
+import { heldThresholds } from "./thresholds.ts";
 
 /** How stages are run: all in one graph with nested `If`s, or each in a session of its own. Results agree. */
 export type Execution = "fused" | "sessions";
@@ -105,7 +106,7 @@ export async function openStaged(
         throw new InputError(caller, "the classifier must be open", "a released one", "Open it again: openStaged.");
       }
       checkBatch(caller, layout, exitModel.input, batch);
-      const held = checkThresholds(caller, exitModel, thresholds);
+      const held = heldThresholds(caller, e, thresholds);
       const n = batch.shape[0]!;
       // Buffers are shared between runs.
       const run = last.then(() => (n === 0 ? [] : engine.run(batch, held)));
@@ -141,22 +142,6 @@ function checkBatch(caller: string, layout: BatchLayout, input: string, batch: T
     const fix = "Export the model with a symbolic batch dimension to classify several at once.";
     throw new InputError(caller, `the model takes ${fixedBatch} sample at a time`, `${shape[0]}`, fix);
   }
-}
-
-function checkThresholds(caller: string, { exits }: ExitModel, thresholds: readonly number[]): Float32Array {
-  if (thresholds?.length !== exits.length - 1) {
-    const expectation = `${exits.length} exits need ${exits.length - 1} thresholds, none for the last`;
-    throw new InputError(caller, expectation, `${thresholds?.length}`);
-  }
-  const held = new Float32Array(thresholds.length);
-  for (let j = 0; j < held.length; j++) {
-    const threshold = thresholds[j];
-    if (typeof threshold !== "number" || Number.isNaN(threshold)) {
-      throw new InputError(caller, "every threshold must be a number", `${threshold} at exit ${j}`);
-    }
-    held[j] = threshold;
-  }
-  return held;
 }
 
 /** Plain loops: this runs after every batch, too seldom to be compiled and with the network in the caches. */

@@ -53,7 +53,7 @@ function answersOnly(model: Model, exits: readonly Exit[]): Model {
   const graph = proto.graph!;
   const stated = new Set(graph.valueInfo.map(({ name }) => name));
   // Former outputs stay in value_info: their types may be stated nowhere else.
-  const former = graph.output.filter(({ name }) => !wanted.has(name) && !stated.has(name));
+  const former = graph.output.filter(({ name, type }) => type !== undefined && !wanted.has(name) && !stated.has(name));
   const output = graph.output.filter(({ name }) => wanted.has(name));
   return {
     proto: onnx.changed(proto, {
