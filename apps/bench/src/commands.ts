@@ -2,10 +2,13 @@ import { mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type DeviceKind, InputError } from "@exitkit/core-gpu";
 import { dataDirectory } from "./data/directory.ts";
-import { fetchCifar10 } from "./data/fetch.ts";
+import type { Fetched, FetchOptions } from "./data/fetch.ts";
+import { fetchCifar10 } from "./data/fetch-cifar10.ts";
+import { fetchFashionMnist } from "./data/fetch-fashion-mnist.ts";
 import { doctor } from "./doctor.ts";
 import { type Experiment, type Extras, editionOf, openDataSource, type Preset } from "./experiments/experiment.ts";
 import { openRun } from "./runs/run.ts";
+import type { Progress } from "./terminal/progress.ts";
 import type { Terminal } from "./terminal/terminal.ts";
 
 /** Options of `bench run`. */
@@ -138,11 +141,21 @@ async function bestRuns(below: string, experiments: readonly Experiment[]): Prom
   );
 }
 
-/** `bench data cifar10`: brings all 60,000 pictures. */
+/** The data sets that `bench data` brings. */
+export const FETCHABLE = {
+  cifar10: { title: "CIFAR-10", fetch: fetchCifar10 },
+  "fashion-mnist": { title: "Fashion-MNIST", fetch: fetchFashionMnist },
+} as const satisfies Readonly<
+  Record<string, { title: string; fetch: (to: string, shown: Progress, options: FetchOptions) => Promise<Fetched> }>
+>;
+
+/** `bench data`: brings all pictures of a data set. */
 export async function data(
+  name: keyof typeof FETCHABLE,
   options: { readonly data?: string; readonly archive?: string },
   terminal: Terminal,
 ): Promise<void> {
+  const { title, fetch } = FETCHABLE[name];
   const directory = resolve(options.data ?? process.env.EXITKIT_DATA ?? "data");
   await mkdir(directory, { recursive: true });
   const interrupted = new AbortController();
@@ -150,15 +163,15 @@ export async function data(
     interrupted.abort(new Error("interrupted; the files already written stay, call it again to go on"));
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
-    const fetched = await fetchCifar10(directory, terminal.progress, {
+    const fetched = await fetch(directory, terminal.progress, {
       signal: interrupted.signal,
       ...(options.archive === undefined ? {} : { archive: options.archive }),
     });
     const { kept, written, source } = fetched;
     terminal.line(
       written.length === 0
-        ? `CIFAR-10 is complete in ${fetched.directory}`
-        : `CIFAR-10: ${written.length} files written to ${fetched.directory} from ${source}, ${kept.length} kept`,
+        ? `${title} is complete in ${fetched.directory}`
+        : `${title}: ${written.length} files written to ${fetched.directory} from ${source}, ${kept.length} kept`,
     );
     terminal.line(`Use it: bench run <experiment> --data ${directory}`);
     terminal.result(fetched);

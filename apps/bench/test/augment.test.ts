@@ -22,7 +22,7 @@ function slow(row: number, down: number, right: number, mirrored: boolean): Floa
     const [c, y, x] = [Math.floor(at / 1024), Math.floor(at / 32) % 32, at % 32];
     cut[at] = padded[c * side * side + (y + 4 + down) * side + (mirrored ? 31 - x : x) + 4 + right]!;
   }
-  return oneBatch({ n: 1, pixels: cut, labels: new Int32Array(1) }).x.data;
+  return oneBatch({ n: 1, shape: [3, 32, 32], pixels: cut, labels: new Int32Array(1) }).x.data;
 }
 
 describe("augmentedPictures", () => {

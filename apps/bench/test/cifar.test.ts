@@ -3,15 +3,8 @@ import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { generator, InputError } from "@exitkit/core-gpu";
 import { describe, expect, it } from "vitest";
-import {
-  CIFAR10,
-  CIFAR100,
-  concatPictures,
-  parseCifar,
-  readCifar,
-  selectPictures,
-  slicePictures,
-} from "../src/data/cifar.ts";
+import { CIFAR10, CIFAR100, parseCifar, readCifar } from "../src/data/cifar.ts";
+import { concatPictures, selectPictures, slicePictures } from "../src/data/pictures.ts";
 import { records, temporaryFolder } from "./helpers.ts";
 
 describe("readCifar", () => {

@@ -5,15 +5,17 @@ import { gzipSync } from "node:zlib";
 import { PNG } from "pngjs";
 import { describe, expect, it } from "vitest";
 import { batches, oneBatch, pictureDataUri } from "../src/data/batches.ts";
-import { CIFAR10, parseCifar, slicePictures } from "../src/data/cifar.ts";
+import { CIFAR10, parseCifar } from "../src/data/cifar.ts";
 import {
-  CIFAR10_SUBSET,
+  CIFAR10_FORMAT,
   dataDirectory,
   findCifar10,
   openCifar10,
   openCifar100,
   openFound,
 } from "../src/data/directory.ts";
+import { CIFAR10_SUBSET } from "../src/data/editions.ts";
+import { slicePictures } from "../src/data/pictures.ts";
 import { records, temporaryFolder } from "./helpers.ts";
 
 const golden = JSON.parse(await readFile(new URL("../fixtures/networks.json", import.meta.url), "utf8"));
@@ -63,7 +65,7 @@ describe("openCifar10", () => {
       train: [join(directory, "train_5000.bin")],
       test: [join(directory, "test_2500.bin")],
     };
-    await expect(openFound(found, CIFAR10, [])).rejects.toThrow(
+    await expect(openFound(found, CIFAR10_FORMAT)).rejects.toThrow(
       /train_5000\.bin must be the CIFAR-10 subset file with sha256 25c9.*; got sha256/,
     );
   });

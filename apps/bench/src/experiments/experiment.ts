@@ -1,5 +1,13 @@
 import type { DeviceKind } from "@exitkit/core-gpu";
-import { type Dataset, findCifar10, openCifar10, openCifar100 } from "../data/directory.ts";
+import {
+  type Dataset,
+  findCifar10,
+  openCifar10,
+  openCifar100,
+  openFashionMnist,
+  openKmnist,
+  openMnist,
+} from "../data/directory.ts";
 import type { RunFolder } from "../runs/run.ts";
 import type { Progress } from "../terminal/progress.ts";
 
@@ -60,6 +68,9 @@ export interface DataSource {
   readonly directory: string | undefined;
   cifar10(): Promise<Dataset>;
   cifar100(): Promise<Dataset>;
+  fashionMnist(): Promise<Dataset>;
+  mnist(): Promise<Dataset>;
+  kmnist(): Promise<Dataset>;
 }
 
 /** The data sets in `directory`; CIFAR-10 falls back to the repository's subset, and a note says which one is used. */
@@ -79,6 +90,9 @@ export function openDataSource(directory: string | undefined, progress: Progress
     directory,
     cifar10: () => once("cifar10", () => openCifar10(directory)),
     cifar100: () => once("cifar100", () => openCifar100(directory)),
+    fashionMnist: () => once("fashionMnist", () => openFashionMnist(directory)),
+    mnist: () => once("mnist", () => openMnist(directory)),
+    kmnist: () => once("kmnist", () => openKmnist(directory)),
   };
 }
 

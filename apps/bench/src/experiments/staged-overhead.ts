@@ -2,7 +2,7 @@ import os from "node:os";
 import { type Device, generator, openDevice, type Tensor, tensor } from "@exitkit/core-gpu";
 import { ALWAYS, NEVER, openStaged, recordExits, type StagedClassifier } from "@exitkit/early-exit";
 import { type Batch, oneBatch } from "../data/batches.ts";
-import { slicePictures } from "../data/cifar.ts";
+import { slicePictures } from "../data/pictures.ts";
 import type { Environment } from "../runs/environment.ts";
 import type { Backbone } from "../zoo/backbone.ts";
 import { pretrained } from "../zoo/resnet.ts";

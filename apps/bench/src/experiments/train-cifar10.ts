@@ -1,5 +1,5 @@
 import { InputError, openDevice } from "@exitkit/core-gpu";
-import { slicePictures } from "../data/cifar.ts";
+import { slicePictures } from "../data/pictures.ts";
 import { trainableResnet } from "../zoo/train-resnet.ts";
 import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 import { FULL_RECIPE, QUICK_RECIPE } from "./train/recipe.ts";

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { InputError, readSafetensors, type Tensor } from "@exitkit/core-gpu";
-import type { DataFile } from "../data/cifar.ts";
+import type { DataFile } from "../data/stored.ts";
 
 /** The weight files that come with the repository, and their sha256. */
 export const WEIGHTS = {

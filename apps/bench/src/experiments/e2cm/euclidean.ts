@@ -12,7 +12,7 @@ import {
   solveExits,
 } from "@exitkit/e2cm";
 import { agreementFrontier, type ExitRecord, fitAgreement, searchThresholds } from "@exitkit/early-exit";
-import { slicePictures } from "../../data/cifar.ts";
+import { slicePictures } from "../../data/pictures.ts";
 import {
   accuracyAt,
   CLASSES,

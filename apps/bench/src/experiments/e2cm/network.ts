@@ -1,8 +1,8 @@
 import type { Device } from "@exitkit/core-gpu";
 import { type ExitRecord, selectRows } from "@exitkit/early-exit";
 import { batches } from "../../data/batches.ts";
-import { type Pictures, slicePictures } from "../../data/cifar.ts";
 import type { Dataset } from "../../data/directory.ts";
+import { type Pictures, slicePictures } from "../../data/pictures.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import type { pretrained } from "../../zoo/resnet.ts";
 import type { Context } from "../experiment.ts";

@@ -9,7 +9,7 @@ import {
   solveExits,
 } from "@exitkit/e2cm";
 import type { ExitRecord } from "@exitkit/early-exit";
-import { type Pictures, slicePictures } from "../../data/cifar.ts";
+import { type Pictures, slicePictures } from "../../data/pictures.ts";
 import { accuracyAt, CLASSES, confusionMatrix, counted, depthOf, folds, type Subject } from "./network.ts";
 import { type Fold, type FrontierRow, paperRows, soundRows } from "./protocols.ts";
 

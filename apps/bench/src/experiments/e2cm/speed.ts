@@ -8,7 +8,7 @@ import {
 } from "@exitkit/e2cm";
 import { NEVER } from "@exitkit/early-exit";
 import { batches, oneBatch } from "../../data/batches.ts";
-import { slicePictures } from "../../data/cifar.ts";
+import { slicePictures } from "../../data/pictures.ts";
 import { quantile, timeInterleaved } from "../timing.ts";
 import { CLASSES, depthTaps, PASS_BATCH, type Subject } from "./network.ts";
 

@@ -2,7 +2,7 @@ import { tensor } from "@exitkit/core-gpu";
 import { openClassifier } from "@exitkit/e2cm";
 import { cheapestWithin } from "@exitkit/early-exit";
 import { type Batch, oneBatch } from "../../data/batches.ts";
-import { slicePictures } from "../../data/cifar.ts";
+import { slicePictures } from "../../data/pictures.ts";
 import { quantile } from "../timing.ts";
 import { argMaxRows, countRight, folds, type Subject } from "./network.ts";
 import type { SoundFit } from "./shared.ts";

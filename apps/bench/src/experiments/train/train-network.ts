@@ -15,7 +15,7 @@ import {
 } from "@exitkit/core-gpu";
 import { augmentedPictures } from "../../data/augment.ts";
 import { batches } from "../../data/batches.ts";
-import type { Pictures } from "../../data/cifar.ts";
+import type { Pictures } from "../../data/pictures.ts";
 import type { RunFolder } from "../../runs/run.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import type { TrainableNetwork } from "../../zoo/trainable.ts";

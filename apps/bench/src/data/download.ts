@@ -1,0 +1,60 @@
+import { createHash } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { Progress } from "../terminal/progress.ts";
+
+/** A file on the web whose sum is known. */
+export interface RemoteFile {
+  readonly url: string;
+  /** Algorithm and hex digits of the sum, as its publisher gives it. */
+  readonly sum: readonly [algorithm: "md5" | "sha256", hex: string];
+  /** Bytes, for the progress where the server does not say. */
+  readonly size: number;
+  /** Milliseconds the site has to answer, and later to send the next bytes. */
+  readonly timeout: number;
+}
+
+/**
+ * Downloads a file and checks its sum.
+ *
+ * @returns `file`.
+ * @throws Error when the site does not answer in time or the sum is another one; what was written stays in `file`.
+ */
+export async function download(
+  { url, sum, size, timeout }: RemoteFile,
+  file: string,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const stalled = new AbortController();
+  let timer = setTimeout(() => stalled.abort(), timeout);
+  const abort = signal === undefined ? stalled.signal : AbortSignal.any([stalled.signal, signal]);
+  const hash = createHash(sum[0]);
+  try {
+    const response = await fetch(url, { signal: abort });
+    if (!response.ok || response.body === null) throw new Error(`HTTP status ${response.status}`);
+    const total = Number(response.headers.get("content-length") ?? size);
+    const stage = progress.stage(`downloading ${url}`, total, "bytes");
+    const watch = new Transform({
+      transform(chunk: Buffer, _, done) {
+        clearTimeout(timer);
+        timer = setTimeout(() => stalled.abort(), timeout);
+        hash.update(chunk);
+        stage.advance(chunk.length);
+        done(null, chunk);
+      },
+    });
+    await pipeline(response.body, watch, createWriteStream(file), { signal: abort });
+    stage.done();
+  } catch (error) {
+    if (stalled.signal.aborted) throw new Error(`no answer for ${timeout / 1000} s`);
+    const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    throw new Error(cause?.code ?? (error as Error).message, { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+  const got = hash.digest("hex");
+  if (got !== sum[1]) throw new Error(`the archive must have ${sum[0]} ${sum[1]}; got ${got}`);
+  return file;
+}
