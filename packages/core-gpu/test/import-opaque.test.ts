@@ -257,6 +257,14 @@ describe("bad input", () => {
   const given = { x: spec("float32", ["n", 3]) };
 
   it.each<[string, () => unknown, RegExp]>([
+    ["a path", () => importModel("network.onnx" as never), /the model must be one that was read or made; got string/],
+    ["a promise", () => importModel(Promise.resolve() as never), /got a Promise\. Await it/],
+    ["a path to save", () => exportModel("network.onnx" as never, {}), /core-gpu\.exportModel: .*got string/],
+    [
+      "an input of another name",
+      () => trace(({ z }) => network.apply(network.params, { z }), { z: spec("float32", ["n", 3]) }),
+      /all inputs of the model must be given; got none for "x", and unknown "z"/,
+    ],
     ["another operator set", () => importModel(modelOf({ ...cumulative, opset: 9 })), /operator set 11 to 23; got 9/],
     [
       "an unknown constant",

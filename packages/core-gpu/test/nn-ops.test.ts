@@ -103,6 +103,17 @@ describe("crossEntropy", () => {
   });
 });
 
+describe("crossEntropy's labels", () => {
+  it.each([-1, -100, 5, 40])("%i of 5 classes is refused and no class in silence", async (label) => {
+    const attempt = (options: object) =>
+      run({ logits: drawn([2, 5]) }, ({ logits }) => ({
+        loss: ops.crossEntropy(logits!, tensor("int64", [2], [4, label]), options),
+      }));
+    await expect(attempt({})).rejects.toThrow(/out of range|out of data bounds/i);
+    expect(Number((await attempt({ ignoreIndex: label })).loss!.data[0])).toBeGreaterThan(0);
+  });
+});
+
 describe("second order", () => {
   const cases: readonly (readonly [string, readonly (readonly number[])[], (...values: Value[]) => Value])[] = [
     ["crossEntropy", [[3, 4]], (x) => ops.crossEntropy(x, tensor("int64", [3], [0, 3, 1]))],

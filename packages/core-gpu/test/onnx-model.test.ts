@@ -94,6 +94,15 @@ test("a file is written whole and read back", async () => {
   }
 });
 
+test("what is no model is refused by name, swapped arguments among it", async () => {
+  const swapped = writeModelFile(fixture("vgg") as never, "network.onnx" as never);
+  await expect(swapped).rejects.toThrow(
+    "core-gpu.writeModelFile: the model must be one that was read or made; got string. readModelFile(path) and readModel(bytes) give one.",
+  );
+  expect(() => writeModel(null as never)).toThrow(/core-gpu\.writeModel: .*got null/);
+  expect(() => describeModel({} as never)).toThrow(/core-gpu\.describeModel: .*got object/);
+});
+
 test("data in other files are refused with the tensor's name and place, unless allowed", () => {
   expect(() => fixture("external-data")).toThrow(
     /core-gpu\.readModel: external-data\.onnx .*tensor "w" whose data lie in "\.\.\/\.\.\/etc\/passwd".*allowExternalData/,

@@ -36,6 +36,16 @@ async function run(given: Program<unknown, unknown>, feeds: Record<string, Tenso
 }
 
 describe("programToModel", () => {
+  it("refuses what is no program, such as the function itself", async () => {
+    const device = await openDevice("cpu");
+    const message = (caller: string, actual: string) =>
+      `core-gpu.${caller}: the program must be a traced one; got ${actual}. Pass what \`trace\` gave.`;
+    expect(() => programToModel((() => ({})) as never)).toThrow(message("programToModel", "function"));
+    expect(() => compileProgram(program as never, device as never)).toThrow(message("programToModel", "object"));
+    await expect(device.compile(undefined as never)).rejects.toThrow(message("Device.compile", "undefined"));
+    await device.close();
+  });
+
   it("keeps names and symbolic dimensions, binds constants as initializers and survives a round trip", () => {
     const model = programToModel(program, { constants: { head: { weight, bias } }, name: "head", opset: 13 });
     const { inputs, outputs, initializers, opset } = describeModel(readModel(writeModel(model)));

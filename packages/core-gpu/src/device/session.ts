@@ -1,5 +1,6 @@
 import type * as ort from "onnxruntime-node";
 import { InputError } from "../errors.ts";
+import { requireModel } from "../onnx/graph.ts";
 import type { Model, TensorInfo } from "../onnx/model.ts";
 import { describeModel, readModel, writeModel } from "../onnx/model.ts";
 import { parseOptions } from "../options.ts";
@@ -19,6 +20,7 @@ export async function openSession(
   parseOptions(caller, loadOptions, options);
   // Bytes are decoded too: a model whose weights lie in files of its choice must be refused before the runtime sees it.
   const model = source instanceof Uint8Array ? readModel(source) : source;
+  requireModel(caller, model);
   const bytes = source instanceof Uint8Array ? source : writeModel(source);
   const native = await createNative(caller, placement, bytes, options);
   const description = describeModel(model);

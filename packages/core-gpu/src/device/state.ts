@@ -1,7 +1,7 @@
 import { InputError } from "../errors.ts";
 import type { TensorInfo } from "../onnx/model.ts";
 import { printSpec } from "../program/spec.ts";
-import type { Port, Program } from "../program/trace.ts";
+import { type Port, type Program, requireProgram } from "../program/trace.ts";
 import { flattenTree, type TreeRecord } from "../program/tree.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkKnown, checkTensor, quoted } from "./checks.ts";
@@ -20,7 +20,7 @@ export interface StatePlan {
  *
  * @param keys Names of state: of an input, or of a record or array of inputs.
  * @param bound Inputs that are neither fed nor kept, because they are compiled in.
- * @throws InputError where a key names no input, state has a symbolic shape, or the output of its name another spec.
+ * @throws InputError where the program is none, a key names no input, state has a symbolic shape, or the output of its name another spec.
  */
 export function planState(
   caller: string,
@@ -28,6 +28,7 @@ export function planState(
   keys: readonly string[],
   bound: readonly string[] = [],
 ): StatePlan {
+  requireProgram(caller, program);
   const under = (key: string) => (port: Port) => port.name === key || port.name.startsWith(`${key}.`);
   const unknown = keys.filter((key) => !program.inputs.some(under(key)) && !isEmptyBranch(program.inputSpecs, key));
   if (unknown.length > 0) {

@@ -58,8 +58,9 @@ export function makeRunner(
     try {
       results = await native.run(inputs, outputs);
     } catch (error) {
+      const outside = /out of (range|data bounds)/i.test(String(error)) ? "A label or an index is out of range. " : "";
       const fix =
-        "Check that the feeds' dimensions fit together and that `into` has the shapes the program gives. " +
+        `${outside}Check that the feeds' dimensions fit together and that \`into\` has the shapes the program gives. ` +
         "The state is as it was before.";
       throw runtimeError(caller, "ONNX Runtime must be able to run the program", error, fix);
     }

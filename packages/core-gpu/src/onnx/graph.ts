@@ -27,10 +27,20 @@ export interface GraphIndex {
  */
 type NodeKind = "data" | "shape" | "constant";
 
+/** Refuses what is no model: a path, or a promise of one. */
+export function requireModel(caller: string, model: Model): void {
+  if (typeof (model as Partial<Model> | null)?.proto === "object") return;
+  const given = model as unknown;
+  const actual = given instanceof Promise ? "a Promise" : given === null ? "null" : typeof given;
+  const fix = given instanceof Promise ? "Await it." : "readModelFile(path) and readModel(bytes) give one.";
+  throw new InputError(caller, "the model must be one that was read or made", actual, fix);
+}
+
 const indexes = new WeakMap<GraphProto, GraphIndex>();
 
 /** Index of a model's graph; computed once per graph. */
 export function indexModel(caller: string, model: Model): GraphIndex {
+  requireModel(caller, model);
   const graph = model.proto.graph;
   if (graph === undefined) throw new InputError(caller, "the model must have a graph", "none");
   const known = indexes.get(graph);

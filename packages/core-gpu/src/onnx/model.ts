@@ -6,6 +6,7 @@ import { InputError } from "../errors.ts";
 import { fileError, writeFileAtomic } from "../files.ts";
 import { parseOptions } from "../options.ts";
 import { dtypeName, isTensorType, typeName } from "./dtypes.ts";
+import { requireModel } from "./graph.ts";
 import type { ModelProto, TensorProto, ValueInfoProto } from "./onnx_pb.ts";
 import { ModelProtoSchema } from "./onnx_pb.ts";
 import { checkModel } from "./validate.ts";
@@ -103,17 +104,19 @@ export async function readModelFile(path: string, options: Omit<ReadModelOptions
   return decode(caller, bytes, path, allowExternalData);
 }
 
-/** Encodes a model as an ONNX file. `readModel(writeModel(model))` equals `model`, unknown fields included. */
+/** Encodes a model as an ONNX file. `readModel(writeModel(model))` equals `model`, unknown fields included. @throws InputError on no model. */
 export function writeModel(model: Model): Uint8Array {
+  requireModel("core-gpu.writeModel", model);
   return toBinary(ModelProtoSchema, model.proto);
 }
 
 /**
  * Writes a model to a file, atomically: after a crash the file is the old one or the new one, never half of one.
  *
- * @throws InputError when the file cannot be written.
+ * @throws InputError when the file cannot be written, or `model` is none.
  */
 export async function writeModelFile(path: string, model: Model): Promise<void> {
+  requireModel("core-gpu.writeModelFile", model);
   await writeFileAtomic(path, writeModel(model));
 }
 
@@ -127,6 +130,7 @@ export function hashModel(model: Model): string {
 
 /** Lists a model's inputs (those that must be fed), outputs, initializers and its operator set version. */
 export function describeModel(model: Model): ModelDescription {
+  requireModel("core-gpu.describeModel", model);
   const graph = model.proto.graph;
   if (graph === undefined) return { inputs: [], outputs: [], initializers: [], opset: 0 };
   const sparse = graph.sparseInitializer.map((tensor) => ({

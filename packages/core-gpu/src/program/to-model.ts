@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 import { printShape } from "./dimensions.ts";
 import { type OnnxGraph, onnxGraph, valueInfo } from "./onnx-graph.ts";
 import { printSpec, type Spec } from "./spec.ts";
-import type { Program } from "./trace.ts";
+import { type Program, requireProgram } from "./trace.ts";
 import { flattenTree, type Tree } from "./tree.ts";
 
 const caller = "core-gpu.programToModel";
@@ -59,6 +59,7 @@ const irVersions = [6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11] as const;
  */
 export function programToModel(program: Program<unknown, unknown>, options?: ProgramToModelOptions): Model {
   const { opset, constants, name, blocks } = parseOptions(caller, optionsSchema, options);
+  requireProgram(caller, program);
   const bound = bindConstants(program, constants);
   const inputNames = new Set(program.inputs.map((port) => port.name));
   for (const output of program.outputs) {

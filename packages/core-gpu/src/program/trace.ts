@@ -90,6 +90,14 @@ export function trace<const I extends TreeRecord<Spec>, O extends TreeRecord<Val
   };
 }
 
+/** Refuses what is no program, such as the function that was to be traced. */
+export function requireProgram(caller: string, program: Program<unknown, unknown>): void {
+  const { inputs, nodes, outputs } = (program ?? {}) as Partial<Program>;
+  if (Array.isArray(inputs) && Array.isArray(nodes) && Array.isArray(outputs)) return;
+  const fix = "Pass what `trace` gave.";
+  throw new InputError(caller, "the program must be a traced one", program === null ? "null" : typeof program, fix);
+}
+
 interface NamedValue {
   readonly name: string;
   readonly value: Value;

@@ -114,16 +114,24 @@ export interface TrainResult {
 }
 
 const callable = z.custom<(...args: never[]) => unknown>((value) => typeof value === "function", "must be a function");
-const object = z.custom<object>((value) => typeof value === "object" && value !== null, "must be an object");
+/** Options that are objects are known by their methods. */
+function having(methods: readonly string[], message: string) {
+  return z.custom<object>(
+    (value) => methods.every((name) => typeof (value as Record<string, unknown> | null)?.[name] === "function"),
+    message,
+  );
+}
+export const runnerOption = having(["run", "readState", "writeState"], "must be a runner: what device.compile gives");
+export const datasetOption = having(["batch"], "must be a dataset: training.tensorDataset makes one of tensors");
 const count = z.int().min(1);
 
 /** Checks the plain part of {@link TrainOptions} and fills in the defaults. */
 export const trainOptions = z.strictObject({
-  runner: object,
-  data: object,
+  runner: runnerOption,
+  data: datasetOption,
   batchSize: count,
   epochs: count,
-  generator: object,
+  generator: having(["split", "permutation", "state"], "must be a random generator: generator(seed)"),
   learningRate: z.union([z.number(), callable]).optional(),
   accumulate: count.default(1),
   feeds: callable.optional(),

@@ -7,6 +7,7 @@ import type { Tensor } from "../tensor.ts";
 import { epochBatches } from "./batches.ts";
 import { makeCollector } from "./collect.ts";
 import type { Dataset } from "./dataset.ts";
+import { datasetOption, runnerOption } from "./options.ts";
 
 /** Options of {@link predict}. */
 export interface PredictOptions {
@@ -20,10 +21,9 @@ export interface PredictOptions {
   readonly prefetch?: number;
 }
 
-const object = z.custom<object>((value) => typeof value === "object" && value !== null, "must be an object");
 const schema = z.strictObject({
-  runner: object,
-  data: object,
+  runner: runnerOption,
+  data: datasetOption,
   batchSize: z.int().min(1),
   outputs: z.array(z.string()).min(1).optional(),
   prefetch: z.int().min(0).default(1),

@@ -117,6 +117,17 @@ describe("refused before anything runs:", () => {
   });
   const cases: [string, object, string][] = [
     ["an unknown option", { batches: 3 }, 'got unknown option "batches". Options: runner, data, batchSize'],
+    ["a program that is not compiled", { runner: {} }, 'option "runner" must be a runner: what device.compile gives'],
+    [
+      "tensors for data",
+      { data: { x: tensor("float32", [5]) } },
+      'option "data" must be a dataset: training.tensorDataset',
+    ],
+    [
+      "a seed for a generator",
+      { generator: 1 },
+      'option "generator" must be a random generator: generator(seed) (got 1)',
+    ],
     ["half a sample", { batchSize: 0.5 }, 'got option "batchSize" invalid input: expected int'],
     ["no epochs", { epochs: 0 }, 'option "epochs" too small'],
     [

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { InputError } from "../../errors.ts";
-import { type GraphIndex, indexModel } from "../../onnx/graph.ts";
+import { type GraphIndex, indexModel, requireModel } from "../../onnx/graph.ts";
 import { type Model, opsetOf } from "../../onnx/model.ts";
 import { list, quoted, suggestion } from "../../onnx/names.ts";
 import { parseOptions } from "../../options.ts";
@@ -98,6 +98,7 @@ const optionsSchema = z.strictObject({
  */
 export function importModel(model: Model, options?: ImportModelOptions): ImportedModel {
   const { shapes, constants } = parseOptions(caller, optionsSchema, options);
+  requireModel(caller, model);
   const opset = opsetOf(model);
   if (opset < 11 || opset > 23) {
     const fix = "Convert it with onnx.version_converter or export it again.";
@@ -169,16 +170,16 @@ function checkShapeNames(index: GraphIndex, shapes: Readonly<Record<string, Shap
 
 function checkNames(what: string, given: Given, wanted: Readonly<Record<string, unknown>>): void {
   const missing = Object.keys(wanted).filter((name) => given[name] === undefined);
+  const unknown = Object.keys(given).filter((name) => !Object.hasOwn(wanted, name));
   if (missing.length > 0) {
     const more = missing.length > 5 ? ` and ${missing.length - 5} more` : "";
     throw new InputError(
       caller,
       `all ${what} of the model must be given`,
-      `none for ${list(missing.slice(0, 5))}${more}`,
+      `none for ${list(missing.slice(0, 5))}${more}${unknown.length === 0 ? "" : `, and unknown ${list(unknown.slice(0, 5))}`}`,
     );
   }
-  for (const name of Object.keys(given)) {
-    if (Object.hasOwn(wanted, name)) continue;
+  for (const name of unknown) {
     throw new InputError(
       caller,
       `${what} must be those of the model`,

@@ -43,16 +43,19 @@ const CrossEntropy: Operator = {
     const ofLosses = ops.scatter(ops.mul(p, weight), index, right);
     return [extra === null ? ofLosses : ops.add(ofLosses, ofProbabilities()), null];
   },
-  emit({ graph, inputs: [logits, labels], outputs, inputSpecs: [spec] }) {
+  emit({ graph, inputs: [logits, given], outputs, inputSpecs: [spec, { dtype }] }) {
     const axis = spec!.shape.length - 1;
     const squeezed = (name: string, results?: readonly string[]): string =>
       graph.opset >= 13
         ? graph.node("Squeeze", [name, graph.ints([axis])], {}, results)
         : graph.node("Squeeze", [name], { axes: [axis] }, results);
+    // ONNX counts negative indices from the end: −1 would silently be the last class. Now it is out of range, as k is.
+    const [zero, outside] = [0, 2 ** 31 - 1].map((value) => graph.constant(tensor(dtype, [], [value])));
+    const labels = graph.node("Where", [graph.node("Less", [given!, zero!]), outside!, given!]);
     const index =
       graph.opset >= 13
-        ? graph.node("Unsqueeze", [labels!, graph.ints([axis])])
-        : graph.node("Unsqueeze", [labels!], { axes: [axis] });
+        ? graph.node("Unsqueeze", [labels, graph.ints([axis])])
+        : graph.node("Unsqueeze", [labels], { axes: [axis] });
     const p = graph.node("Softmax", [logits!], { axis }, [outputs[1]!]);
     const largest = emitReduction(graph, "ReduceMax", logits!, [axis], true);
     const logSum = graph.node("Sub", [
@@ -85,7 +88,7 @@ const crossEntropyOptions = z.strictObject({
 
 /**
  * Cross-entropy of logits and label indices: for each sample `ln Σⱼ e^xⱼ − x_label`, then reduced. logits [..., k] (float32
- * or float64), labels [...] (int32 or int64, 0 … k − 1; not checked on all devices) → `[]`, or [...] for `"none"`. ONNX
+ * or float64), labels [...] (int32 or int64, 0 … k − 1; on the CPU another ends the run) → `[]`, or [...] for `"none"`. ONNX
  * Softmax, GatherElements and arithmetic; the gradient is `(softmax − one-hot) · weight`, without a one-hot matrix.
  *
  * Differs: PyTorch has the classes on axis 1 and ignores label −100 unless told otherwise.
