@@ -35,26 +35,6 @@ export function webgpuTolerance({ op }: GradientCase): Tolerance {
   return op === "sin" || op === "cos" ? { result: 2 ** -11, gradient: 2 ** -9 } : float32;
 }
 
-/** What ONNX Runtime 1.30 gets wrong on WebGPU; null where it should be right. */
-export function webgpuFault({ op, args, tensors, gradients }: GradientCase): string | null {
-  if (op === "maxPool" && gradients.some((golden) => golden !== null)) {
-    return "the gradient of maxPool needs MaxPool's indices, which are not supported yet";
-  }
-  if (op === "layerNorm" && tensors[0]!.data.every((element) => Math.abs(Number(element)) > 50)) {
-    return "LayerNormalization loses digits in rows far from 0";
-  }
-  const options = args.findLast((argument) => typeof argument === "object") as Record<string, unknown> | undefined;
-  if (op === "slice" && [options].flat().some((range) => ((range?.step as number | undefined) ?? 1) < -1)) {
-    return "Slice gives wrong elements with steps below -1";
-  }
-  const groups = (options?.groups as number | undefined) ?? 1;
-  const [channels, perGroup] = tensors[1]?.shape ?? [];
-  if (op === "convTranspose" && groups > 1 && perGroup === 1 && channels !== groups) {
-    return "ConvTranspose is wrong where groups take several channels and give one each";
-  }
-  return null;
-}
-
 /** What is wrong with the results of {@link gradientProgram}; empty where nothing is. */
 export function faults(
   cases: readonly GradientCase[],

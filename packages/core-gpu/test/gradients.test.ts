@@ -13,10 +13,15 @@ const newest = 23;
 const load = { optimization: "none" } as const;
 
 describe.each(families)("%s", (_, all) => {
-  it.each([11, 17, newest])("results and gradients equal PyTorch's, opset %i", async (opset) => {
+  it.each([
+    [11, {}],
+    [17, {}],
+    [newest, {}],
+    [17, { provider: "webgpu" }],
+  ] as const)("results and gradients equal PyTorch's, opset %i %j", async (opset, runtime) => {
     const cases = all.filter((test) => (test.opset ?? 11) <= opset);
     if (cases.length === 0) return;
-    const session = await compileProgram(device, gradientProgram(cases), { opset, load });
+    const session = await compileProgram(device, gradientProgram(cases), { opset, load, ...runtime });
     const results = await session.run(gradientFeeds(cases));
     await session.release();
     cases.forEach(({ op, outputs, gradients }, number) => {
@@ -33,10 +38,13 @@ describe.each(families)("%s", (_, all) => {
     });
   });
 
-  it("symbolic dimensions give the same gradients", async () => {
+  it.each([{}, { provider: "webgpu" }] as const)("symbolic dimensions give the same gradients %j", async (runtime) => {
     const named = all.filter(({ symbols }) => symbols !== undefined);
     if (named.length === 0) return;
-    const session = await compileProgram(device, gradientProgram(named, { symbolic: true }), { opset: newest });
+    const session = await compileProgram(device, gradientProgram(named, { symbolic: true }), {
+      opset: newest,
+      ...runtime,
+    });
     const results = await session.run(gradientFeeds(named));
     await session.release();
     named.forEach(({ op, gradients }, number) => {

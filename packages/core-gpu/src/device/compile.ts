@@ -1,6 +1,7 @@
 import type * as ort from "onnxruntime-node";
 import { z } from "zod";
 import { parseOptions } from "../options.ts";
+import type { ProgramToModelOptions } from "../program/to-model.ts";
 import type { Program } from "../program/trace.ts";
 import { flattenTree } from "../program/tree.ts";
 import type { Tensor } from "../tensor.ts";
@@ -49,6 +50,13 @@ function locations({ next, results }: StatePlan, { names: { outputs } }: Layout)
   ]);
 }
 
+/** What models for a device may count on, or must do without. */
+async function runtimeOf(kind: Placement["kind"]): Promise<Pick<ProgramToModelOptions, "blocks" | "provider">> {
+  if (kind === "webgpu") return { provider: kind };
+  const blocks = kind === "cpu" ? await channelBlocks() : undefined;
+  return blocks === undefined ? {} : { blocks };
+}
+
 /** Makes a compiler for one device. */
 export function makeCompiler(placement: Placement): Compiler {
   const sessions = new Map<string, Shared>();
@@ -85,8 +93,8 @@ export function makeCompiler(placement: Placement): Compiler {
       const { opset, stepsPerRun } = parsed;
       const stacked = stepsPerRun === undefined ? undefined : plannedSteps(plan, program);
       const loop = stacked && stepsPerRun ? { loop: { symbol: stacked.symbol, steps: stepsPerRun } } : {};
-      const blocks = placement.kind === "cpu" ? await channelBlocks() : undefined;
-      const layout = layOut(program, plan, { opset, constants, blocks, ...loop });
+      const runtime = await runtimeOf(placement.kind);
+      const layout = layOut(program, plan, { opset, constants, runtime, ...loop });
       const { native, leave } = acquire(layout, load, onCard ? locations(plan, layout) : undefined);
       let session: ort.InferenceSession;
       try {

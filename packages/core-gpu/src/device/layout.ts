@@ -1,6 +1,6 @@
 import { writeModel } from "../onnx/model.ts";
 import { hashProgram, hashTensor } from "../program/hash.ts";
-import { programToModel } from "../program/to-model.ts";
+import { type ProgramToModelOptions, programToModel } from "../program/to-model.ts";
 import type { Program } from "../program/trace.ts";
 import { flattenTree } from "../program/tree.ts";
 import type { Tensor } from "../tensor.ts";
@@ -19,8 +19,8 @@ export interface Layout {
 interface LayoutOptions {
   readonly opset: number | undefined;
   readonly constants: NonNullable<CompileOptions["constants"]>;
-  /** See `programToModel`. */
-  readonly blocks?: 8 | 16 | undefined;
+  /** What is known of the runtime; see `programToModel`. */
+  readonly runtime?: Pick<ProgramToModelOptions, "blocks" | "provider">;
   /** Several steps in one run: the symbol of their number, and how many there are where nothing is fed. */
   readonly loop?: { readonly symbol: string; readonly steps: number };
 }
@@ -31,13 +31,13 @@ const cacheLimit = 256 * 2 ** 20;
 
 /** Writes a program as a model; of one that was written before, as long as it is kept, gives the same bytes. */
 export function layOut(program: Program<unknown, unknown>, plan: StatePlan, options: LayoutOptions): Layout {
-  const { opset, constants, loop, blocks } = options;
+  const { opset, constants, loop, runtime } = options;
   const bound = flattenTree<object, Tensor>("core-gpu.Device.compile", constants);
   const key = JSON.stringify([
     hashProgram(program),
     opset,
     loop,
-    blocks,
+    runtime,
     plan.state.map(({ name }) => name),
     bound.map(({ name, leaf }) => [name, hashTensor(leaf)]),
   ]);
@@ -50,13 +50,13 @@ export function layOut(program: Program<unknown, unknown>, plan: StatePlan, opti
 function written(
   program: Program<unknown, unknown>,
   plan: StatePlan,
-  { opset, constants, loop, blocks }: LayoutOptions,
+  { opset, constants, loop, runtime }: LayoutOptions,
 ): Omit<Layout, "key"> {
   const outputs = outputNames(program);
   // State comes first: the runtime numbers the places of outputs by those that are asked for, and state always is.
   const ports = [...plan.next.values(), ...plan.results].map((port) => ({ ...port, name: outputs.get(port.name)! }));
-  const chosen = { ...(opset === undefined ? {} : { opset }), ...(blocks === undefined ? {} : { blocks }) };
-  const step = programToModel({ ...program, outputs: ports }, { constants, ...chosen });
+  const chosen = opset === undefined ? {} : { opset };
+  const step = programToModel({ ...program, outputs: ports }, { constants, ...runtime, ...chosen });
   if (loop === undefined) {
     const inputs = new Map(program.inputs.map(({ name }) => [name, name]));
     return { bytes: writeModel(step), names: { inputs, outputs } };

@@ -15,5 +15,6 @@ export function compileProgram(
   options: ProgramToModelOptions & { readonly load?: LoadOptions } = {},
 ): Promise<Session> {
   const { load, ...rest } = options;
-  return device.load(programToModel(program, rest), load);
+  const provider = device.kind === "webgpu" ? { provider: device.kind } : {};
+  return device.load(programToModel(program, { ...provider, ...rest }), load);
 }

@@ -48,6 +48,8 @@ export interface OnnxGraph {
    * the model is for any runtime, of standard operators only.
    */
   readonly blocks: number | undefined;
+  /** The provider of ONNX Runtime the model is for, where what it lacks or gets wrong has to be written in another way. */
+  readonly provider: "webgpu" | undefined;
   /** Adds a node of another model; `imports` are the operator sets there, of which it may use others than the standard. */
   append(node: NodeProto, imports: readonly OperatorSetIdProto[]): void;
   /** Operator sets beside the standard one that nodes use. */
@@ -76,8 +78,12 @@ interface Origin {
   readonly axis: number;
 }
 
-/** An empty graph. Names in `reserved` are given to nothing unless asked for. */
-export function onnxGraph(opset: number, reserved: Iterable<string>, blocks?: number): OnnxGraph {
+/** An empty graph, for any runtime or for the one said. Names in `reserved` are given to nothing unless asked for. */
+export function onnxGraph(
+  opset: number,
+  reserved: Iterable<string>,
+  { blocks, provider }: Partial<Pick<OnnxGraph, "blocks" | "provider">> = {},
+): OnnxGraph {
   const taken = new Set(reserved);
   const nodes: NodeProto[] = [];
   const initializers: TensorProto[] = [];
@@ -113,6 +119,7 @@ export function onnxGraph(opset: number, reserved: Iterable<string>, blocks?: nu
   const graph: OnnxGraph = {
     opset,
     blocks,
+    provider,
     nodes,
     initializers,
     imports,

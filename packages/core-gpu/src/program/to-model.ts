@@ -26,6 +26,11 @@ export interface ProgramToModelOptions {
    * runtime has. A wrong number gives wrong results; `device.compile` finds out the right one. Default: standard operators.
    */
   readonly blocks?: 8 | 16;
+  /**
+   * The provider of ONNX Runtime the model is to run on: `"webgpu"` writes around what that one lacks or gets wrong, with
+   * standard operators still (docs/gpu.md). `device.compile` and `compileProgram` know it. Default: any.
+   */
+  readonly provider?: "webgpu";
 }
 
 const optionsSchema = z.strictObject({
@@ -33,6 +38,7 @@ const optionsSchema = z.strictObject({
   constants: z.custom<object>((value) => typeof value === "object" && value !== null).default({}),
   name: z.string().min(1).default("program"),
   blocks: z.union([z.literal(8), z.literal(16)]).optional(),
+  provider: z.literal("webgpu").optional(),
 });
 
 /** The version of the file format that came with each operator set, 11 to 23. */
@@ -58,7 +64,7 @@ const irVersions = [6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11] as const;
  * ```
  */
 export function programToModel(program: Program<unknown, unknown>, options?: ProgramToModelOptions): Model {
-  const { opset, constants, name, blocks } = parseOptions(caller, optionsSchema, options);
+  const { opset, constants, name, ...runtime } = parseOptions(caller, optionsSchema, options);
   requireProgram(caller, program);
   const bound = bindConstants(program, constants);
   const inputNames = new Set(program.inputs.map((port) => port.name));
@@ -72,7 +78,7 @@ export function programToModel(program: Program<unknown, unknown>, options?: Pro
       );
     }
   }
-  const graph = onnxGraph(opset, [...inputNames, ...program.outputs.map((port) => port.name)], blocks);
+  const graph = onnxGraph(opset, [...inputNames, ...program.outputs.map((port) => port.name)], runtime);
   emitProgram(graph, program, bound);
   const proto = create(ModelProtoSchema, {
     irVersion: BigInt(irVersions[opset - 11]!),

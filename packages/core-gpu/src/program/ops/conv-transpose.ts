@@ -3,15 +3,8 @@ import { addDimensions, type Dimension } from "../dimensions.ts";
 import { type Operator, refuse, requireDType, requireRank } from "../operator.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
 import { allButChannels, type ConvAttributes, requireBias } from "./conv-shape.ts";
-import {
-  knownSizes,
-  makeWindow,
-  type Padding,
-  type PerAxis,
-  spread,
-  windowAttributes,
-  windowOptions,
-} from "./window.ts";
+import { emitConvTranspose } from "./emit-conv-transpose.ts";
+import { knownSizes, makeWindow, type Padding, type PerAxis, spread, windowOptions } from "./window.ts";
 
 interface ConvTransposeAttributes extends ConvAttributes {
   readonly outputPadding: PerAxis;
@@ -52,19 +45,17 @@ const ConvTranspose: Operator<ConvTransposeAttributes> = {
     needed[1] ? ops.convWeightGradient(d!, x!, weight!.shape, window) : null,
     needed[2] ? ops.sum(d!, { axes: allButChannels(d!.shape.length) }) : null,
   ],
-  emit({ graph, attributes: { groups, outputPadding, ...attributes }, inputs, outputs, inputSpecs }) {
-    const kernel = knownSizes("weight", inputSpecs[1]!.shape.slice(2));
-    graph.node(
-      "ConvTranspose",
-      inputs,
-      {
-        kernel_shape: kernel,
-        group: groups,
-        ...windowAttributes(makeWindow(kernel.length, attributes)),
-        output_padding: spread("outputPadding", outputPadding, kernel.length, 0),
-      },
-      outputs,
-    );
+  emit({
+    graph,
+    attributes: { groups, outputPadding, ...attributes },
+    inputs: [x, weight, bias],
+    outputs,
+    inputSpecs,
+  }) {
+    const shape = knownSizes("weight", inputSpecs[1]!.shape);
+    const window = makeWindow(shape.length - 2, attributes);
+    const extra = spread("outputPadding", outputPadding, shape.length - 2, 0);
+    emitConvTranspose(graph, { x: x!, weight: weight!, bias, shape, groups, window, outputPadding: extra }, outputs);
   },
 };
 

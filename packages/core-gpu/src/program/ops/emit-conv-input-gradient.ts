@@ -1,9 +1,10 @@
-import type { Dimension, Shape } from "../dimensions.ts";
+import type { Shape } from "../dimensions.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
 import type { Emission } from "../operator.ts";
 import type { ConvAttributes } from "./conv-shape.ts";
 import { emitConv, isConstant } from "./emit-conv.ts";
-import { knownSizes, makeWindow, type Window, windowAttributes } from "./window.ts";
+import { emitLaidDown } from "./emit-conv-transpose.ts";
+import { knownSizes, makeWindow, type Window } from "./window.ts";
 
 /** Writes the gradient of a convolution with respect to its input. */
 export function emitConvInputGradient(application: Emission<ConvAttributes & { readonly shape: Shape }>): void {
@@ -12,7 +13,7 @@ export function emitConvInputGradient(application: Emission<ConvAttributes & { r
   const window = makeWindow(kernel.length, attributes);
   if (window.stride.every((stride) => stride === 1) && covers(window, kernel))
     emitMirrored(application, window, kernel);
-  else emitTransposed(application, window, kernel);
+  else emitTransposed(application, window);
 }
 
 /** Whether the padding is nowhere larger than what the window reaches: else elements of the input are never seen. */
@@ -60,38 +61,18 @@ function mirror(graph: OnnxGraph, weight: string, shape: readonly number[], grou
   return graph.node("Reshape", [swapped, graph.ints([groups * perGroup, out / groups, ...kernel])]);
 }
 
-/**
- * With a larger stride the input may have elements behind the last window, which get none of the gradient:
- * `output_padding`. Where their number is not known, as many as can be are written and those too many cut off.
- */
+/** With a larger stride it is a transposed convolution. */
 function emitTransposed(
-  { graph, attributes: { groups, shape }, inputs, outputs, inputSpecs }: Emission<ConvAttributes & { shape: Shape }>,
+  {
+    graph,
+    attributes: { groups, shape: to },
+    inputs,
+    outputs,
+    inputSpecs,
+  }: Emission<ConvAttributes & { shape: Shape }>,
   window: Window,
-  kernel: readonly number[],
 ): void {
-  const from = inputSpecs[0]!.shape.slice(2);
-  const to = shape.slice(2);
-  const behind = kernel.map((size, axis) => {
-    const [small, large] = [from[axis]!, to[axis]!];
-    const stride = window.stride[axis]!;
-    if (typeof small === "string" || typeof large === "string") return stride === 1 ? 0 : undefined;
-    const reach = window.dilation[axis]! * (size - 1) + 1;
-    return large - ((small - 1) * stride + reach - window.before[axis]! - window.after[axis]!);
-  });
-  const attributes = {
-    kernel_shape: kernel,
-    group: groups,
-    ...windowAttributes(window),
-    output_padding: behind.map((size, axis) => size ?? window.stride[axis]! - 1),
-  };
-  const unknown = behind.flatMap((size, axis) => (size === undefined ? [axis] : []));
-  if (unknown.length === 0) {
-    graph.node("ConvTranspose", inputs, attributes, outputs);
-    return;
-  }
-  const whole = graph.node("ConvTranspose", inputs, attributes);
-  const sizes = unknown.map((axis): Dimension => to[axis]!);
-  const ends = graph.shape(sizes, [{ name: inputs[0]!, spec: inputSpecs[0]! }]);
-  const axes = graph.ints(unknown.map((axis) => axis + 2));
-  graph.node("Slice", [whole, graph.ints(unknown.map(() => 0)), ends, axes], {}, outputs);
+  const gradient = { name: inputs[0]!, spec: inputSpecs[0]! };
+  const shape = knownSizes("weight", inputSpecs[1]!.shape);
+  emitLaidDown(graph, gradient, { weight: inputs[1]!, shape, groups, window }, to.slice(2), outputs);
 }

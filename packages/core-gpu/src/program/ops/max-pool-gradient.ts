@@ -1,10 +1,14 @@
 import { z } from "zod";
 import { InputError } from "../../errors.ts";
 import { tensor } from "../../tensor.ts";
-import { printShape, type Shape, sameShape } from "../dimensions.ts";
+import { printShape, sameShape } from "../dimensions.ts";
 import { type Emission, floats, type Operator, refuse, requireDType, requireSameDType } from "../operator.ts";
+import type { Spec } from "../spec.ts";
 import { applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
+import { emitLaidDown } from "./emit-conv-transpose.ts";
+import { padSpatial, shift } from "./emit-window.ts";
 import { inferPool, kernelOption, type PoolAttributes, type PoolOptions } from "./pool-shape.ts";
+import { emitReduction } from "./reduce.ts";
 import {
   kernelPositions,
   makeWindow,
@@ -31,11 +35,21 @@ const MaxPoolGradient: Operator<PoolAttributes> = {
     const count = inputSpecs[0]!.shape.length - 2;
     const kernel = spread("kernel", attributes.kernel, count, 1);
     const window = makeWindow(count, attributes);
+    const apart = kernel.every((size, axis) => window.dilation[axis]! === 1 && size <= window.stride[axis]!);
+    const { dtype } = inputSpecs[0]!;
+    // ONNX Runtime's WebGPU provider has no indices of maxima, and before opset 16 nothing scatters sums.
+    if (dtype === "float32" && (graph.provider === "webgpu" || (!apart && graph.opset < 16))) {
+      emitCompared(application, kernel, window);
+      return;
+    }
+    if (!apart && graph.opset < 16) {
+      const expectation = "overlapping windows need opset 16, or float32";
+      const actual = `maxPoolGradient of ${dtype} at opset ${graph.opset}`;
+      throw new InputError("core-gpu.programToModel", expectation, actual, "Raise the opset.");
+    }
     const [pooled, indices] = [graph.fresh(`${inputs[0]}/MaxPool`), graph.fresh(`${inputs[0]}/MaxPool/indices`)];
     graph.node("MaxPool", [inputs[0]!], { kernel_shape: kernel, ...windowAttributes(window) }, [pooled, indices]);
-    const apart = kernel.every((size, axis) => window.dilation[axis]! === 1 && size <= window.stride[axis]!);
-    if (apart || graph.opset >= 16) emitScatter(application, indices, apart);
-    else emitCompared(application, indices, kernel, window);
+    emitScatter(application, indices, apart);
   },
 };
 
@@ -53,60 +67,42 @@ function emitScatter({ graph, inputs, outputs, inputSpecs }: Emission, indices: 
 }
 
 /**
- * Before opset 16 nothing scatters sums. Then each element of the window is a channel that holds the gradient where the
- * maximum is that element, and a transposed convolution with one-hot weights lays the channels down.
+ * Without indices each element of the window is a channel. The first channel that equals the maximum keeps the gradient, and
+ * a transposed convolution with one-hot weights lays the channels down. All in float32, which graphics cards compute with.
  */
 function emitCompared(
   { graph, inputs, outputs, inputSpecs }: Emission<PoolAttributes>,
-  indices: string,
   kernel: readonly number[],
   window: Window,
 ): void {
-  const [{ shape, dtype }, { shape: small }] = inputSpecs as [{ shape: Shape; dtype: string }, { shape: Shape }];
-  const sizes = shape.slice(2);
-  if (dtype !== "float32" || !sizes.every((size) => typeof size === "number")) {
-    const actual = `${dtype} ${printShape(shape)} at opset ${graph.opset}`;
-    const expectation = "overlapping windows need opset 16, or float32 and known spatial sizes";
-    throw new InputError("core-gpu.programToModel", expectation, `maxPoolGradient of ${actual}`, "Raise the opset.");
-  }
-  const counts = small.slice(2) as readonly number[];
-  const elements = kernel.reduce((product, size) => product * size, 1);
-  const at = graph.node("Mod", [indices, graph.ints([sizes.reduce((product, size) => product * size, 1)])]);
-  const channel = (value: string) => graph.node("Reshape", [value, graph.ints([-1, 1, ...counts])]);
-  const chosen = graph.node("Equal", [channel(at), graph.constant(positions(sizes, counts, kernel, window))]);
+  const [{ shape }, { shape: small }] = inputSpecs as [Spec, Spec];
+  const alone = (value: string) => graph.node("Reshape", [value, graph.ints([-1, 1, ...kernel.map(() => 0)])]);
+  const padded = padSpatial(graph, alone(inputs[0]!), window, lowest);
+  const gradient = {
+    name: alone(inputs[1]!),
+    spec: { dtype: "float32", shape: ["images", 1, ...small.slice(2)] },
+  } as const;
+  const seen = kernelPositions(kernel).map((offset) => shift(graph, padded, offset, window, gradient));
+  const count = seen.length;
+  const channels = graph.node("Concat", seen, { axis: 1 });
+  const greatest = (value: string) => emitReduction(graph, "ReduceMax", value, [1], true);
+  const equal = graph.node("Equal", [channels, greatest(channels)]);
+  // Numbers that fall from channel to channel: the greatest of those that count is the first's.
+  const falling = Array.from({ length: count }, (_, at) => count - at);
+  const ranks = graph.constant(tensor("float32", [1, count, ...kernel.map(() => 1)], falling));
   const zero = graph.constant(tensor("float32", [], [0]));
-  const spreadOut = graph.node("Where", [chosen, channel(inputs[1]!), zero]);
-  const oneHot = tensor("float32", [elements, 1, ...kernel]);
-  for (let element = 0; element < elements; element++) oneHot.data[element * elements + element] = 1;
-  const behind = kernel.map((size, axis) => {
-    const reach = window.dilation[axis]! * (size - 1) + 1;
-    return (
-      sizes[axis]! - (counts[axis]! - 1) * window.stride[axis]! - reach + window.before[axis]! + window.after[axis]!
-    );
-  });
-  const attributes = { kernel_shape: kernel, ...windowAttributes(window), output_padding: behind };
-  const laid = graph.node("ConvTranspose", [spreadOut, graph.constant(oneHot)], attributes);
+  const first = graph.node("Equal", [ranks, greatest(graph.node("Where", [equal, ranks, zero]))]);
+  const spreadOut = graph.node("Where", [first, gradient.name, zero]);
+  const oneHot = tensor("float32", [count, 1, ...kernel]);
+  for (let element = 0; element < count; element++) oneHot.data[element * count + element] = 1;
+  const from = { name: spreadOut, spec: gradient.spec };
+  const convolution = { weight: graph.constant(oneHot), shape: oneHot.shape, groups: 1, window };
+  const laid = emitLaidDown(graph, from, convolution, shape.slice(2));
   graph.node("Reshape", [laid, graph.node("Shape", [inputs[0]!])], {}, outputs);
 }
 
-/** Index in the image of each element of each window, [1, elements, ...windows]; −1 in the padding. */
-function positions(
-  sizes: readonly number[],
-  counts: readonly number[],
-  kernel: readonly number[],
-  { stride, dilation, before }: Window,
-) {
-  const elements = kernelPositions(kernel);
-  const indices = elements.flatMap((offset) =>
-    kernelPositions(counts).map((at) =>
-      sizes.reduce((index, size, axis) => {
-        const place = at[axis]! * stride[axis]! + offset[axis]! * dilation[axis]! - before[axis]!;
-        return index < 0 || place < 0 || place >= size ? -1 : index * size + place;
-      }, 0),
-    ),
-  );
-  return tensor("int64", [1, elements.length, ...counts], indices);
-}
+/** The padding is no maximum: a window of nothing but this number or −∞ that reaches the padding loses its gradient. */
+const lowest = -3.4028234663852886e38;
 
 export const operators = [MaxPoolGradient] as readonly Operator[];
 
@@ -115,7 +111,7 @@ const options = z.strictObject({ ...kernelOption, ...windowOptions });
 /**
  * Gradient of `maxPool` with respect to its operand: each gradient [n, c, (h',) w'] goes to the place of its window's
  * maximum, the first of equals; x [n, c, (h,) w] → x's shape. float32 or float64. ONNX MaxPool's indices and
- * ScatterElements; where windows overlap, before opset 16, comparisons and ConvTranspose.
+ * ScatterElements; on WebGPU, and where windows overlap before opset 16, comparisons and ConvTranspose.
  */
 export function maxPoolGradient(
   x: Operand,

@@ -91,13 +91,21 @@ const LayerNormalization: Operator<Epsilon> = {
   },
   emit({ graph, attributes: { epsilon }, inputs: [x, scale, bias], outputs, inputSpecs: [spec] }) {
     // ONNX gives the statistics as float32 whatever x is.
-    if (graph.opset >= 17 && spec!.dtype === "float32") {
-      graph.node("LayerNormalization", [x!, scale!, bias!], { axis: -1, epsilon: float(epsilon) }, outputs);
+    const direct = graph.opset >= 17 && spec!.dtype === "float32";
+    const attributes = { axis: -1, epsilon: float(epsilon) };
+    if (direct && graph.provider !== "webgpu") {
+      graph.node("LayerNormalization", [x!, scale!, bias!], attributes, outputs);
       return;
     }
     const [y, mean, inverse] = outputs as [string, string, string];
     const axes = [spec!.shape.length - 1];
     const centred = graph.node("Sub", [x!, emitReduction(graph, "ReduceMean", x!, axes, true, [mean])]);
+    if (direct) {
+      // ONNX Runtime 1.30 on WebGPU takes the variance from the mean of squares, which loses its digits far from 0.
+      const zeros = graph.fresh(`${mean}/centred`);
+      graph.node("LayerNormalization", [centred, scale!, bias!], attributes, [y, zeros, inverse]);
+      return;
+    }
     const variance = emitReduction(graph, "ReduceMean", graph.node("Mul", [centred, centred]), axes, true);
     emitInverseRoot(graph, variance, epsilon, spec!, inverse);
     const normal = graph.node("Mul", [centred, inverse]);

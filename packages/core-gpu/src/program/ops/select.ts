@@ -34,16 +34,39 @@ const Slice: Operator<{ readonly ranges: readonly Range[] }> = {
     return [{ dtype, shape: result }];
   },
   gradient: ({ ops, attributes: { ranges }, operands: [x], gradients: [d] }) => [sliceGradient(ops, d!, x!, ranges)],
-  emit({ graph, attributes: { ranges }, inputs: [x], outputs }) {
-    // ONNX clamps ends to the axis; these are safely beyond it for any axis and also fit runtimes with 32-bit indices.
-    const end = 2 ** 31 - 1;
-    const steps = ranges.map(({ step = 1 }) => step);
-    const starts = ranges.map(({ from }, index) => from ?? (steps[index]! > 0 ? 0 : end));
-    const ends = ranges.map(({ to }, index) => to ?? (steps[index]! > 0 ? end : -end));
-    const lists = [starts, ends, ranges.map(({ axis }) => axis), steps];
-    graph.node("Slice", [x!, ...lists.map((list) => graph.ints(list))], {}, outputs);
+  emit({ graph, attributes: { ranges }, inputs: [x], outputs, inputSpecs }) {
+    const { shape } = inputSpecs[0]!;
+    const axes = ranges.map(({ axis }) => normaliseAxis(axis, shape.length));
+    const slice = (from: string, parts: readonly Range[], to?: readonly string[]): string => {
+      const steps = parts.map(({ step = 1 }) => step);
+      const starts = parts.map(({ from }, index) => from ?? (steps[index]! > 0 ? 0 : end));
+      const ends = parts.map(({ to }, index) => to ?? (steps[index]! > 0 ? end : -end));
+      const lists = [starts, ends, parts.map(({ axis }) => axis), steps];
+      return graph.node("Slice", [from, ...lists.map((list) => graph.ints(list))], {}, to);
+    };
+    const backwards = ranges.flatMap(({ step = 1 }, index) => (step < 0 ? [{ axis: axes[index]!, step: -1 }] : []));
+    if (graph.provider !== "webgpu" || backwards.length === 0) {
+      slice(x!, ranges, outputs);
+      return;
+    }
+    // ONNX Runtime 1.30 on WebGPU begins at the axis' end whatever `from` is, and errs below −1: forwards first, then all back.
+    const forwards = ranges.map((range, index) => forwardsOf(shape[axes[index]!]!, range));
+    slice(slice(x!, forwards), backwards, outputs);
   },
 };
+
+/** ONNX clamps ends to the axis; this is safely beyond it for any axis and also fits runtimes with 32-bit indices. */
+const end = 2 ** 31 - 1;
+
+/** The same elements in ascending order, of a range that runs backwards; others as they are. */
+function forwardsOf(size: Dimension, range: Range): Range {
+  const { axis, from = -1, step = 1 } = range;
+  if (step > 0 || typeof size === "string") return range;
+  const length = sliceLength(size, range) as number;
+  if (length === 0) return { axis, from: 0, to: 0 };
+  const first = Math.min(from < 0 ? from + size : from, size - 1);
+  return { axis, from: first + (length - 1) * step, to: first + 1, step: -step };
+}
 
 function sliceLength(size: Dimension, { from, to, step = 1 }: Range): Dimension {
   if (step === 0) refuse("step must not be 0", "0");
