@@ -65,6 +65,11 @@ export function classMeansOverhead(k: number, d: number): { readonly flops: numb
   return { flops, macs: flops / 2 };
 }
 
+/** `[e − 1]`: MACs at each early exit as a share of the plain network's, at most 1. */
+export function costShares({ exits, full }: ExitCosts): readonly number[] {
+  return exits.slice(0, -1).map((cost) => Math.min(1, cost / full));
+}
+
 /** @throws InputError unless there are e finite costs > 0 that increase, and `full` is finite and > 0. */
 export function checkCosts(caller: string, costs: ExitCosts, e: number): void {
   const { exits, full } = costs;

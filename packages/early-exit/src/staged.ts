@@ -59,8 +59,9 @@ const optionsSchema = z.strictObject({
  * Opens a network with exits for staged execution: compute up to an exit, decide, compact the batch to the samples that
  * go on, compute the next stage.
  *
- * With nothing leaving, the answers are bit for bit those of the plain network on the same batch; otherwise a sample's
- * numbers can differ in the last places with the number of rows computed together, as in any ONNX Runtime session.
+ * With nothing leaving, the answers are those of the plain network on the same batch: bit for bit where the runtime
+ * computes the pieces as it computes the whole. ONNX Runtime's blocked layout on the CPU does not at a residual sum behind a
+ * cut, where the last places can differ. They can also with the number of rows computed together, as in any session.
  * While opening, the network is run on 2 and on 3 made-up samples to see which tensors that cross between stages have a
  * row for every sample. A model whose batch dimension is fixed at 1 works too, one sample at a time.
  *

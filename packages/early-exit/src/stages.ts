@@ -1,5 +1,6 @@
 import { addTaps, cutStages, InputError, type Model, onnx, type Stage } from "@exitkit/core-gpu";
 import type { Exit, ExitModel } from "./exits.ts";
+import { onlyOutputs } from "./outputs.ts";
 
 /** The network cut behind its exits: stage j ends when exit j has answered. */
 export interface ExitStages {
@@ -48,16 +49,6 @@ function makes(model: Model, name: string): boolean {
 }
 
 function answersOnly(model: Model, exits: readonly Exit[]): Model {
-  const wanted = new Set(exits.flatMap(({ confidence, prediction }) => [confidence, prediction]));
-  const { proto } = addTaps(model, [...wanted]);
-  const graph = proto.graph!;
-  const stated = new Set(graph.valueInfo.map(({ name }) => name));
-  // Former outputs stay in value_info: their types may be stated nowhere else.
-  const former = graph.output.filter(({ name, type }) => type !== undefined && !wanted.has(name) && !stated.has(name));
-  const output = graph.output.filter(({ name }) => wanted.has(name));
-  return {
-    proto: onnx.changed(proto, {
-      graph: onnx.changed(graph, { output, valueInfo: [...graph.valueInfo, ...former] }),
-    }),
-  };
+  const wanted = [...new Set(exits.flatMap(({ confidence, prediction }) => [confidence, prediction]))];
+  return onlyOutputs(addTaps(model, wanted), wanted);
 }

@@ -82,9 +82,11 @@ export function countParameters(params: Tree<Tensor>): number {
     .reduce((sum, { leaf }) => sum + sizeOf(leaf.shape as readonly number[]), 0);
 }
 
-/** A tree of tensors as one record by path, `{ "block.0.weight": … }`: as runners and safetensors files name them. */
-export function flattenParameters(params: { readonly [name: string]: Tree<Tensor> }): Record<string, Tensor> {
-  const leaves = flattenTree<object, Tensor>("core-gpu.layers.flattenParameters", params);
+/** A tree of tensors or values as one record by path, `{ "block.0.weight": … }`: as runners and safetensors files name them. */
+export function flattenParameters(params: TreeRecord<Tensor>): Record<string, Tensor>;
+export function flattenParameters(params: TreeRecord<Value>): Record<string, Value>;
+export function flattenParameters(params: object): Record<string, Tensor | Value> {
+  const leaves = flattenTree<object, Tensor | Value>("core-gpu.layers.flattenParameters", params);
   return Object.fromEntries(leaves.map(({ name, leaf }) => [name, leaf]));
 }
 
