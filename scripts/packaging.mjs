@@ -1,5 +1,5 @@
 // What a stranger gets: packs the packages, checks the tarballs, installs them in an empty project outside the
-// repository, and type-checks and runs e2cm's README example there.
+// repository, and type-checks and runs the README examples of e2cm and core-gpu there.
 // @ts-check
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,6 +12,7 @@ import { pnpm, root, run } from "./run.mjs";
 
 const names = ["core-gpu", "early-exit", "e2cm"];
 const temporary = mkdtempSync(join(tmpdir(), "exitkit-packaging-"));
+const emitted = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
 let failed = 0;
 try {
   /** @type {string[]} */
@@ -163,12 +164,27 @@ async function installed(tarballs) {
   report("e2cm: types of the README example", typeProblems(project, example.code));
 
   const code = `${example.code}\nprocess.stdout.write(\`RESULT \${JSON.stringify([[...predictions], [...left], exits.exits.length])}\\n\`);\n`;
-  const { outputText } = ts.transpileModule(code, {
-    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
-  });
+  const { outputText } = ts.transpileModule(code, { compilerOptions: emitted });
   writeFileSync(join(project, "example.js"), outputText);
   const printed = await must(process.execPath, ["example.js"], project);
   report("e2cm: the README example runs", resultProblems(printed));
+  await coreExamples(project);
+}
+
+/**
+ * core-gpu's README: cutting, training, fine-tuning.
+ *
+ * @param {string} project
+ */
+async function coreExamples(project) {
+  const readme = join(project, "node_modules/@exitkit/core-gpu/README.md");
+  for (const { line, code } of fences("README.md", readFileSync(readme, "utf8"))) {
+    report(`core-gpu: types of the README example in line ${line}`, typeProblems(project, code));
+    writeFileSync(join(project, "example.js"), ts.transpileModule(code, { compilerOptions: emitted }).outputText);
+    const { code: status, output } = await run(process.execPath, ["example.js"], { cwd: project, quiet: true });
+    const wrong = status !== 0 || output.includes("Assertion failed");
+    report(`core-gpu: the README example in line ${line} runs`, wrong ? output.trim().split("\n") : []);
+  }
 }
 
 /**
