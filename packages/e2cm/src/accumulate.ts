@@ -22,6 +22,8 @@ import { type SummingOutputs, summingModel } from "./summingModel.ts";
 /** What a pass sums up. */
 interface PassSettings {
   readonly classes: number;
+  /** Default: as many as classes. */
+  readonly outputs?: number | undefined;
   readonly taps: readonly string[];
   readonly features: FeatureKind;
   /** Keep the Gram matrices too: d² numbers an exit. */
@@ -35,6 +37,11 @@ interface PassSettings {
 export interface AccumulateOptions {
   /** k: number of classes; the network's output is [n, k]. */
   readonly classes: number;
+  /**
+   * Scores that the network gives where they are not those of the k classes: classes were added to it, or it was trained on
+   * others. The last exit must then answer by nearest mean. Default `classes`.
+   */
+  readonly outputs?: number;
   /** What the statistics are for: shared covariance needs Gram matrices too. Default `sharedCovariance`. */
   readonly metric?: Metric;
   /** What exits read. Default `moments` for shared covariance, `full` for Euclidean. */
@@ -49,6 +56,7 @@ export interface AccumulateOptions {
 
 const schema = z.strictObject({
   classes: z.int().min(2),
+  outputs: z.int().min(2).optional(),
   metric: z.enum(["sharedCovariance", "euclidean"]).default("sharedCovariance"),
   features: z.enum(["moments", "pooled", "full"]).optional(),
   exits: z.array(z.string()).min(1).readonly().optional(),
@@ -69,12 +77,13 @@ export async function accumulateStatistics(
   options: AccumulateOptions,
 ): Promise<ClassStatistics> {
   const caller = "e2cm.accumulateStatistics";
-  const { classes, metric, exits, onProgress, ...checked } = parseOptions(caller, schema, options);
+  const { classes, metric, exits, onProgress, outputs = classes, ...checked } = parseOptions(caller, schema, options);
   const device = checked.device ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, classes);
+    const network = await inspectNetwork(caller, device, model, outputs);
     return await accumulate(caller, device, network, batches, {
       classes,
+      outputs,
       taps: exits ?? defaultTaps(caller, network, metric),
       features: checked.features ?? (metric === "euclidean" ? "full" : "moments"),
       gram: metric === "sharedCovariance",
@@ -102,7 +111,7 @@ export async function accumulate(
   batches: Batches,
   options: PassSettings,
 ): Promise<ClassStatistics> {
-  const { classes, taps, onProgress } = options;
+  const { classes, outputs = classes, taps, onProgress } = options;
   checkTaps(caller, network, taps);
   const maps = taps.map((tap) => featureMap(options.features, sampleShape(caller, network, tap), { caller, tap }));
   if (options.gram) checkGramSizes(caller, taps, maps);
@@ -154,7 +163,7 @@ export async function accumulate(
   if (pictures === 0)
     throw new InputError(caller, "at least one batch of training pictures", "none", "Is the stream used up?");
   for (const exit of sums) if (exit.gram !== null) mirrorUpperTriangle(exit.gram, exit.d);
-  return { modelHash: network.hash, classes, features: options.features, counts, exits: sums };
+  return { modelHash: network.hash, classes, outputs, features: options.features, counts, exits: sums };
 }
 
 /** A Gram matrix of more features would take gigabytes. */

@@ -4,7 +4,7 @@ import { InputError, sizeOf, type Tensor, type TensorInfo, tensor } from "@exitk
 export interface Batch {
   /** What the network takes, float32, first dimension n. */
   readonly x: Tensor;
-  /** The n classes, whole numbers from 0 to k − 1. */
+  /** The n classes, whole numbers from 0 to k − 1; for `recordScores` also −1, of no known class. */
   readonly y: ArrayLike<number>;
 }
 
@@ -25,8 +25,16 @@ export function isIterable(value: unknown): boolean {
  *
  * @param input The network's input, as its session states it.
  * @param index Place of the batch in its stream, from 0.
+ * @param least The smallest label there may be: 0, or −1 where pictures of no known class may come.
  */
-export function checkBatch(caller: string, batch: Batch, input: TensorInfo, classes: number, index: number): void {
+export function checkBatch(
+  caller: string,
+  batch: Batch,
+  input: TensorInfo,
+  classes: number,
+  index: number,
+  least: 0 | -1 = 0,
+): void {
   const x = batch?.x;
   const y = batch?.y;
   const shape: readonly number[] = x?.shape ?? [];
@@ -47,7 +55,7 @@ export function checkBatch(caller: string, batch: Batch, input: TensorInfo, clas
     const needed = `x of batch ${index} has shape [${shape.join(", ")}] and needs ${sizeOf(shape)} elements`;
     throw new InputError(caller, needed, `${x.data.length}`);
   }
-  checkLabels(caller, y, shape[0]!, classes, index);
+  checkLabels(caller, y, shape[0]!, classes, index, least);
   if (allFinite(x.data)) return;
   const bad = x.data.findIndex((value) => !Number.isFinite(value));
   throw new InputError(
@@ -65,16 +73,23 @@ function allFinite(values: Float32Array): boolean {
   return zero === 0;
 }
 
-function checkLabels(caller: string, y: ArrayLike<number>, n: number, classes: number, index: number): void {
+function checkLabels(
+  caller: string,
+  y: ArrayLike<number>,
+  n: number,
+  classes: number,
+  index: number,
+  least: number,
+): void {
   if (y?.length !== n) {
     throw new InputError(caller, `batch ${index} has ${n} rows and needs as many labels`, `${y?.length ?? "none"}`);
   }
   for (let i = 0; i < n; i++) {
     const label = y[i]!;
-    if (Number.isInteger(label) && label >= 0 && label < classes) continue;
+    if (Number.isInteger(label) && label >= least && label < classes) continue;
     throw new InputError(
       caller,
-      `labels must be whole numbers from 0 to ${classes - 1}`,
+      `labels must be whole numbers from ${least} to ${classes - 1}`,
       `${label} at row ${i} of batch ${index}`,
       "Set `classes` to the number of classes the labels have.",
     );

@@ -2,16 +2,30 @@ import { type Device, InputError, type Model, openDevice, parseOptions } from "@
 import { z } from "zod";
 import type { Batches } from "./batches.ts";
 import { attachHeads, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
-import type { FittedExits } from "./fittedExits.ts";
+import { type FittedExits, outputsOf } from "./fittedExits.ts";
 import { inspectNetwork, type Network } from "./network.ts";
 import { batchesOption, callbackOption, deviceOption } from "./options.ts";
-import { argMaxRows, operatingPointsOf, recordFromScores, type ScoreRecord } from "./scoreRecord.ts";
+import { checkNovelty, type RejectOptions, rejectionThresholds, rejectOption } from "./rejection.ts";
+import {
+  argMaxRows,
+  checkCalibrationSize,
+  noveltyOfRecord,
+  operatingPointsOf,
+  recordFromScores,
+  type ScoreRecord,
+} from "./scoreRecord.ts";
 import { runScores } from "./scores.ts";
 
 /** Options of {@link calibrateExits}. */
 export interface CalibrateOptions {
   /** Labelled pictures that choose among the candidates and choose thresholds: best ones the network was not trained on. */
   readonly calibration: Batches;
+  /**
+   * Turn pictures of no known class away: each exit answers `REJECTED` (−1) where the smallest distance to any class mean is
+   * larger than a quantile of the calibration pictures'. Needs class means of the network's outputs. Default: every picture is
+   * given a class.
+   */
+  readonly reject?: RejectOptions;
   /** Where to run. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
   /** Called after every batch with the number of pictures so far. */
@@ -20,6 +34,7 @@ export interface CalibrateOptions {
 
 const schema = z.strictObject({
   calibration: batchesOption,
+  reject: rejectOption,
   device: deviceOption,
   onProgress: callbackOption<(pictures: number) => void>(),
 });
@@ -28,9 +43,13 @@ const schema = z.strictObject({
  * Chooses, for every exit, the candidate that answers most calibration pictures rightly, and then the thresholds of every
  * operating point. Candidates are what `solveExits` gave for the same statistics and different shrinkages.
  *
+ * With `reject`, pictures of no known class are turned away, and of pictures of known classes at most a fraction of 1 − q, whatever
+ * the thresholds (distribution-free, for calibration pictures exchangeable with those to come). Operating points count rejected
+ * calibration pictures as wrong.
+ *
  * @param candidates At least one; all of one model, with the same taps.
- * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, bad batches or
- * unknown options.
+ * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, rejection without
+ * class means of the network's outputs, bad batches or unknown options.
  */
 export async function calibrateExits(
   model: Model,
@@ -38,13 +57,13 @@ export async function calibrateExits(
   options: CalibrateOptions,
 ): Promise<FittedExits> {
   const caller = "e2cm.calibrateExits";
-  const { calibration, device: lent, onProgress } = parseOptions(caller, schema, options);
+  const { calibration, reject, device: lent, onProgress } = parseOptions(caller, schema, options);
   const first = candidates[0];
   if (first === undefined) throw new InputError(caller, "at least one candidate", "none", "Take them from solveExits.");
   const device = lent ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, first.classes);
-    return await calibrated(caller, device, network, candidates, { calibration, heldOut: false, onProgress });
+    const network = await inspectNetwork(caller, device, model, outputsOf(first));
+    return await calibrated(caller, device, network, candidates, { calibration, heldOut: false, reject, onProgress });
   } finally {
     if (lent === undefined) await device.close();
   }
@@ -53,6 +72,7 @@ export async function calibrateExits(
 interface CalibrateSettings {
   readonly calibration: Batches;
   readonly heldOut: boolean;
+  readonly reject?: Required<RejectOptions> | undefined;
   readonly onProgress?: ((pictures: number) => void) | undefined;
 }
 
@@ -62,7 +82,7 @@ export async function calibrated(
   device: Device,
   network: Network,
   candidates: readonly FittedExits[],
-  { calibration, heldOut, onProgress }: CalibrateSettings,
+  { calibration, heldOut, reject, onProgress }: CalibrateSettings,
 ): Promise<FittedExits> {
   const first = candidates[0]!;
   const taps = (exits: readonly FittedExit[]) => exits.map(({ metric, tap }) => `${metric} at ${tap}`).join(", ");
@@ -76,23 +96,24 @@ export async function calibrated(
       );
     }
   }
+  if (reject !== undefined) for (const candidate of candidates) checkNovelty(caller, candidate);
   const all = candidates.flatMap(({ exits }) => exits);
-  const scored = await runScores(
-    caller,
-    device,
-    attachHeads(network, all, first),
-    first.classes,
-    calibration,
-    onProgress,
-  );
+  const settings = { classes: first.classes, onProgress };
+  const heads = attachHeads(network, all, { ...first, rejection: null });
+  const scored = await runScores(caller, device, heads, calibration, settings);
+  checkCalibrationSize(caller, scored.n);
   const { exits, scores } = bestCandidates(candidates, scored);
-  const record = recordFromScores(exits, scores, first);
-  const costs = costsOf(network, exits);
+  const novelty = () => rejectionThresholds(caller, noveltyOfRecord(exits, scores, first), reject!.quantile);
+  const rejection = reject === undefined ? null : { ...reject, thresholds: novelty() };
+  const plain = recordFromScores(exits, scores, { ...first, rejection: null });
+  const record = rejection === null ? plain : recordFromScores(exits, scores, { ...first, rejection });
+  const costs = costsOf(network, exits, rejection !== null);
   return {
     ...first,
     exits,
+    rejection,
     costs,
-    operatingPoints: operatingPointsOf(caller, record, costs),
+    operatingPoints: operatingPointsOf(record, plain, costs),
     calibration: {
       pictures: record.n,
       fullAccuracy: fractionRight(record.predictions.at(-1)!, record.labels),

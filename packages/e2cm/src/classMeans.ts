@@ -6,6 +6,8 @@ export interface ClassMeans {
   readonly means: Float32Array;
   /** m_k, [k]: what the `normalised` rule divides by. */
   readonly distances: Float32Array;
+  /** E‖x‖² over the training pictures, for `updateClasses`; null for exits saved before it was kept. */
+  readonly meanSquare: number | null;
 }
 
 /**
@@ -23,13 +25,28 @@ export function classMeans(statistics: ClassStatistics, exit: ExitStatistics): C
   const means = sums.map((sum, index) => sum / counts[Math.floor(index / d)]!);
   const average = new Float64Array(d);
   for (let c = 0; c < k; c++) for (let i = 0; i < d; i++) average[i]! += sums[c * d + i]! / n;
-  const distances = Float32Array.from({ length: k }, (_, c) => {
-    let squared = squares / n;
+  const distances = rootMeanSquareDistances(means, average, squares / n);
+  return { means: Float32Array.from(means), distances: Float32Array.from(distances), meanSquare: squares / n };
+}
+
+/**
+ * √(E‖x‖² − 2 c_k·E[x] + ‖c_k‖²) of every class, [k].
+ *
+ * @param means Row-major [k, d].
+ * @param average E[x], [d].
+ */
+export function rootMeanSquareDistances(
+  means: Float64Array | Float32Array,
+  average: Float64Array,
+  meanSquare: number,
+): Float64Array {
+  const d = average.length;
+  return Float64Array.from({ length: means.length / d }, (_, c) => {
+    let squared = meanSquare;
     for (let i = 0; i < d; i++) {
       const mean = means[c * d + i]!;
       squared += mean * (mean - 2 * average[i]!);
     }
     return Math.sqrt(Math.max(squared, Number.MIN_VALUE));
   });
-  return { means: Float32Array.from(means), distances };
 }

@@ -2,7 +2,7 @@ import { type Device, InputError, type Model, openDevice, parseOptions, type Ten
 import { type Classification, cheapestWithin, openStaged } from "@exitkit/early-exit";
 import { z } from "zod";
 import { attachExits, checkSameModel } from "./exits.ts";
-import type { FittedExits } from "./fittedExits.ts";
+import { type FittedExits, outputsOf } from "./fittedExits.ts";
 import { inspectNetwork } from "./network.ts";
 import { deviceOption } from "./options.ts";
 
@@ -23,7 +23,8 @@ export interface Classifier {
   /** Mean cost on the calibration pictures as a fraction of the plain network's MACs; null for thresholds of one's own. */
   readonly expectedCost: number | null;
   /**
-   * Classifies x [n, ...]: each picture leaves at the first exit that is sure enough, and nothing behind it is executed.
+   * Classifies x [n, ...]: each picture leaves at the first exit that is sure enough, and nothing behind it is executed. Where the
+   * exits were fitted with `reject`, the prediction of a picture of no known class is `REJECTED` (−1).
    *
    * @throws InputError on another shape or dtype than the network takes, or after release.
    */
@@ -77,7 +78,7 @@ export async function openClassifier(
     if (lent === undefined) await device.close();
   };
   try {
-    const network = await inspectNetwork(caller, device, model, fitted.classes);
+    const network = await inspectNetwork(caller, device, model, outputsOf(fitted));
     checkSameModel(caller, fitted.modelHash, network.hash);
     const staged = await openStaged(device, attachExits(network, fitted.exits, fitted));
     let released = false;

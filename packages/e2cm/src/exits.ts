@@ -17,25 +17,35 @@ import {
   type ExitModel,
   exitCosts,
   predictionOf,
+  REJECTED,
 } from "@exitkit/early-exit";
 import type { ClassMeans } from "./classMeans.ts";
 import { type DistanceRule, distancesTo, scoresOf } from "./distances.ts";
 import { type FeatureMap, features, poolToGrid, secondMoments } from "./features.ts";
 import { backboneMacs, type Network } from "./network.ts";
+import { noveltyOf } from "./novelty.ts";
+import type { Rejection } from "./rejection.ts";
 import type { LinearExit } from "./sharedCovariance.ts";
 
-/** An exit by class means: nearest mean by Euclidean distance. */
-export interface ClassMeansExit extends ClassMeans {
-  readonly metric: "euclidean";
+/** Where an early exit stands and what it reads there. */
+interface Place {
   readonly tap: string;
   readonly map: FeatureMap;
 }
 
+/** Class means of the network's own outputs, by either metric. */
+export type OutputExit =
+  | (ClassMeans & { readonly metric: "euclidean" })
+  | (LinearExit & { readonly metric: "sharedCovariance" });
+
+/** An exit by class means: nearest mean by Euclidean distance. */
+export interface ClassMeansExit extends ClassMeans, Place {
+  readonly metric: "euclidean";
+}
+
 /** An exit by class means with a shared covariance: one linear layer. */
-export interface SharedCovarianceExit extends LinearExit {
+export interface SharedCovarianceExit extends LinearExit, Place {
   readonly metric: "sharedCovariance";
-  readonly tap: string;
-  readonly map: FeatureMap;
 }
 
 /** A fitted exit of either metric. */
@@ -47,8 +57,12 @@ export interface DecisionOptions {
   readonly rule?: DistanceRule;
   /** Euclidean exits only: answer the nearest mean by `raw` distance (the code's choice, default) or by `normalised` ones. */
   readonly predictFrom?: "raw" | "normalised";
-  /** The last exit: the network's own `head` (default), or the `nearestMean` of its outputs, which `lastMeans` then holds. */
-  readonly lastMeans?: ClassMeans | null;
+  /** The last exit: the network's own `head` (default), or the `nearestMean` of its outputs, which `output` then holds. */
+  readonly last?: "head" | "nearestMean";
+  /** Class means of the network's outputs. Default none. */
+  readonly output?: OutputExit | null;
+  /** How pictures of no known class are turned away; needs `output`. Default: they are not. */
+  readonly rejection?: Rejection | null;
 }
 
 /** {@link attachHeads}, checked to be a network that can run in stages: one exit a tap, in the order of the graph. */
@@ -61,16 +75,24 @@ export function attachExits(network: Network, exits: readonly FittedExit[], opti
  * The network with a head at each tap inside its graph: features → scores [n, k] → confidence [n] and prediction [n]. The
  * last exit is the network's own head. Several heads may read the same tap.
  *
+ * With rejection, the prediction of a picture that an exit finds novel is −1, and if every exit may reject, its confidence is 1.
+ *
  * @returns The exits in the order given. `scores` of a Euclidean exit are its raw distances.
  */
 export function attachHeads(
   network: Network,
   exits: readonly FittedExit[],
-  { rule = "normalised", predictFrom = "raw", lastMeans = null }: DecisionOptions = {},
+  {
+    rule = "normalised",
+    predictFrom = "raw",
+    last: answersBy = "head",
+    output = null,
+    rejection = null,
+  }: DecisionOptions = {},
 ): ExitModel {
   let model: Model = network.model;
   const heads = exits.map((exit, index) => {
-    const program = trace(({ x }) => decide(x, exit, rule, predictFrom), {
+    const program = trace(({ x }) => decide(x, exit, { rule, predictFrom, turnAway: turnAwayAt(rejection, index) }), {
       x: spec("float32", ["n", ...exit.map.shape]),
     });
     const part = programToModel(program, { opset: network.opset });
@@ -78,21 +100,22 @@ export function attachHeads(
     model = attached.model;
     return { name: exitName(index), tap: exit.tap, ...namesOf(attached.outputs) };
   });
-  const k = network.shapes.get(network.output)![1]!;
+  const turnAway = turnAwayAt(rejection, exits.length);
   const last = trace(
     ({ x }) => {
-      if (lastMeans === null) return { scores: x, ...answer(x, x) };
-      const distances = distancesTo(x, lastMeans.means, k);
-      return { scores: distances, ...answer(scoresOf(rule, distances, lastMeans.distances), ops.neg(distances)) };
+      const byMeans = output === null ? null : outputScores(x, output);
+      if (answersBy === "nearestMean") return answerFrom(byMeans!, output!, { rule, predictFrom, turnAway });
+      const own = answer(x, x);
+      return { scores: x, ...(turnAway === null ? own : turnAway(own, byMeans!, output!)) };
     },
-    { x: spec("float32", ["n", k]) },
+    { x: spec("float32", ["n", network.shapes.get(network.output)![1]!]) },
   );
   const attached = attachModel(model, programToModel(last, { opset: network.opset }), {
     prefix: "e2cm/head",
     inputs: { x: network.output },
   });
   const full = { name: "full", tap: network.output, ...namesOf(attached.outputs) };
-  const own = lastMeans === null ? { ...full, scores: network.output } : full;
+  const own = answersBy === "head" ? { ...full, scores: network.output } : full;
   return { model: attached.model, input: network.input, exits: [...heads, own] };
 }
 
@@ -105,17 +128,57 @@ function namesOf(outputs: Readonly<Record<string, string>>) {
   return { confidence: outputs.confidence!, prediction: outputs.prediction!, scores: outputs.scores! };
 }
 
-function decide(x: Value, exit: FittedExit, rule: DistanceRule, predictFrom: "raw" | "normalised") {
-  if (exit.metric === "sharedCovariance") {
-    const scores = linearScores(x, exit);
-    return { scores, ...answer(scores, scores) };
-  }
-  const distances = distancesTo(features(x, exit.map), exit.means, exit.distances.length);
-  const scores = scoresOf(rule, distances, exit.distances);
-  return { scores: distances, ...answer(scores, predictFrom === "raw" ? ops.neg(distances) : scores) };
+interface Answer {
+  readonly confidence: Value;
+  readonly prediction: Value;
 }
 
-function answer(scores: Value, answersFrom: Value) {
+/** Changes an exit's answers where its scores say that the picture is novel. */
+type TurnAway = (answer: Answer, scores: Value, exit: OutputExit) => Answer;
+
+interface Decision extends Required<Pick<DecisionOptions, "rule" | "predictFrom">> {
+  readonly turnAway: TurnAway | null;
+}
+
+function turnAwayAt(rejection: Rejection | null, exit: number): TurnAway | null {
+  if (rejection === null) return null;
+  return ({ confidence, prediction }, scores, own) => {
+    const novel = ops.greater(noveltyOf(scores, own), Math.fround(rejection.thresholds[exit]!));
+    return {
+      confidence: rejection.at === "everyExit" ? ops.where(novel, 1, confidence) : confidence,
+      prediction: ops.where(novel, REJECTED, prediction),
+    };
+  };
+}
+
+/** Scores, confidence and prediction of an early exit. */
+function decide(x: Value, exit: FittedExit, decision: Decision) {
+  const scores =
+    exit.metric === "sharedCovariance"
+      ? linearScores(x, exit)
+      : distancesTo(features(x, exit.map), exit.means, exit.distances.length);
+  return answerFrom(scores, exit, decision);
+}
+
+function answerFrom(scores: Value, exit: OutputExit, { rule, predictFrom, turnAway }: Decision) {
+  const own = ruled();
+  return { scores, ...(turnAway === null ? own : turnAway(own, scores, exit)) };
+
+  function ruled(): Answer {
+    if (exit.metric === "sharedCovariance") return answer(scores, scores);
+    const byRule = scoresOf(rule, scores, exit.distances);
+    return answer(byRule, predictFrom === "raw" ? ops.neg(scores) : byRule);
+  }
+}
+
+function outputScores(x: Value, output: OutputExit): Value {
+  if (output.metric === "euclidean") return distancesTo(x, output.means, output.distances.length);
+  const k = output.bias.length;
+  const weights = tensor("float32", [output.weights.length / k, k], output.weights);
+  return ops.add(ops.matmul(x, weights), tensor("float32", [1, k], output.bias));
+}
+
+function answer(scores: Value, answersFrom: Value): Answer {
   return { confidence: confidenceOf(scores, "maxProbability"), prediction: predictionOf(answersFrom) };
 }
 
@@ -151,18 +214,29 @@ function linearScores(x: Value, { map, weights, bias }: SharedCovarianceExit): V
 }
 
 /** MACs a sample that one exit adds: making the features, and k distances (K(3d − 1) FLOPs) or one linear layer. */
-function exitOverhead(exit: FittedExit): number {
+export function exitOverhead(exit: FittedExit): number {
   const { map } = exit;
   if (exit.metric === "euclidean") return map.macs + classMeansOverhead(exit.distances.length, map.d).macs;
   const unfolded = map.stripes === 0 ? map.d : map.shape[0]! * map.grid ** 2 + map.stripes * map.shape[0]! ** 2;
   return map.macs + unfolded * exit.bias.length;
 }
 
-/** Expected-cost table of the exits on a network: backbone up to each tap plus every visited exit's overhead. */
-export function costsOf(network: Network, exits: readonly FittedExit[]): ExitCosts {
+/** MACs a sample that looking for novelty adds: nothing to distances there are, k² and k more distances in a discriminant space. */
+function noveltyOverhead(exit: FittedExit): number {
+  if (exit.metric === "euclidean") return 0;
+  const k = exit.bias.length;
+  return k * (k - 1) + classMeansOverhead(k, k - 1).macs;
+}
+
+/**
+ * Expected-cost table of the exits on a network: backbone up to each tap plus every visited exit's overhead.
+ *
+ * @param rejecting Whether exits look for novelty too.
+ */
+export function costsOf(network: Network, exits: readonly FittedExit[], rejecting = false): ExitCosts {
   return exitCosts({
     backbone: [...exits.map((exit) => backboneMacs(network, exit.tap)), network.count.total],
-    overheads: exits.map(exitOverhead),
+    overheads: exits.map((exit) => exitOverhead(exit) + (rejecting ? noveltyOverhead(exit) : 0)),
   });
 }
 

@@ -10,10 +10,9 @@ import {
   writeSafetensors,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
-import type { ClassMeans } from "./classMeans.ts";
 import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
-import type { FittedExit } from "./exits.ts";
-import type { FittedExits } from "./fittedExits.ts";
+import type { FittedExit, OutputExit } from "./exits.ts";
+import { type FittedExits, outputsOf } from "./fittedExits.ts";
 import { dequantise, matrixOf, quantise } from "./quantise.ts";
 
 const map = z.strictObject({
@@ -25,23 +24,13 @@ const map = z.strictObject({
   macs: z.number().min(0),
 });
 
-const header = z.strictObject({
-  format: z.literal("exitkit/e2cm/1"),
+const common = {
   tensors: z.strictObject({ file: z.string(), sha256: z.string() }),
   modelHash: z.string(),
   classes: z.int().min(2),
   rule: z.enum(DISTANCE_RULES as [DistanceRule, ...DistanceRule[]]),
   predictFrom: z.enum(["raw", "normalised"]),
-  nearestMeanLast: z.boolean(),
   precision: z.enum(["float32", "int8"]),
-  exits: z.array(
-    z.strictObject({
-      metric: z.enum(["euclidean", "sharedCovariance"]),
-      tap: z.string(),
-      map,
-      shrinkage: z.number().optional(),
-    }),
-  ),
   costs: z.strictObject({ exits: z.array(z.number()), full: z.number() }),
   operatingPoints: z.array(
     z.strictObject({
@@ -52,7 +41,62 @@ const header = z.strictObject({
     }),
   ),
   calibration: z.strictObject({ pictures: z.int(), fullAccuracy: z.number(), heldOut: z.boolean() }).nullable(),
+};
+
+/** Exits as version 1 wrote them: nothing that rejection or further classes need. */
+const firstExit = z.discriminatedUnion("metric", [
+  z.strictObject({ metric: z.literal("euclidean"), tap: z.string(), map }),
+  z.strictObject({ metric: z.literal("sharedCovariance"), tap: z.string(), map, shrinkage: z.number() }),
+]);
+
+const first = z.strictObject({
+  format: z.literal("exitkit/e2cm/1"),
+  ...common,
+  nearestMeanLast: z.boolean(),
+  exits: z.array(firstExit),
 });
+
+const means = z.discriminatedUnion("metric", [
+  z.strictObject({ metric: z.literal("euclidean"), meanSquare: z.number().nullable() }),
+  z.strictObject({ metric: z.literal("sharedCovariance"), shrinkage: z.number(), space: z.boolean() }),
+]);
+
+const second = z.strictObject({
+  format: z.literal("exitkit/e2cm/2"),
+  ...common,
+  last: z.enum(["head", "nearestMean"]),
+  /** The network's own outputs: how many, and the class means of them. */
+  output: z.strictObject({ scores: z.int().min(2), means }).nullable(),
+  exits: z.array(z.strictObject({ tap: z.string(), map, means })),
+  counts: z.array(z.number().min(0)).nullable(),
+  rejection: z
+    .strictObject({
+      quantile: z.number().gt(0).lt(1),
+      at: z.enum(["leaving", "everyExit"]),
+      thresholds: z.array(z.number()),
+    })
+    .nullable(),
+});
+
+type Means = z.output<typeof means>;
+type Header = z.output<typeof second>;
+
+/** What a file of version 1 says, in the words of version 2. */
+function upgraded({ nearestMeanLast, exits, format, ...rest }: z.output<typeof first>): Header {
+  return {
+    ...rest,
+    format: "exitkit/e2cm/2",
+    last: nearestMeanLast ? "nearestMean" : "head",
+    output: nearestMeanLast ? { scores: rest.classes, means: { metric: "euclidean", meanSquare: null } } : null,
+    exits: exits.map(({ tap, map: featureMap, ...own }) => ({
+      tap,
+      map: featureMap,
+      means: own.metric === "euclidean" ? { ...own, meanSquare: null } : { ...own, space: false },
+    })),
+    counts: null,
+    rejection: null,
+  };
+}
 
 /**
  * Saves fitted exits: `<path>.json` says what they are, `<path>.safetensors` holds the numbers. Each file is replaced
@@ -81,41 +125,69 @@ export async function saveExits(
 ): Promise<void> {
   const schema = z.strictObject({ precision: z.enum(["float32", "int8"]).default("float32") });
   const { precision } = parseOptions("e2cm.saveExits", schema, options);
-  const tensors: Record<string, Tensor> = {};
-  fitted.exits.forEach((exit, index) => {
-    const { matrix, classes, classOf } = matrixOf(exit);
-    const shape = exit.metric === "euclidean" ? [classes, exit.map.d] : [exit.map.d, classes];
-    if (precision === "float32") {
-      tensors[`${index}.matrix`] = tensor("float32", shape, matrix);
-    } else {
-      const { codes, scales } = quantise(matrix, classes, classOf);
-      tensors[`${index}.codes`] = tensor("uint8", shape, codes);
-      tensors[`${index}.scales`] = tensor("float32", [classes], scales);
-    }
-    tensors[`${index}.vector`] = tensor("float32", [classes], exit.metric === "euclidean" ? exit.distances : exit.bias);
-  });
-  if (fitted.lastMeans !== null) {
-    tensors["last.means"] = tensor("float32", [fitted.classes, fitted.classes], fitted.lastMeans.means);
-    tensors["last.distances"] = tensor("float32", [fitted.classes], fitted.lastMeans.distances);
-  }
+  const { output, exits } = fitted;
+  const tensors: Record<string, Tensor> = Object.assign(
+    {},
+    ...exits.map((exit, index) => tensorsOf(`${index}`, exit, fitted.classes, precision)),
+    output === null ? {} : tensorsOf("last", output, fitted.classes, "float32"),
+  );
   const bytes = writeSafetensors(tensors);
-  const { lastMeans, exits, ...plain } = fitted;
-  const json: z.input<typeof header> = {
-    format: "exitkit/e2cm/1",
+  const { modelHash, classes, rule, predictFrom, last, counts, rejection, calibration, costs, operatingPoints } =
+    fitted;
+  const json: Header = {
+    format: "exitkit/e2cm/2",
     tensors: { file: `${path.split(/[\\/]/).at(-1)}.safetensors`, sha256: sha256(bytes) },
-    ...plain,
-    costs: { exits: [...plain.costs.exits], full: plain.costs.full },
-    operatingPoints: plain.operatingPoints.map((point) => ({ ...point, thresholds: [...point.thresholds] })),
-    nearestMeanLast: lastMeans !== null,
+    modelHash,
+    classes,
+    rule,
+    predictFrom,
+    last,
+    output: output === null ? null : { scores: outputsOf(fitted), means: meansOf(output) },
     precision,
     exits: exits.map((exit) => ({
-      metric: exit.metric,
       tap: exit.tap,
       map: { ...exit.map, shape: [...exit.map.shape] },
-      ...(exit.metric === "sharedCovariance" ? { shrinkage: exit.shrinkage } : {}),
+      means: meansOf(exit),
     })),
+    counts: counts === null ? null : [...counts],
+    rejection: rejection === null ? null : { ...rejection, thresholds: [...rejection.thresholds] },
+    costs: { exits: [...costs.exits], full: costs.full },
+    operatingPoints: operatingPoints.map((point) => ({ ...point, thresholds: [...point.thresholds] })),
+    calibration: calibration === null ? null : { ...calibration },
   };
   await writePair(path, bytes, `${JSON.stringify(json, null, 1)}\n`);
+}
+
+function meansOf(exit: OutputExit): Means {
+  if (exit.metric === "euclidean") return { metric: exit.metric, meanSquare: exit.meanSquare };
+  return { metric: exit.metric, shrinkage: exit.shrinkage, space: exit.space !== null };
+}
+
+/** The numbers of one exit, their names beginning with its place. */
+function tensorsOf(
+  place: string,
+  exit: OutputExit,
+  k: number,
+  precision: "float32" | "int8",
+): Readonly<Record<string, Tensor>> {
+  const { matrix, classOf } = matrixOf(exit);
+  const d = matrix.length / k;
+  const shape = exit.metric === "euclidean" ? [k, d] : [d, k];
+  const tensors: Record<string, Tensor> = {};
+  if (precision === "float32") {
+    tensors[`${place}.matrix`] = tensor("float32", shape, matrix);
+  } else {
+    const { codes, scales } = quantise(matrix, k, classOf);
+    tensors[`${place}.codes`] = tensor("uint8", shape, codes);
+    tensors[`${place}.scales`] = tensor("float32", [k], scales);
+  }
+  tensors[`${place}.vector`] = tensor("float32", [k], exit.metric === "euclidean" ? exit.distances : exit.bias);
+  if (exit.metric === "sharedCovariance" && exit.space !== null) {
+    tensors[`${place}.axes`] = tensor("float32", [k, k - 1], exit.space.axes);
+    tensors[`${place}.shift`] = tensor("float32", [k - 1], exit.space.shift);
+    tensors[`${place}.centres`] = tensor("float32", [k, k - 1], exit.space.centres);
+  }
+  return tensors;
 }
 
 /** Both files are on the disk before either replaces an older one, so a full disk leaves an older pair as it was. */
@@ -133,6 +205,8 @@ async function writePair(path: string, tensors: Uint8Array, json: string): Promi
 
 /**
  * Loads what {@link saveExits} saved. `openClassifier` checks that they belong to the model they are used with.
+ *
+ * Files of version 1 load too: they answer as they did, and lack what `reject` and `updateClasses` need.
  *
  * @throws InputError on a file that is missing, truncated, of another format, or not the one its partner was saved with.
  */
@@ -157,49 +231,74 @@ export async function loadExits(path: string): Promise<FittedExits> {
   };
   const floats = (name: string, length: number) => take(name, "float32", length) as Float32Array;
   const k = json.classes;
-  const exits = json.exits.map(({ metric, tap, map: featureMap, shrinkage }, index): FittedExit => {
-    const size = featureMap.d * k;
-    const classOf = metric === "euclidean" ? (at: number) => Math.floor(at / featureMap.d) : (at: number) => at % k;
+  const numbersOf = (place: string, own: Means, d: number, precision: "float32" | "int8"): OutputExit => {
+    const size = d * k;
+    const classOf = own.metric === "euclidean" ? (at: number) => Math.floor(at / d) : (at: number) => at % k;
     const matrix =
-      json.precision === "float32"
-        ? floats(`${index}.matrix`, size)
+      precision === "float32"
+        ? floats(`${place}.matrix`, size)
         : dequantise(
-            { codes: take(`${index}.codes`, "uint8", size) as Uint8Array, scales: floats(`${index}.scales`, k) },
+            { codes: take(`${place}.codes`, "uint8", size) as Uint8Array, scales: floats(`${place}.scales`, k) },
             classOf,
           );
-    const vector = floats(`${index}.vector`, k);
-    return metric === "euclidean"
-      ? { metric, tap, map: featureMap, means: matrix, distances: vector }
-      : { metric, tap, map: featureMap, weights: matrix, bias: vector, shrinkage: shrinkage ?? 0 };
-  });
-  const lastMeans: ClassMeans | null = json.nearestMeanLast
-    ? { means: floats("last.means", k * k), distances: floats("last.distances", k) }
-    : null;
-  const { modelHash, classes, rule, predictFrom, costs, operatingPoints, calibration } = json;
-  return { modelHash, classes, rule, predictFrom, lastMeans, exits, costs, operatingPoints, calibration };
+    const vector = floats(`${place}.vector`, k);
+    if (own.metric === "euclidean") return { ...own, means: matrix, distances: vector };
+    const space = own.space
+      ? {
+          axes: floats(`${place}.axes`, k * (k - 1)),
+          shift: floats(`${place}.shift`, k - 1),
+          centres: floats(`${place}.centres`, k * (k - 1)),
+        }
+      : null;
+    return { ...own, weights: matrix, bias: vector, space };
+  };
+  const exits = json.exits.map(
+    ({ tap, map: featureMap, means: own }, index): FittedExit => ({
+      ...numbersOf(`${index}`, own, featureMap.d, json.precision),
+      tap,
+      map: featureMap,
+    }),
+  );
+  // Version 1 called these otherwise.
+  const renamed: Readonly<Record<string, string>> = { "last.matrix": "last.means", "last.vector": "last.distances" };
+  for (const [now, before] of Object.entries(renamed)) {
+    const old = tensors[before];
+    if (old !== undefined) tensors[now] = old;
+  }
+  const output = json.output === null ? null : numbersOf("last", json.output.means, json.output.scores, "float32");
+  const { format: _, tensors: __, precision: ___, ...plain } = json;
+  return { ...plain, output, exits };
 }
 
-function readHeader(caller: string, path: string, bytes: Uint8Array): z.output<typeof header> {
+function readHeader(caller: string, path: string, bytes: Uint8Array): Header {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     throw new InputError(caller, `${path} must be JSON`, (error as Error).message, "Is the file complete?", error);
   }
-  const parsed = header.safeParse(value);
-  const wrong = parsed.success
-    ? misfit(parsed.data)
-    : `${parsed.error.issues[0]!.path.join(".")}: ${parsed.error.issues[0]!.message}`;
-  if (parsed.success && wrong === undefined) return parsed.data;
-  throw new InputError(caller, `${path} must describe saved exits (exitkit/e2cm/1)`, wrong ?? "", "Save them again.");
+  const parsed = z.discriminatedUnion("format", [first, second]).safeParse(value);
+  const issue = parsed.error?.issues[0];
+  const described = parsed.success
+    ? parsed.data.format === "exitkit/e2cm/1"
+      ? upgraded(parsed.data)
+      : parsed.data
+    : undefined;
+  const wrong = described === undefined ? `${issue!.path.join(".")}: ${issue!.message}` : misfit(described);
+  if (described !== undefined && wrong === undefined) return described;
+  const expectation = `${path} must describe saved exits (exitkit/e2cm/2, or 1)`;
+  throw new InputError(caller, expectation, wrong ?? "", "Save them again.");
 }
 
 /** The first part of a header whose length does not fit its exits. */
-function misfit({ exits, costs, operatingPoints }: z.output<typeof header>): string | undefined {
+function misfit(header: Header): string | undefined {
+  const { classes, exits, costs, operatingPoints, counts, rejection, last, output } = header;
   if (costs.exits.length !== exits.length + 1)
     return `costs.exits: ${costs.exits.length} for ${exits.length} early exits`;
-  const open = exits.findIndex((exit) => exit.metric === "sharedCovariance" && exit.shrinkage === undefined);
-  if (open >= 0) return `exits.${open}: no shrinkage`;
+  if (counts !== null && counts.length !== classes) return `counts: ${counts.length} for ${classes} classes`;
+  if (output === null && (last === "nearestMean" || rejection !== null)) return "output: none";
+  if (rejection !== null && rejection.thresholds.length !== exits.length + 1)
+    return `rejection.thresholds: ${rejection.thresholds.length} for ${exits.length + 1} exits`;
   const point = operatingPoints.findIndex(({ thresholds }) => thresholds.length !== exits.length);
   return point < 0 ? undefined : `operatingPoints.${point}: not ${exits.length} thresholds`;
 }

@@ -7,15 +7,18 @@ import { defaultTaps } from "./defaultTaps.ts";
 import type { DistanceRule } from "./distances.ts";
 import type { FeatureKind } from "./features.ts";
 import type { FittedExits } from "./fittedExits.ts";
-import { decisionSchema, solveAndCalibrate } from "./fromStatistics.ts";
+import { checkHead, decisionSchema, solveAndCalibrate } from "./fromStatistics.ts";
 import { inspectNetwork } from "./network.ts";
 import { batchesOption } from "./options.ts";
+import { type RejectOptions, rejectOption } from "./rejection.ts";
 import { checkCalibrationSize } from "./scoreRecord.ts";
 
 /** Options of {@link fit}. */
 export interface FitOptions {
   /** k: number of classes; the network's output is [n, k]. */
   readonly classes: number;
+  /** Scores that the network gives where it was trained on other classes; needs `last: "nearestMean"`. Default `classes`. */
+  readonly outputs?: number;
   /** Default `sharedCovariance`; `euclidean` is the paper's method. */
   readonly metric?: Metric;
   /** What exits read. Default `moments` for shared covariance, `full` for Euclidean. */
@@ -29,13 +32,15 @@ export interface FitOptions {
   readonly rule?: DistanceRule;
   /** Euclidean only: answer by `raw` distances (default) or by `normalised` ones. */
   readonly predictFrom?: "raw" | "normalised";
-  /** Euclidean only: the last exit answers by its own `head` (default) or by the `nearestMean` of its outputs. */
+  /** The last exit answers by its own `head` (default) or by the `nearestMean` of its outputs. */
   readonly last?: "head" | "nearestMean";
   /**
    * Pictures that choose shrinkage and thresholds: best ones the network was not trained on. Default: every tenth training
    * batch is held out, up to 5,000 pictures or 256 MB.
    */
   readonly calibration?: Batches;
+  /** Turn pictures of no known class away; see `calibrateExits`. Default: every picture is given a class. */
+  readonly reject?: RejectOptions;
   /** Where to run. Default: the best device there is, opened and closed by this call. */
   readonly device?: Device;
   /** Called after every batch with the pictures of the pass so far. */
@@ -47,9 +52,11 @@ export interface FitOptions {
 
 const schema = decisionSchema.extend({
   classes: z.int().min(2),
+  outputs: z.int().min(2).optional(),
   features: z.enum(["moments", "pooled", "full"]).optional(),
   exits: z.array(z.string()).min(1).readonly().optional(),
   calibration: batchesOption.optional(),
+  reject: rejectOption,
 });
 
 /**
@@ -79,7 +86,14 @@ const schema = decisionSchema.extend({
  */
 export async function fit(model: Model, batches: Batches | (() => Batches), options: FitOptions): Promise<FittedExits> {
   const caller = "e2cm.fit";
-  const { classes, metric, calibration, onProgress, ...checked } = parseOptions(caller, schema, options);
+  const {
+    classes,
+    outputs = classes,
+    metric,
+    calibration,
+    onProgress,
+    ...checked
+  } = parseOptions(caller, schema, options);
   const features = checked.features ?? (metric === "euclidean" ? "full" : "moments");
   const again = typeof batches === "function" ? batches : null;
   const stream = typeof batches === "function" ? batches() : batches;
@@ -90,12 +104,10 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
       typeof stream,
     );
   }
-  if (checked.last === "nearestMean" && metric !== "euclidean") {
-    throw new InputError(caller, 'last: "nearestMean" needs metric: "euclidean"', `metric "${metric}"`);
-  }
+  checkHead(caller, checked.last, { outputs, classes });
   const device = checked.device ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, classes);
+    const network = await inspectNetwork(caller, device, model, outputs);
     const taps = checked.exits ?? defaultTaps(caller, network, metric);
     if (taps.includes(network.output)) {
       const fix = 'Leave it out; it always answers last, by nearest mean with last: "nearestMean".';
@@ -104,8 +116,9 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
     const heldOut = calibration === undefined ? holdOut() : null;
     const statistics = await accumulate(caller, device, network, stream, {
       classes,
+      outputs,
       setAside: heldOut?.take,
-      taps: checked.last === "nearestMean" ? [...taps, network.output] : taps,
+      taps: checked.last === "nearestMean" || checked.reject !== undefined ? [...taps, network.output] : taps,
       features,
       gram: metric === "sharedCovariance",
       onProgress: (pictures) => onProgress?.({ pass: "fit", pictures }),

@@ -2,15 +2,15 @@ import { type Device, InputError, type Model, openDevice, parseOptions } from "@
 import { z } from "zod";
 import type { Batches } from "./batches.ts";
 import { calibrated } from "./calibrateExits.ts";
-import type { ClassMeans } from "./classMeans.ts";
 import { closedFormExits, type Metric } from "./closedForm.ts";
 import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
-import { type ClassMeansExit, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
+import { type ClassMeansExit, checkSameModel, costsOf, type FittedExit, type OutputExit } from "./exits.ts";
 import { featureMap } from "./features.ts";
 import type { FittedExits } from "./fittedExits.ts";
 import { meanDistances } from "./meanDistances.ts";
-import { inspectNetwork, type Network } from "./network.ts";
+import { inspectNetwork, type Network, sampleShape } from "./network.ts";
 import { batchesOption, callbackOption, deviceOption } from "./options.ts";
+import { type RejectOptions, rejectOption } from "./rejection.ts";
 import type { Shrinkage } from "./sharedCovariance.ts";
 import type { ClassStatistics } from "./statistics.ts";
 
@@ -22,7 +22,10 @@ export interface DecisionSettings {
   readonly rule?: DistanceRule;
   /** Euclidean only: answer by `raw` distances (default) or by `normalised` ones. */
   readonly predictFrom?: "raw" | "normalised";
-  /** The last exit answers by its own `head` (default) or by the `nearestMean` of the network's outputs. */
+  /**
+   * The last exit answers by its own `head` (default) or by the `nearestMean` of the network's outputs: needed where the classes
+   * are not the network's own.
+   */
   readonly last?: "head" | "nearestMean";
   /** Where to run. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
@@ -37,6 +40,8 @@ export interface DecisionSettings {
 export interface FromStatisticsOptions extends DecisionSettings {
   /** Pictures that choose shrinkage and thresholds: best ones the network was not trained on. */
   readonly calibration: Batches;
+  /** Turn pictures of no known class away; see `calibrateExits`. Default: every picture is given a class. */
+  readonly reject?: RejectOptions;
 }
 
 export const decisionSchema = z.strictObject({
@@ -48,7 +53,7 @@ export const decisionSchema = z.strictObject({
   onProgress: callbackOption<NonNullable<DecisionSettings["onProgress"]>>(),
 });
 
-const schema = decisionSchema.extend({ calibration: batchesOption });
+const schema = decisionSchema.extend({ calibration: batchesOption, reject: rejectOption });
 
 /** Shrinkage weights tried on the calibration pictures, besides the analytic one. */
 const SHRINKAGES: readonly Shrinkage[] = ["analytic", 0.1, 0.3];
@@ -82,7 +87,7 @@ export async function fitFromStatistics(
   const checked = parseOptions(caller, schema, options);
   const device = checked.device ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, statistics.classes);
+    const network = await inspectNetwork(caller, device, model, statistics.outputs);
     checkSameModel(caller, statistics.modelHash, network.hash);
     return await solveAndCalibrate(caller, device, network, statistics, { ...checked, heldOut: false, again: null });
   } finally {
@@ -115,7 +120,7 @@ export async function solveExits(
   const checked = parseOptions(caller, solveSchema, options);
   const device = checked.device ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, statistics.classes);
+    const network = await inspectNetwork(caller, device, model, statistics.outputs);
     checkSameModel(caller, statistics.modelHash, network.hash);
     const [solved] = await solveVariants(caller, device, network, statistics, {
       ...checked,
@@ -132,24 +137,39 @@ function splitLast(
   caller: string,
   network: Network,
   exits: readonly FittedExit[],
-  { metric, last }: Pick<SolveSettings, "metric" | "last">,
-): { early: readonly FittedExit[]; lastMeans: ClassMeans | null } {
+  statistics: ClassStatistics,
+  last: SolveSettings["last"],
+): { early: readonly FittedExit[]; output: OutputExit | null } {
   const found = exits.find((exit) => exit.tap === network.output);
-  if (last === "nearestMean" && found?.metric !== "euclidean") {
+  if (last === "nearestMean" && found === undefined) {
     throw new InputError(
       caller,
-      'last: "nearestMean" needs Euclidean class means of the network\'s output',
-      found === undefined ? "no statistics of it" : `metric "${metric}"`,
-      `Accumulate with metric "euclidean" and name "${network.output}" as the last exit.`,
+      'last: "nearestMean" needs class means of the network\'s output',
+      "no statistics of it",
+      `Name "${network.output}" as the last of the exits that statistics are accumulated for.`,
     );
   }
-  return {
-    early: exits.filter((exit) => exit.tap !== network.output),
-    lastMeans:
-      last === "nearestMean" && found?.metric === "euclidean"
-        ? { means: found.means, distances: found.distances }
-        : null,
-  };
+  checkHead(caller, last, statistics);
+  return { early: exits.filter((exit) => exit !== found), output: found === undefined ? null : withoutPlace(found) };
+}
+
+/** Refuses a head that answers other classes than the exits do. */
+export function checkHead(
+  caller: string,
+  last: "head" | "nearestMean",
+  { outputs, classes }: { readonly outputs: number; readonly classes: number },
+): void {
+  if (last === "nearestMean" || outputs === classes) return;
+  throw new InputError(
+    caller,
+    "the network's own head can only answer the classes that it was trained on",
+    `${outputs} outputs for ${classes} classes`,
+    'Let the last exit answer by nearest mean: last: "nearestMean".',
+  );
+}
+
+function withoutPlace({ tap, map, ...means }: FittedExit): OutputExit {
+  return means;
 }
 
 interface SolveSettings extends Required<Pick<DecisionSettings, "metric" | "rule" | "predictFrom" | "last">> {
@@ -164,17 +184,20 @@ async function solveVariants(
   statistics: ClassStatistics,
   settings: SolveSettings,
 ): Promise<readonly FittedExits[]> {
-  const { metric, rule, predictFrom, shrinkages } = settings;
+  const { metric, rule, predictFrom, last, shrinkages } = settings;
   const variants = await closedFormExits(caller, device, network, statistics, metric, shrinkages);
   return variants.map((exits) => {
-    const { early, lastMeans } = splitLast(caller, network, exits, settings);
+    const { early, output } = splitLast(caller, network, exits, statistics, last);
     return {
       modelHash: network.hash,
       classes: statistics.classes,
       rule,
       predictFrom,
-      lastMeans,
+      last,
+      output,
       exits: early,
+      counts: [...statistics.counts],
+      rejection: null,
       costs: costsOf(network, early),
       operatingPoints: [],
       calibration: null,
@@ -184,6 +207,7 @@ async function solveVariants(
 
 interface FitSettings extends Omit<SolveSettings, "shrinkages"> {
   readonly calibration: Batches;
+  readonly reject?: Required<RejectOptions> | undefined;
   readonly heldOut: boolean;
   /** Starts the training stream anew, for exact mean distances; null: root mean square distances are good enough. */
   readonly again: (() => Batches) | null;
@@ -221,12 +245,10 @@ async function withMeanDistances(
   seen: number,
   onProgress: (pictures: number) => void,
 ): Promise<FittedExits> {
-  const { lastMeans } = fitted;
   const early = fitted.exits as readonly ClassMeansExit[];
-  const last: ClassMeansExit[] =
-    lastMeans === null
-      ? []
-      : [{ metric: "euclidean", tap: network.output, map: featureMap("full", [fitted.classes]), ...lastMeans }];
+  const output = fitted.output as (OutputExit & { metric: "euclidean" }) | null;
+  const place = { tap: network.output, map: featureMap("full", sampleShape(caller, network, network.output)) };
+  const last: ClassMeansExit[] = output === null ? [] : [{ ...output, ...place }];
   let pictures = 0;
   const distances = await meanDistances(caller, device, network, [...early, ...last], batches, (done) => {
     pictures = done;
@@ -240,6 +262,6 @@ async function withMeanDistances(
   return {
     ...fitted,
     exits: early.map((exit, index) => ({ ...exit, distances: distances[index]! })),
-    lastMeans: lastMeans === null ? null : { ...lastMeans, distances: distances.at(-1)! },
+    output: output === null ? null : { ...output, distances: distances.at(-1)! },
   };
 }

@@ -6,8 +6,9 @@ export { type CalibrateOptions, calibrateExits } from "./calibrateExits.ts";
 export { type Classifier, type ClassifierOptions, openClassifier } from "./classifier.ts";
 export type { ClassMeans } from "./classMeans.ts";
 export type { Metric } from "./closedForm.ts";
+export type { DiscriminantSpace } from "./discriminantSpace.ts";
 export type { DistanceRule } from "./distances.ts";
-export type { ClassMeansExit, FittedExit, SharedCovarianceExit } from "./exits.ts";
+export type { ClassMeansExit, FittedExit, OutputExit, SharedCovarianceExit } from "./exits.ts";
 export { loadExits, saveExits } from "./exitsFile.ts";
 export type { FeatureKind, FeatureMap } from "./features.ts";
 export { type FitOptions, fit } from "./fit.ts";
@@ -20,7 +21,9 @@ export {
   solveExits,
 } from "./fromStatistics.ts";
 export { quantisedExits } from "./quantise.ts";
+export type { Rejection, RejectOptions } from "./rejection.ts";
 export type { HostDecision, ScoreRecord } from "./scoreRecord.ts";
-export { exitRecord, type RecordScoresOptions, recordScores } from "./scores.ts";
+export { exitNovelty, exitRecord, type RecordScoresOptions, recordScores } from "./scores.ts";
 export type { Shrinkage } from "./sharedCovariance.ts";
-export { type ClassStatistics, type ExitStatistics, mergeStatistics } from "./statistics.ts";
+export { type ClassStatistics, type ExitStatistics, mergeStatistics, withMoreClasses } from "./statistics.ts";
+export { updateClasses } from "./updateClasses.ts";

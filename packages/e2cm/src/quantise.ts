@@ -1,4 +1,4 @@
-import type { FittedExit } from "./exits.ts";
+import type { FittedExit, OutputExit } from "./exits.ts";
 import type { FittedExits } from "./fittedExits.ts";
 
 /** A matrix as 8-bit whole numbers with one scale a class: value ≈ (code − 128)·scale. */
@@ -33,14 +33,15 @@ export function dequantise({ codes, scales }: Quantised, classOf: (index: number
 }
 
 /** The matrix of an exit and whose class each of its numbers is: means [k, d] row by row, weights [d, k] column by column. */
-export function matrixOf(exit: FittedExit): {
+export function matrixOf(exit: OutputExit): {
   matrix: Float32Array;
   classes: number;
   classOf: (index: number) => number;
 } {
   if (exit.metric === "euclidean") {
-    const { d } = exit.map;
-    return { matrix: exit.means, classes: exit.distances.length, classOf: (index) => Math.floor(index / d) };
+    const classes = exit.distances.length;
+    const d = exit.means.length / classes;
+    return { matrix: exit.means, classes, classOf: (index) => Math.floor(index / d) };
   }
   const classes = exit.bias.length;
   return { matrix: exit.weights, classes, classOf: (index) => index % classes };

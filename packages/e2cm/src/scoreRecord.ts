@@ -6,19 +6,24 @@ import {
   type ExitRecord,
   fitAgreement,
   type OperatingPoint,
+  REJECTED,
 } from "@exitkit/early-exit";
-import type { ClassMeans } from "./classMeans.ts";
 import { type DistanceRule, scoresOnHost } from "./distances.ts";
-import { exitName, type FittedExit } from "./exits.ts";
+import { exitName, type FittedExit, type OutputExit } from "./exits.ts";
+import { noveltyOnHost, outputScoresOnHost } from "./novelty.ts";
+import type { Rejection } from "./rejection.ts";
 
 /** What every exit scored for every sample of a data set. */
 export interface ScoreRecord {
   readonly n: number;
   /** k: number of classes. */
   readonly classes: number;
-  /** `[e][n·k]`, row-major: log posteriors (shared covariance), raw distances (Euclidean), logits (the full network). */
+  /**
+   * `[e][n·k]`, row-major: log posteriors (shared covariance), raw distances (Euclidean); of the full network its logits, or what
+   * the means of its outputs score where it answers by them.
+   */
   readonly scores: readonly Float32Array[];
-  /** `[n]`. */
+  /** `[n]`; −1: of no known class. */
   readonly labels: Int32Array;
 }
 
@@ -26,37 +31,58 @@ export interface ScoreRecord {
 export interface HostDecision {
   readonly rule: DistanceRule;
   readonly predictFrom: "raw" | "normalised";
-  readonly lastMeans: ClassMeans | null;
+  readonly last: "head" | "nearestMean";
+  readonly output: OutputExit | null;
+  readonly rejection: Rejection | null;
 }
 
 /**
  * The exit record that recorded scores amount to: confidences by each exit's rule, answers by arg max (arg min of raw
- * distances). The last row of scores is the full network's logits.
+ * distances), −1 where an exit rejects.
  */
 export function recordFromScores(
   exits: readonly FittedExit[],
-  { n, classes, scores, labels }: ScoreRecord,
-  { rule, predictFrom, lastMeans }: HostDecision,
+  record: ScoreRecord,
+  { rule, predictFrom, last, output, rejection }: HostDecision,
 ): ExitRecord {
+  const { n, classes, scores, labels } = record;
+  const novelty = rejection === null ? null : noveltyOfRecord(exits, record, { last, output });
   const rows = scores.map((own, index) => {
-    const exit = exits[index];
-    const means = exit === undefined ? lastMeans : exit.metric === "euclidean" ? exit : null;
-    if (means === null) {
-      return { confidence: confidences(tensor("float32", [n, classes], own), "maxProbability"), answers: own };
+    const exit = exits[index] ?? (last === "nearestMean" ? output : null);
+    const ruled = exit?.metric === "euclidean" ? scoresOnHost(rule, own, exit.distances) : null;
+    const confidence = Float32Array.from(confidences(ruled ?? tensor("float32", [n, classes], own), "maxProbability"));
+    const answers = ruled === null ? own : predictFrom === "raw" ? own.map((d) => -d) : ruled.data;
+    const predictions = argMaxRows(answers, classes);
+    if (rejection !== null) {
+      const threshold = Math.fround(rejection.thresholds[index]!);
+      novelty![index]!.forEach((value, row) => {
+        if (!(value > threshold)) return;
+        predictions[row] = REJECTED;
+        if (rejection.at === "everyExit") confidence[row] = 1;
+      });
     }
-    const ruled = scoresOnHost(rule, own, means.distances);
-    return {
-      confidence: confidences(ruled, "maxProbability"),
-      answers: predictFrom === "raw" ? own.map((d) => -d) : ruled.data,
-    };
+    return { confidence, predictions };
   });
   return {
     exits: [...exits.map((_, index) => exitName(index)), "full"],
     n,
-    confidences: rows.map(({ confidence }) => Float32Array.from(confidence)),
-    predictions: rows.map(({ answers }) => argMaxRows(answers, classes)),
+    confidences: rows.map(({ confidence }) => confidence),
+    predictions: rows.map(({ predictions }) => predictions),
     labels,
   };
+}
+
+/** Novelty of every recorded sample at every exit, `[e][n]`. */
+export function noveltyOfRecord(
+  exits: readonly FittedExit[],
+  { scores }: ScoreRecord,
+  { last, output }: Pick<HostDecision, "last" | "output">,
+): readonly Float32Array[] {
+  return scores.map((own, index) => {
+    const exit = exits[index];
+    if (exit !== undefined) return noveltyOnHost(own, exit);
+    return noveltyOnHost(last === "head" ? outputScoresOnHost(own, output!).data : own, output!);
+  });
 }
 
 /** Index of the largest of each row's k numbers; the first of equal ones. */
@@ -83,9 +109,8 @@ export function checkCalibrationSize(caller: string, pictures: number): void {
  * Operating points of a record from the cheapest to the most accurate: one probability of agreeing with the full network asked
  * of all exits; some hundreds at most, closest together where little accuracy is lost.
  *
- * @throws InputError when the record has fewer than 50 samples: a threshold chosen on less means nothing.
+ * @param plain The same record without rejection: what a rejected picture's confidence was changed to says nothing of agreement.
  */
-export function operatingPointsOf(caller: string, record: ExitRecord, costs: ExitCosts): readonly OperatingPoint[] {
-  checkCalibrationSize(caller, record.n);
-  return agreementFrontier(record, costs, fitAgreement(record));
+export function operatingPointsOf(record: ExitRecord, plain: ExitRecord, costs: ExitCosts): readonly OperatingPoint[] {
+  return agreementFrontier(record, costs, fitAgreement(plain));
 }

@@ -3,10 +3,11 @@ import type { ExitModel, ExitRecord } from "@exitkit/early-exit";
 import { z } from "zod";
 import { type Batches, checkBatch } from "./batches.ts";
 import { attachHeads, checkSameModel } from "./exits.ts";
-import type { FittedExits } from "./fittedExits.ts";
+import { type FittedExits, outputsOf } from "./fittedExits.ts";
 import { inspectNetwork } from "./network.ts";
 import { callbackOption, deviceOption } from "./options.ts";
-import { type HostDecision, recordFromScores, type ScoreRecord } from "./scoreRecord.ts";
+import { checkNovelty } from "./rejection.ts";
+import { type HostDecision, noveltyOfRecord, recordFromScores, type ScoreRecord } from "./scoreRecord.ts";
 
 /** Options of {@link recordScores}. */
 export interface RecordScoresOptions {
@@ -25,6 +26,7 @@ const schema = z.strictObject({
  * Runs the whole network once over labelled batches and keeps what every exit scores; nothing leaves early. With
  * {@link exitRecord}, all that threshold sweeps need.
  *
+ * @param batches A label of −1 says that the picture is of no known class.
  * @throws InputError on exits of another model, a bad batch or unknown options.
  * @example
  * ```ts
@@ -51,10 +53,11 @@ export async function recordScores(
   const { device: lent, onProgress } = parseOptions(caller, schema, options);
   const device = lent ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, fitted.classes);
+    const network = await inspectNetwork(caller, device, model, outputsOf(fitted));
     checkSameModel(caller, fitted.modelHash, network.hash);
-    const exitModel = attachHeads(network, fitted.exits, fitted);
-    const scores = await runScores(caller, device, exitModel, fitted.classes, batches, onProgress);
+    const exitModel = attachHeads(network, fitted.exits, { ...fitted, rejection: null });
+    const settings = { classes: fitted.classes, unknown: true, onProgress };
+    const scores = await runScores(caller, device, exitModel, batches, settings);
     if (scores.n === 0)
       throw new InputError(caller, "at least one batch of pictures", "none", "Is the stream used up?");
     return scores;
@@ -73,8 +76,36 @@ export function exitRecord(fitted: FittedExits, scores: ScoreRecord, decision: P
   return recordFromScores(fitted.exits, scores, { ...pick(fitted), ...decision });
 }
 
-function pick({ rule, predictFrom, lastMeans }: FittedExits): HostDecision {
-  return { rule, predictFrom, lastMeans };
+function pick({ rule, predictFrom, last, output, rejection }: FittedExits): HostDecision {
+  return { rule, predictFrom, last, output, rejection };
+}
+
+/**
+ * How far recorded samples are from all classes at every exit, the full network included: `[e][n]`, the smallest (normalised)
+ * distance to any class mean. The larger, the less a sample looks like any class; what rejection compares with its thresholds.
+ *
+ * @throws InputError when there are no class means of the network's outputs, or the exits were saved before distances could be
+ * told of them.
+ * @example
+ * ```ts
+ * import { readModelFile, readSafetensorsFile, rows } from "@exitkit/core-gpu";
+ * import { exitNovelty, fit, recordScores } from "@exitkit/e2cm";
+ * import { auroc } from "@exitkit/early-exit";
+ * const { train, trainLabels } = (await readSafetensorsFile("pictures.safetensors")).tensors;
+ * const labels = trainLabels!.data as Int32Array;
+ * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
+ * const model = await readModelFile("network.onnx");
+ * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240), reject: {} });
+ * const known = exitNovelty(exits, await recordScores(model, exits, batches(180, 240)));
+ * const noise = { x: rows(train!, 0, 60), y: new Int32Array(60).fill(-1) }; // −1: of no known class
+ * (noise.x.data as Float32Array).forEach((_, i, pixels) => { pixels[i] = 9 * Math.sin(i); });
+ * const unknown = exitNovelty(exits, await recordScores(model, exits, [noise]));
+ * console.assert(auroc(known.at(-1)!, unknown.at(-1)!) > 0.5);
+ * ```
+ */
+export function exitNovelty(fitted: FittedExits, scores: ScoreRecord): readonly Float32Array[] {
+  checkNovelty("e2cm.exitNovelty", fitted);
+  return noveltyOfRecord(fitted.exits, scores, fitted);
 }
 
 /** {@link recordScores} of a network that was inspected before. */
@@ -82,9 +113,17 @@ export async function runScores(
   caller: string,
   device: Device,
   exitModel: ExitModel,
-  classes: number,
   batches: Batches,
-  onProgress?: (pictures: number) => void,
+  {
+    classes,
+    unknown = false,
+    onProgress,
+  }: {
+    readonly classes: number;
+    /** Whether labels may be −1, of no known class. */
+    readonly unknown?: boolean;
+    readonly onProgress?: ((pictures: number) => void) | undefined;
+  },
 ): Promise<ScoreRecord> {
   const names = exitModel.exits.map((exit) => exit.scores!);
   const session = await device.load(addTaps(exitModel.model, names));
@@ -94,7 +133,7 @@ export async function runScores(
   let index = 0;
   try {
     for await (const batch of batches) {
-      checkBatch(caller, batch, input, classes, index++);
+      checkBatch(caller, batch, input, classes, index++, unknown ? -1 : 0);
       if (batch.y.length === 0) continue;
       const results = await session.run({ [exitModel.input]: batch.x }, { outputs: [...new Set(names)] });
       names.forEach((name, exit) => {

@@ -1,5 +1,6 @@
 import { type Device, InputError } from "@exitkit/core-gpu";
 import { choleskyFactor, choleskySolve, openMultiplier } from "./cholesky.ts";
+import { type DiscriminantSpace, discriminantSpace } from "./discriminantSpace.ts";
 import type { ClassStatistics, ExitStatistics } from "./statistics.ts";
 
 /** λ: how far the covariance is drawn to independence: a weight in [0, 1], or the analytic one. */
@@ -13,6 +14,8 @@ export interface LinearExit {
   readonly bias: Float32Array;
   /** Shrinkage weight λ in [0, 1] that was used. */
   readonly shrinkage: number;
+  /** Where distances to the means are taken; null for exits saved before it was kept. */
+  readonly space: DiscriminantSpace | null;
 }
 
 /**
@@ -67,7 +70,9 @@ export async function solveSharedCovariance(
         const fix = 'Use a larger shrinkage, or "analytic".';
         throw new InputError(caller, `the covariance at "${exit.tap}" must be invertible`, actual, fix, error);
       }
-      layers.push({ ...linearLayer(factor, d, k, means, centre, deviation, counts, n), shrinkage });
+      const layer = linearLayer(factor, d, k, means, centre, deviation, counts, n);
+      const space = discriminantSpace(layer.weights, layer.bias, means, centre);
+      layers.push({ weights: Float32Array.from(layer.weights), bias: Float32Array.from(layer.bias), shrinkage, space });
     }
     return layers;
   } finally {
@@ -99,9 +104,9 @@ function linearLayer(
   deviation: Float64Array,
   counts: Float64Array,
   n: number,
-): { weights: Float32Array; bias: Float32Array } {
-  const weights = new Float32Array(d * k);
-  const bias = new Float32Array(k);
+): { weights: Float64Array; bias: Float64Array } {
+  const weights = new Float64Array(d * k);
+  const bias = new Float64Array(k);
   for (let c = 0; c < k; c++) {
     const direction = Float64Array.from({ length: d }, (_, i) => (means[c * d + i]! - centre[i]!) / deviation[i]!);
     choleskySolve(factor, d, direction);

@@ -21,6 +21,8 @@ export interface ClassStatistics {
   readonly modelHash: string;
   /** k: number of classes. */
   readonly classes: number;
+  /** Scores that the network gives: k, unless it was trained on other classes. */
+  readonly outputs: number;
   /** What was summed. */
   readonly features: FeatureKind;
   /** Pictures seen of every class |S_k|, [k]. */
@@ -43,6 +45,7 @@ export function mergeStatistics(a: ClassStatistics, b: ClassStatistics): ClassSt
   };
   same("model (sha256)", a.modelHash, b.modelHash);
   same("number of classes", a.classes, b.classes);
+  same("number of the network's outputs", a.outputs, b.outputs);
   same("features", a.features, b.features);
   same("exits", a.exits.map((exit) => exit.tap).join(", "), b.exits.map((exit) => exit.tap).join(", "));
   const exits = a.exits.map((left, index) => {
@@ -58,6 +61,30 @@ export function mergeStatistics(a: ClassStatistics, b: ClassStatistics): ClassSt
     };
   });
   return { ...a, counts: added(a.counts, b.counts), exits };
+}
+
+/**
+ * The same statistics among more classes: those beyond the ones there were have no picture yet. What pictures of new classes
+ * are merged into, so that exits can be solved again without the old pictures.
+ *
+ * @throws InputError when `classes` is not a whole number, at least as many as there are.
+ */
+export function withMoreClasses(statistics: ClassStatistics, classes: number): ClassStatistics {
+  if (!Number.isSafeInteger(classes) || classes < statistics.classes) {
+    const expectation = `classes must be a whole number ≥ the ${statistics.classes} there are`;
+    throw new InputError("e2cm.withMoreClasses", expectation, `${classes}`);
+  }
+  const longer = (values: Float64Array, length: number) => {
+    const all = new Float64Array(length);
+    all.set(values);
+    return all;
+  };
+  return {
+    ...statistics,
+    classes,
+    counts: longer(statistics.counts, classes),
+    exits: statistics.exits.map((exit) => ({ ...exit, sums: longer(exit.sums, classes * exit.d) })),
+  };
 }
 
 function added(left: Float64Array, right: Float64Array): Float64Array {

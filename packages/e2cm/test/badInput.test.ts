@@ -261,7 +261,14 @@ describe("options", () => {
     [{ device: "cpu" }, 'option "device" must be an open device: await openDevice("cpu") (got "cpu")'],
     [{ calibration: 5 }, 'option "calibration" must be an iterable of batches { x, y } (got 5)'],
     [{ onProgress: true }, 'option "onProgress" must be a function (got true)'],
-    [{ last: "nearestMean" }, 'last: "nearestMean" needs metric: "euclidean"; got metric "sharedCovariance"'],
+    [{ outputs: 1 }, 'option "outputs"'],
+    [
+      { classes: 3, outputs: 4 },
+      "own head can only answer the classes that it was trained on; got 4 outputs for 3 classes",
+    ],
+    [{ reject: { quantile: 1 } }, 'option "reject.quantile"'],
+    [{ reject: { quantil: 0.9 } }, 'unknown option "quantil"'],
+    [{ reject: { at: "last" } }, 'option "reject.at"'],
   ])("fit refuses %j", async (options, message) => {
     const text = await refusal(() => fitOf([good], options));
     expect(text).toMatch(/^e2cm\.fit: /);
@@ -307,7 +314,7 @@ describe("fitted exits", () => {
     expect(await refusal(() => solveExits(tinyModel(), wide, { device }))).toMatch(/statistics of \d+ features at/);
     expect(
       await refusal(() => solveExits(tinyModel(), euclidean, { metric: "euclidean", last: "nearestMean", device })),
-    ).toMatch(/^e2cm\.solveExits: last: "nearestMean" needs .*got no statistics of it.*name "logits" as the last exit/);
+    ).toMatch(/^e2cm\.solveExits: last: "nearestMean" needs .*got no statistics of it.*Name "logits" as the last/);
   });
 
   it("no operating points, thresholds that do not fit, no pictures to record, use after release", async () => {

@@ -1,9 +1,11 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type Device, generator, InputError, openDevice } from "@exitkit/core-gpu";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import {
+  exitRecord,
   type FittedExits,
   fit,
   loadExits,
@@ -45,7 +47,7 @@ beforeAll(async () => {
   device = await openDevice("cpu");
   const options = { classes: 4, calibration: test, device } as const;
   const train = batches("train", 60);
-  fitted.sharedCovariance = await fit(model, train, { ...options, features: "pooled" });
+  fitted.sharedCovariance = await fit(model, train, { ...options, features: "pooled", reject: { quantile: 0.9 } });
   fitted.euclidean = await fit(model, train, { ...options, metric: "euclidean", last: "nearestMean", rule: "raw" });
 });
 afterAll(() => device.close());
@@ -76,6 +78,18 @@ describe("a round trip", () => {
     expect(bytes).toBeLessThan(0.6 * (await readFile(`${path}.safetensors`)).length);
   });
 
+  it.each(["euclidean", "shared"] as const)("of format 1 loads, and answers as it did: %s", async (name) => {
+    const folder = new URL("../fixtures/saved-1/", import.meta.url);
+    const answers = JSON.parse(await readFile(new URL("answers.json", folder), "utf8")) as Record<string, string[]>;
+    const loaded = await loadExits(fileURLToPath(new URL(`saved-1-${name}`, folder)));
+    expect(loaded).toMatchObject({ classes: 4, counts: null, rejection: null });
+    expect(loaded.last).toBe(name === "euclidean" ? "nearestMean" : "head");
+    const record = exitRecord(loaded, await recordScores(model, loaded, test, { device }));
+    expect(record.predictions.map((row) => row.join(""))).toEqual(answers[name]);
+    await saveExits(path, loaded);
+    expect(await loadExits(path)).toEqual(loaded);
+  });
+
   it("replaces an older pair", async () => {
     await saveExits(path, fitted.euclidean!);
     await saveExits(path, fitted.sharedCovariance!);
@@ -87,7 +101,7 @@ describe("a round trip", () => {
 describe("refused", () => {
   it("with another model than they were fitted on", async () => {
     await saveExits(path, fitted.sharedCovariance!);
-    const loaded = { ...(await loadExits(path)), classes: 10 };
+    const loaded = { ...(await loadExits(path)), classes: 10, output: null };
     const own = loaded.modelHash.slice(0, 16);
     for (const use of [
       () => openClassifier(exampleNetwork("vgg"), loaded, { device }),
@@ -114,7 +128,7 @@ describe("refused", () => {
     await expect(loadExits(path)).rejects.toThrow(/tiny\.safetensors must be a file that can be read; got ENOENT/);
     await writeFile(`${path}.json`, '{"format":"other"}');
     await expect(loadExits(path)).rejects.toThrow(
-      /tiny\.json must describe saved exits \(exitkit\/e2cm\/1\); got format/,
+      /tiny\.json must describe saved exits \(exitkit\/e2cm\/2, or 1\); got format/,
     );
   });
 
@@ -136,7 +150,11 @@ describe("refused", () => {
     expect(await refusal((changed) => changed.exits.pop())).toContain("costs.exits");
     expect(await refusal((changed) => changed.exits[0].map.d--)).toContain('hold float32 "0.matrix"');
     expect(await refusal((changed) => changed.extra++)).toContain("extra");
-    expect(await refusal((changed) => delete changed.exits[0].shrinkage)).toContain("exits.0");
+    expect(await refusal((changed) => delete changed.exits[0].means.shrinkage)).toContain("exits.0");
+    expect(await refusal((changed) => changed.counts.pop())).toContain("counts: 3 for 4 classes");
+    expect(await refusal((changed) => changed.rejection.thresholds.pop())).toContain("rejection.thresholds: 3");
+    expect(await refusal((changed) => (changed.output = null))).toContain("output: none");
+    expect(await refusal((changed) => (changed.output.scores = 5))).toContain('hold float32 "last.matrix"');
   });
 
   it("what has been cut short or has flipped bits: never anything but an InputError", async () => {

@@ -171,9 +171,9 @@ describe("what fit makes", () => {
   it("nearestMean answers by the means of the network's outputs", async () => {
     const fitted = await fitTiny({ metric: "euclidean", last: "nearestMean" });
     const scores = await recordScores(model, fitted, test, { device });
-    const { means } = fitted.lastMeans!;
+    const { means } = fitted.output as { means: Float32Array };
     const record = exitRecord(fitted, scores);
-    const plain = await recordScores(model, { ...fitted, lastMeans: null }, test, { device });
+    const plain = await recordScores(model, { ...fitted, last: "head" }, test, { device });
     for (let i = 0; i < 60; i++) {
       const logits = plain.scores.at(-1)!.subarray(4 * i, 4 * i + 4);
       const distances = [0, 1, 2, 3].map((k) => Math.hypot(...logits.map((value, c) => value - means[k * 4 + c]!)));

@@ -46,7 +46,7 @@ describe("against PyTorch and NumPy in float64", () => {
   }
 
   it("gives the same logits and class means, whatever the batch size", async () => {
-    const scored = await runScores("test", device, attachExits(network, []), 4, batches("test", 60));
+    const scored = await runScores("test", device, attachExits(network, []), batches("test", 60), { classes: 4 });
     expect(relative(scored.scores[0]!.subarray(0, 32), golden.logits.flat())).toBeLessThan(1e-5);
     for (const size of [240, 37]) {
       (await euclidean(size)).forEach((exit, index) => {
@@ -74,13 +74,19 @@ describe("against PyTorch and NumPy in float64", () => {
         distances: Float32Array.from(golden.exits[index]!.meanDistances),
       }));
       const model = attachExits(network, exits, { rule });
-      const scored = await runScores("test", device, model, 4, batches("test", 25));
+      const scored = await runScores("test", device, model, batches("test", 25), { classes: 4 });
       const inGraph = await recordExits(
         device,
         model,
         batches("test", 25).map(({ x, y }) => ({ x, y: Int32Array.from(y) })),
       );
-      const onHost = recordFromScores(exits, scored, { rule, predictFrom: "raw", lastMeans: null });
+      const onHost = recordFromScores(exits, scored, {
+        rule,
+        predictFrom: "raw",
+        last: "head",
+        output: null,
+        rejection: null,
+      });
       exits.forEach((exit, index) => {
         const expected = golden.exits[index]!;
         expect(relative(scored.scores[index]!.subarray(0, 32), expected.distances.flat())).toBeLessThan(1e-5);
@@ -115,7 +121,7 @@ describe("against PyTorch and NumPy in float64", () => {
   it("makes the same second-moment features", async () => {
     const map = featureMap("moments", [4, 8, 8]);
     const part = programToModel(trace(({ x }) => ({ f: features(x, map) }), { x: spec("float32", ["n", 4, 8, 8]) }));
-    const scored = await runScores("test", device, attachExits(network, []), 4, batches("test", 60));
+    const scored = await runScores("test", device, attachExits(network, []), batches("test", 60), { classes: 4 });
     expect(scored.n).toBe(60);
     const session = await device.load(part);
     const tapped = await tapOf(taps[0]!);
@@ -133,7 +139,7 @@ describe("against PyTorch and NumPy in float64", () => {
     const settings = { classes: 4, taps, features: kind, gram: true };
     const statistics = await accumulate("test", device, network, batches("train", 64), settings);
     const [exits] = await closedFormExits("test", device, network, statistics, "sharedCovariance", [shrinkage]);
-    const scored = await runScores("test", device, attachExits(network, exits!), 4, batches("test", 60));
+    const scored = await runScores("test", device, attachExits(network, exits!), batches("test", 60), { classes: 4 });
     golden.exits.forEach((expected, index) => {
       const exit = exits![index] as SharedCovarianceExit;
       expect(exit.shrinkage).toBeCloseTo(expected[kind].shrinkage, 4);

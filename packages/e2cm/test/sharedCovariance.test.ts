@@ -93,7 +93,14 @@ function statisticsOf({ x, y }: Sample, k: number): ClassStatistics {
       for (let j = 0; j < d; j++) gram[i * d + j]! += row[i]! * row[j]!;
     }
   });
-  return { modelHash: "", classes: k, features: "full", counts, exits: [{ tap: "t", d, sums, squares, gram }] };
+  return {
+    modelHash: "",
+    classes: k,
+    outputs: k,
+    features: "full",
+    counts,
+    exits: [{ tap: "t", d, sums, squares, gram }],
+  };
 }
 
 const solve = (statistics: ClassStatistics, shrinkage: Shrinkage) =>

@@ -1,4 +1,5 @@
 export { type Agreement, agreementFrontier, agreementOf, fitAgreement } from "./agreement.ts";
+export { auroc } from "./auroc.ts";
 export type { Backbone, BackboneResult } from "./backbone.ts";
 export { branchyNet } from "./branchyNet.ts";
 export { type Confidence, confidenceOf, confidences, predictionOf } from "./confidence.ts";
@@ -23,7 +24,7 @@ export { type ImportBackboneOptions, importBackbone } from "./importBackbone.ts"
 export * as lossWeights from "./lossWeights.ts";
 export type { ExitMethod } from "./method.ts";
 export { type ProgramBackboneOptions, programBackbone } from "./programBackbone.ts";
-export { checkRecord, concatRecords, type ExitRecord, selectExits, selectRows } from "./record.ts";
+export { checkRecord, concatRecords, type ExitRecord, REJECTED, selectExits, selectRows } from "./record.ts";
 export { type LabelledBatch, type RecordExitsOptions, recordExits } from "./recordExits.ts";
 export { ALWAYS, NEVER, type OperatingPoint, type Replay, replay } from "./replay.ts";
 export { searchThresholds } from "./searchThresholds.ts";

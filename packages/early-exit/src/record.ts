@@ -1,5 +1,8 @@
 import { InputError } from "@exitkit/core-gpu";
 
+/** The prediction of a sample that was turned away, and the label of a sample of no known class. */
+export const REJECTED = -1;
+
 /**
  * What every exit said about every sample of a labelled data set, early-exit decisions apart: enough to replay any
  * thresholds without running the network again. n samples, e exits; the last exit is the full network.
@@ -11,9 +14,9 @@ export interface ExitRecord {
   readonly n: number;
   /** `[e][n]`: how sure each exit is, in [0, 1], as float32: the numbers a running network compares. */
   readonly confidences: readonly Float32Array[];
-  /** `[e][n]`: the class each exit answers. */
+  /** `[e][n]`: the class each exit answers; {@link REJECTED} where it turns the sample away. */
   readonly predictions: readonly Int32Array[];
-  /** `[n]`: the true class. */
+  /** `[n]`: the true class; {@link REJECTED} for a sample of no known class, which rejecting answers rightly. */
   readonly labels: Int32Array;
 }
 
@@ -22,7 +25,7 @@ const SLACK = 1e-3;
 
 /**
  * Checks a record: lengths, numbers of rows, confidences in [0, 1] (to within 0.001 of rounding) and never NaN, labels
- * and predictions not negative.
+ * and predictions at least 0, or {@link REJECTED}.
  *
  * @param caller The public function that was handed the record; it begins the error's message.
  * @throws InputError naming the first thing that is wrong, with exit and sample.
@@ -70,9 +73,13 @@ function checkClasses(caller: string, name: string, classes: Int32Array, n: numb
   if (!(classes instanceof Int32Array) || classes.length !== n) {
     throw new InputError(caller, `${name} must be an Int32Array of ${n}`, describe(classes));
   }
-  const bad = classes.findIndex((value) => value < 0);
+  const bad = classes.findIndex((value) => value < REJECTED);
   if (bad >= 0) {
-    throw new InputError(caller, `${name} must be class indices ≥ 0`, `${classes[bad]} at sample ${bad}`);
+    throw new InputError(
+      caller,
+      `${name} must be class indices ≥ 0, or −1 for rejected or unknown ones`,
+      `${classes[bad]} at sample ${bad}`,
+    );
   }
 }
 

@@ -1,0 +1,103 @@
+import { InputError } from "@exitkit/core-gpu";
+import { z } from "zod";
+import type { FittedExit, OutputExit } from "./exits.ts";
+
+/** How pictures of no known class are turned away. Plain data. */
+export interface Rejection {
+  /** q in (0, 1): a picture of a known class is rejected with probability at most 1 − q. */
+  readonly quantile: number;
+  /**
+   * - `leaving`: a picture is looked at when it leaves; rejecting changes its answer to `REJECTED` (−1) and saves nothing.
+   * - `everyExit`: a picture leaves, rejected, at the first exit that finds it novel; nothing behind it is computed.
+   */
+  readonly at: "leaving" | "everyExit";
+  /** [e] of every exit, the full network included: the largest novelty that still counts as a known class. */
+  readonly thresholds: readonly number[];
+}
+
+/** What rejection is asked for. */
+export interface RejectOptions {
+  /** q in (0, 1): of pictures of known classes a fraction of at most 1 − q is rejected. Default 0.95. */
+  readonly quantile?: number;
+  /** When a picture is looked at; see {@link Rejection}. Default `leaving`. */
+  readonly at?: "leaving" | "everyExit";
+}
+
+/** Schema of the option `reject`. */
+export const rejectOption = z
+  .strictObject({
+    quantile: z.number().gt(0).lt(1).default(0.95),
+    at: z.enum(["leaving", "everyExit"]).default("leaving"),
+  })
+  .optional();
+
+/** Each exit's novelty is measured in this quantile of its own, whatever is asked for, so that a larger q never rejects more. */
+const SCALE_QUANTILE = 0.95;
+
+/** How far the level lies above the largest of all S, as a part of it, where there is no next one. */
+const MARGIN = 1e-3;
+
+/**
+ * The largest novelty of every exit that still counts as known, τ_j = λ·s_j, so that a new picture of a known class exceeds
+ * one or more of them with probability at most 1 − q: whatever the classes look like, for any number of calibration
+ * pictures, and whatever confidence thresholds decide where pictures leave.
+ *
+ * Every second picture only scales: s_j is their 0.95-quantile at exit j. Of the others, N in number, each gives
+ * S = max_j novelty_j / s_j, and λ lies midway between the ⌈(N + 1)q⌉-th smallest S and the next (so that no picture's answer hangs
+ * on rounding). A new picture's S is above it with probability at most 1 − q, because all N + 1 ranks are equally likely.
+ *
+ * Source: split conformal prediction, Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005; for novelty
+ * Bates, Candès, Lei, Romano, Sesia, "Testing for outliers with conformal p-values", 2023 [D].
+ * Differs: one level for all exits at once, by the largest of their scaled novelties.
+ *
+ * @param novelty [e][n] of calibration pictures of known classes, exchangeable with those to come.
+ * @returns [e]
+ * @throws InputError when there are too few pictures for so large a quantile.
+ */
+export function rejectionThresholds(
+  caller: string,
+  novelty: readonly Float32Array[],
+  quantile: number,
+): readonly number[] {
+  const n = novelty[0]!.length;
+  const scales = novelty.map((own) => {
+    const scaling = own.filter((_, i) => i % 2 === 0).sort();
+    return scaling[Math.ceil(scaling.length * SCALE_QUANTILE) - 1] || 1;
+  });
+  const largest = Float64Array.from({ length: Math.floor(n / 2) }, (_, i) =>
+    novelty.reduce((most, own, j) => Math.max(most, own[2 * i + 1]! / scales[j]!), 0),
+  ).sort();
+  // The sum of floating-point errors must not carry an exact product over the next whole number.
+  const rank = Math.ceil((largest.length + 1) * quantile - 1e-9);
+  const level = largest[rank - 1];
+  if (level !== undefined) {
+    const next = largest[rank] ?? level * (1 + 2 * MARGIN);
+    return scales.map((scale) => ((level + next) / 2) * scale);
+  }
+  const needed = 2 * Math.ceil(quantile / (1 - quantile) - 1e-9);
+  const expectation = `rejection at the quantile ${quantile} needs at least ${needed} calibration pictures`;
+  throw new InputError(caller, expectation, `${n}`, "Pass more of them, or ask for a smaller quantile.");
+}
+
+/**
+ * Refuses exits whose novelty cannot be told.
+ *
+ * @throws InputError when there are no class means of the network's outputs, or an exit was saved before its space was kept.
+ */
+export function checkNovelty(
+  caller: string,
+  { exits, output }: { readonly exits: readonly FittedExit[]; readonly output: OutputExit | null },
+): void {
+  if (output === null) {
+    throw new InputError(
+      caller,
+      "novelty at the last exit needs class means of the network's outputs",
+      "exits without them",
+      "Fit with the option reject, or name the network's output as the last of the exits that statistics are accumulated for.",
+    );
+  }
+  const old = [...exits, output].findIndex((exit) => exit.metric === "sharedCovariance" && exit.space === null);
+  if (old < 0) return;
+  const expectation = "exits with a shared covariance must keep the space of their class means";
+  throw new InputError(caller, expectation, `none at exit ${old}, saved by an older version`, "Fit them again.");
+}
