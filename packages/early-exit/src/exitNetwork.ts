@@ -80,10 +80,15 @@ export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): Exi
   if (!Array.isArray(exits) || exits.length === 0) {
     throw new InputError(caller, "at least one early exit is needed", "none", "Pass [{ tap, head }, …].");
   }
-  const planned = exits.map(({ name, tap, head }, j) => ({ name: name ?? `exit${j + 1}`, tap, head }));
-  checkPlan(caller, backbone, planned);
-  const shapes = planned.map(({ tap }) => backbone.taps[tap]!);
+  const named = exits.map(({ name, tap, head }, j) => ({ name: name ?? `exit${j + 1}`, tap, head }));
+  checkPlan(caller, backbone, named);
   const { classes } = backbone;
+  const planned = named.map(({ name, tap, head }) => ({
+    name,
+    tap,
+    head: withCheckedLogits(caller, name, head, classes),
+  }));
+  const shapes = planned.map(({ tap }) => backbone.taps[tap]!);
   return {
     backbone,
     exits: planned,
@@ -95,11 +100,9 @@ export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): Exi
       const all = trains === "all";
       const result = backbone.apply(params.backbone, x, all);
       const passed = (value: Value): Value => (all ? value : ops.stopGradient(value));
-      const early = planned.map(({ name, tap, head }, j) => {
-        const answered = head.apply(params.exits[j]!, passed(result.taps[tap]!), trains !== "nothing");
-        checkLogits(caller, name, answered.logits, classes);
-        return answered;
-      });
+      const early = planned.map(({ tap, head }, j) =>
+        head.apply(params.exits[j]!, passed(result.taps[tap]!), trains !== "nothing"),
+      );
       return {
         logits: [...early.map(({ logits }) => logits), passed(result.logits)],
         updated: {
@@ -131,8 +134,15 @@ function checkPlan(caller: string, backbone: Backbone, exits: readonly Required<
   );
 }
 
-function checkLogits(caller: string, name: string, { shape }: Value, classes: number): void {
-  if (shape.length === 2 && shape[1] === classes) return;
-  const expectation = `exit "${name}" must give logits [n, ${classes}], as the backbone does`;
-  throw new InputError(caller, expectation, `[${shape.join(", ")}]`);
+function withCheckedLogits(caller: string, name: string, head: Head, classes: number): Head {
+  return {
+    ...head,
+    apply(params, features, training) {
+      const result = head.apply(params, features, training);
+      const { shape } = result.logits;
+      if (shape.length === 2 && shape[1] === classes) return result;
+      const expectation = `exit "${name}" must give logits [n, ${classes}], as the backbone does`;
+      throw new InputError(caller, expectation, `[${shape.join(", ")}]`);
+    },
+  };
 }

@@ -5,6 +5,7 @@ import {
   layers,
   ops,
   optimisers,
+  type Program,
   spec,
   type Tensor,
   tensor,
@@ -29,16 +30,21 @@ function convNorm(random: ReturnType<typeof generator>, from: number, to: number
   };
 }
 
-/** 3×8×8 pictures: stem, a residual block, a strided convolution, a linear layer; taps `stem`, `block` and `down`. */
-export function tinyBackbone(seed = 1): Backbone {
+/** First parameters of {@link tinyBackbone}. */
+export function tinyParameters(channels = 16, seed = 1) {
   const random = generator(seed);
+  return {
+    stem: convNorm(random, 3, channels),
+    block: convNorm(random, channels, channels),
+    down: convNorm(random, channels, channels),
+    last: layers.initLinear(random, { in: channels, out: CLASSES }),
+  };
+}
+
+/** 3×8×8 pictures: stem, a residual block, a strided convolution, a linear layer; taps `stem`, `block` and `down`. */
+export function tinyBackbone(params = tinyParameters()): Backbone {
   return programBackbone({
-    params: {
-      stem: convNorm(random, 3, 16),
-      block: convNorm(random, 16, 16),
-      down: convNorm(random, 16, 16),
-      last: layers.initLinear(random, { in: 16, out: CLASSES }),
-    },
+    params,
     input: spec("float32", ["n", 3, 8, 8]),
     apply: (params, x, training) => {
       const layer = (given: typeof params.stem, value: Value, stride = 1) =>
@@ -109,7 +115,7 @@ export function trainingOptions(changed: Partial<TrainExitsOptions> = {}): Train
 /** Outputs of a program for given inputs. */
 export async function evaluate(
   device: Device,
-  program: Parameters<Device["compile"]>[0],
+  program: Program<unknown, unknown>,
   feeds: Readonly<Record<string, Tensor>>,
 ): Promise<Record<string, Tensor>> {
   const runner = await device.compile(program);

@@ -1,8 +1,30 @@
-import { type Device, generator, layers, openDevice, optimisers, type Tensor } from "@exitkit/core-gpu";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Device,
+  generator,
+  gradients,
+  layers,
+  openDevice,
+  ops,
+  optimisers,
+  type Spec,
+  spec,
+  type Tensor,
+  type TreeRecord,
+  tensor,
+  trace,
+  training,
+  type Value,
+} from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { trainingStep } from "../src/exitTraining.ts";
-import { type ExitParameters, type TrainExitsOptions, trainExits } from "../src/index.ts";
-import { dataset, tinyNetwork, trainingOptions } from "./exitNetworks.ts";
+import { type ExitParameters, lossWeights, type TrainExitsOptions, trainExits } from "../src/index.ts";
+import { dataset, tinyBackbone, tinyNetwork, tinyParameters, trainingOptions } from "./exitNetworks.ts";
+import { expectClose, expectNumbers, golden, labels, nested, unpacked } from "./golden.ts";
+
+type LossWeights = NonNullable<TrainExitsOptions["lossWeights"]>;
 
 let device: Device;
 beforeAll(async () => {
@@ -55,5 +77,162 @@ describe("training the exits alone", () => {
     expect([whole("convWeightGradient"), whole("convInputGradient")]).toEqual([4, 4]);
     expect([frozen("batchNormTraining"), frozen("batchNorm"), frozen("batchNormGradient")]).toEqual([1, 3, 1]);
     expect([whole("batchNormTraining"), whole("batchNorm")]).toEqual([4, 0]);
+  });
+});
+
+describe("training steps", () => {
+  it.each(golden.steps.map((one) => [one.trains, one] as const))(
+    "are PyTorch's: losses, parameters and running statistics (%s)",
+    async (trains, one) => {
+      const params = {
+        backbone: nested(one.before.backbone),
+        exits: Object.values(nested(one.before.exits)) as ExitParameters["exits"],
+      };
+      const small = tinyNetwork(tinyBackbone(tinyParameters(4)));
+      const data = training.tensorDataset({ x: unpacked(one.x), y: labels(one.y) });
+      const result = await trainExits(device, small, data, {
+        trains,
+        params,
+        batchSize: 4,
+        epochs: 2,
+        shuffle: false,
+        generator: generator(1),
+        learningRate: 0.1,
+        optimiser: optimisers.sgd({ momentum: 0.9, weightDecay: 1e-3 }),
+        lossWeights: lossWeights.constant(one.weights),
+        ...(one.distillation === null ? {} : { distillation: one.distillation }),
+      });
+      one.seen.forEach(({ loss, losses }, epoch) => {
+        expect(result.history[epoch]!.loss).toBeCloseTo(loss, 4);
+        expectNumbers(result.history[epoch]!.losses, losses, 4);
+      });
+      const found = flat(result.params);
+      for (const part of ["backbone", "exits"] as const) {
+        for (const [path, wanted] of Object.entries(one.after[part])) {
+          expectClose(found[`${part}.${path}`], wanted, `${part}.${path}`, 2e-4);
+        }
+      }
+      expect(Object.keys(found).length).toBe(
+        Object.keys(one.after.backbone).length + Object.keys(one.after.exits).length,
+      );
+    },
+  );
+
+  it("with weights 0 for early exits are the plain network's", async () => {
+    const rules = {
+      trains: "all",
+      epochs: 1,
+      params: network.init(generator(1)),
+      optimiser: optimisers.sgd(),
+    } as const;
+    const { params } = await run({ ...rules, lossWeights: lossWeights.constant([0, 0, 0, 1]) });
+    const { backbone } = network;
+    const state = { params: backbone.params };
+    const program = trace(
+      ({ params, x, y, learningRate }) => {
+        const { logits, updated } = backbone.apply(params, x, true);
+        const loss = ops.crossEntropy(logits, y);
+        const trained = layers.trainable<object>(params) as TreeRecord<Value>;
+        const next = optimisers.sgd().update(gradients(loss, trained), {}, trained, { learningRate });
+        return { loss, params: layers.mergeParameters(params, next.params, updated) };
+      },
+      {
+        params: layers.specsOf<TreeRecord<Spec>>(backbone.params),
+        x: spec("float32", [16, 3, 8, 8]),
+        y: spec("int64", [16]),
+        learningRate: spec("float32", []),
+      },
+    );
+    const runner = await device.compile(program, { state: ["params"], initial: state });
+    const random = generator(5);
+    random.split();
+    await training.train({ runner, data, batchSize: 16, epochs: 1, generator: random, learningRate: 0.01 });
+    const plain = await runner.readState();
+    await runner.release();
+    for (const [path, { data }] of Object.entries(plain)) {
+      const own = flat(params)[`backbone.${path.slice("params.".length)}`]!;
+      expectNumbers(own.data, data, 6, path);
+    }
+  });
+
+  it("take the exits' weights as an input: a schedule changes them without a new program", async () => {
+    const seen: [number, number][] = [];
+    const schedule: LossWeights = ({ epoch, epochs, progress }) => {
+      seen.push([epoch, progress]);
+      expect(epochs).toBe(2);
+      return [epoch === 0 ? 1 : 0, 0, 0, 0.5];
+    };
+    const { history } = await run({ lossWeights: schedule });
+    expect(seen).toEqual([[0, 0], ...[0, 1, 2, 3, 4, 5, 6, 7].map((step) => [step < 4 ? 0 : 1, step / 8])]);
+    expect(history[0]!.loss).toBeCloseTo(history[0]!.losses[0]! + history[0]!.losses[3]! / 2, 5);
+    expect(history[1]!.loss).toBeCloseTo(history[1]!.losses[3]! / 2, 5);
+  });
+});
+
+describe("a run that was stopped", () => {
+  const folder = mkdtempSync(join(tmpdir(), "exitkit-train-exits-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it.each(["exits", "all"] as const)("goes on with the same bits (%s)", async (trains) => {
+    const rules = { trains, epochs: 3, distillation: { weight: 0.5, temperature: 2 } } as const;
+    const whole = await run(rules);
+    const checkpoint = { folder: join(folder, trains), everySteps: 3 };
+    const stopping = await run({ ...rules, checkpoint, onStep: ({ step }) => (step === 5 ? "stop" : undefined) });
+    expect([stopping.stopped, stopping.steps]).toEqual(["callback", 6]);
+    const resumed = await run({ ...rules, checkpoint, resume: true, generator: generator(5) });
+    expect(resumed).toEqual(whole);
+  });
+
+  it("stops at a signal, and tells every epoch", async () => {
+    const signal = new AbortController();
+    const epochs: number[] = [];
+    const { stopped, history } = await run({
+      epochs: 5,
+      signal: signal.signal,
+      evaluate: async ({ epoch, readParams }) => {
+        const { backbone, exits } = await readParams();
+        expect([Object.keys(backbone), exits.length]).toEqual([["stem", "block", "down", "last"], 3]);
+        return { twice: 2 * epoch };
+      },
+      onEpoch: ({ epoch, evaluation }) => {
+        epochs.push(evaluation.twice!);
+        if (epoch === 1) signal.abort();
+      },
+    });
+    expect([stopped, epochs, history.length]).toEqual(["signal", [0, 2], 2]);
+  });
+});
+
+describe("training refuses", () => {
+  it("weights that are not one finite number for each exit, before any work", async () => {
+    const wrong = (weights: readonly number[]) => run({ lossWeights: () => weights });
+    await expect(wrong([1, 1])).rejects.toThrow(
+      "early-exit.trainExits: the loss needs 4 finite weights ≥ 0, one for each exit, the last included, and not all 0; got [1, 1].",
+    );
+    await expect(wrong([1, 1, Number.NaN, 1])).rejects.toThrow("got [1, 1, NaN, 1]");
+    await expect(wrong([1, -1, 1, 1])).rejects.toThrow("got [1, -1, 1, 1]");
+  });
+
+  it("labels the network has no class for", async () => {
+    const bad = training.tensorDataset({
+      x: tensor("float32", [16, 3, 8, 8]),
+      y: tensor("int64", [16], Array(16).fill(4n)),
+    });
+    await expect(trainExits(device, network, bad, trainingOptions())).rejects.toThrow(
+      /early-exit\.trainExits: labels must be 0 … 3, as the network has 4 classes; got 4 for sample \d+/,
+    );
+  });
+
+  it("unknown options and parameters of another network", async () => {
+    await expect(run({ batch: 3 } as Partial<TrainExitsOptions>)).rejects.toThrow(/unknown option "batch"/);
+    await expect(run({ trains: "nothing" as "all" })).rejects.toThrow(/option "trains"/);
+    const other = tinyNetwork(tinyBackbone(tinyParameters(4)));
+    await expect(run({ params: other.init(generator(1)) })).rejects.toThrow(
+      /the parameters must be those of the network: "backbone\.stem\.conv\.weight" float32 \[16, 3, 3, 3\]; got float32 \[4, 3, 3, 3\]/,
+    );
+  });
+
+  it("a loss that is not finite, naming the step", async () => {
+    await expect(run({ learningRate: 1e30, optimiser: optimisers.sgd() })).rejects.toThrow(/loss was (NaN|Infinity)/);
   });
 });
