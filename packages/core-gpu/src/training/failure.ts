@@ -2,7 +2,7 @@ import { floats } from "../program/operator.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Position } from "./progress.ts";
 
-/** A training run that cannot go on: the loss or a parameter is no longer a number, or a step failed. */
+/** A training run that cannot go on: the loss or a parameter is no longer a number, or the device or the data failed. */
 export class TrainingError extends Error {
   override readonly name = "TrainingError";
   /** Number of the step that failed, counted from 0 over the whole run. */
@@ -35,6 +35,26 @@ export class TrainingError extends Error {
     this.batch = batch;
     this.parameter = details.parameter;
     this.checkpoint = details.checkpoint;
+  }
+}
+
+/** Where a run is, as far as its failures tell. */
+interface Standing {
+  readonly position: Position;
+  readonly checkpoint: string | null;
+}
+
+/** Does part of a step; where that fails (a device may be gone), the run's error says so, with the step and the checkpoint. */
+export async function attempt<T>(
+  { position, checkpoint }: Standing,
+  what: string,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const message = `${what} (${cause instanceof Error ? cause.message : String(cause)})`;
+    throw new TrainingError(message, position, { parameter: null, checkpoint, cause });
   }
 }
 

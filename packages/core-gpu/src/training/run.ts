@@ -5,7 +5,7 @@ import type { Tensor } from "../tensor.ts";
 import { batchCount, type EpochPlan } from "./batches.ts";
 import { type Checkpoint, listCheckpoints, readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { type Collected, type Collector, makeCollector } from "./collect.ts";
-import { firstNotFinite, TrainingError } from "./failure.ts";
+import { attempt, firstNotFinite, TrainingError } from "./failure.ts";
 import type { CheckedOptions } from "./options.ts";
 import { type EpochRecord, type Position, type Progress, progressSchema } from "./progress.ts";
 
@@ -24,6 +24,8 @@ export interface Run {
   /** The generator's state when the epoch began. */
   epochStart: readonly number[];
   position: Position;
+  /** The position of the last step that was begun. */
+  last: Position;
   seen: number;
   sums: Record<string, number>;
   learningRate: number | null;
@@ -55,6 +57,7 @@ export async function startRun(options: CheckedOptions): Promise<Run> {
       generator: options.generator,
       epochStart: options.generator.state(),
       position: { step: 0, epoch: 0, batch: 0 },
+      last: { step: 0, epoch: 0, batch: 0 },
       seen: 0,
       sums: {},
       learningRate: null,
@@ -78,6 +81,7 @@ export async function startRun(options: CheckedOptions): Promise<Run> {
     generator: generator(progress.generator),
     epochStart: progress.generator,
     position: progress.position,
+    last: progress.position,
     seen: progress.seen,
     sums: { ...progress.sums },
     learningRate: progress.learningRate,
@@ -90,14 +94,18 @@ export async function startRun(options: CheckedOptions): Promise<Run> {
   };
 }
 
-/** Writes a checkpoint of where the run stands. @throws TrainingError where the state is not finite: that is not worth keeping. */
+/**
+ * Writes a checkpoint of where the run stands.
+ *
+ * @throws TrainingError where the state is not finite, which is not worth keeping, or cannot be read.
+ */
 export async function saveRun(run: Run): Promise<void> {
   const { options, position } = run;
   if (options.checkpoint === undefined) return;
-  const state = await options.runner.readState();
+  const state = await readState(run);
   const parameter = firstNotFinite(state);
   if (parameter !== null) {
-    throw new TrainingError("a parameter became NaN or infinite", before(position), {
+    throw new TrainingError("a parameter became NaN or infinite", run.last, {
       parameter,
       checkpoint: run.checkpoint,
     });
@@ -139,9 +147,10 @@ async function outputsNeeded({ runner, collect = [] }: CheckedOptions): Promise<
   return results.filter(({ name, spec }) => spec.shape.length === 0 || collect.includes(name)).map(({ name }) => name);
 }
 
-/** The position of the step that led to this one. */
-function before({ step, epoch, batch }: Position): Position {
-  return { step: step - 1, epoch, batch: batch - 1 };
+/** The state after the last step. @throws TrainingError where the device no longer gives it. */
+export function readState({ options, last, checkpoint }: Run): Promise<Record<string, Tensor>> {
+  const read = () => options.runner.readState();
+  return attempt({ position: last, checkpoint }, "the state could not be read from the device", read);
 }
 
 async function checkpointToResume({ checkpoint, resume }: CheckedOptions): Promise<Checkpoint | null> {

@@ -4,10 +4,10 @@ import { floats } from "../program/operator.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import { epochBatches, type PreparedBatch } from "./batches.ts";
 import { makeCollector } from "./collect.ts";
-import { firstNotFinite, TrainingError } from "./failure.ts";
+import { attempt, firstNotFinite, TrainingError } from "./failure.ts";
 import { type CheckedOptions, type TrainOptions, type TrainResult, trainOptions } from "./options.ts";
 import { addMetrics, type EpochRecord, meanMetrics, type StopReason } from "./progress.ts";
-import { type Run, saveRun, startRun } from "./run.ts";
+import { type Run, readState, saveRun, startRun } from "./run.ts";
 
 const caller = "core-gpu.training.train";
 
@@ -21,8 +21,8 @@ const caller = "core-gpu.training.train";
  *
  * @throws InputError on an option that is unknown, out of range or does not fit the program; a checkpoint that is damaged or
  * of another run.
- * @throws TrainingError when the loss is NaN or infinite, a parameter is when a checkpoint is due, or a step fails: it names
- * the step, the first bad parameter and the last good checkpoint.
+ * @throws TrainingError when the loss is NaN or infinite, a parameter is when a checkpoint is due, or the device or the data
+ * fail: it names the step, the first bad parameter and the last good checkpoint, from which a run on any device goes on.
  * @example
  * ```ts
  * import { generator, gradients, openDevice, ops, spec, tensor, trace, training } from "@exitkit/core-gpu";
@@ -54,7 +54,11 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const run = await startRun(checked);
   let stopped: StopReason | null = run.stoppedEarly ? "earlyStop" : null;
   while (stopped === null && run.position.epoch < checked.epochs) stopped = await runEpoch(run);
-  if (run.bestState !== null) await checked.runner.writeState(run.bestState);
+  const { bestState, last: position, checkpoint } = run;
+  if (bestState !== null) {
+    const restore = () => checked.runner.writeState(bestState);
+    await attempt({ position, checkpoint }, "the best state could not be written to the device", restore);
+  }
   return {
     stopped: stopped ?? "epochs",
     steps: run.position.step,
@@ -73,8 +77,11 @@ async function runEpoch(run: Run): Promise<StopReason | null> {
     return reason;
   };
   if (signal?.aborted) return stop("signal");
-  for await (const prepared of epochBatches(data, plan, run.generator.split(), run.position.batch)) {
-    const event = await runStep(run, prepared);
+  const prepared = epochBatches(data, plan, run.generator.split(), run.position.batch)[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await attempt(run, "the data failed", () => prepared.next());
+    if (next.done === true) break;
+    const event = await runStep(run, next.value);
     if ((await onStep?.(event)) === "stop") return stop("callback");
     if (signal?.aborted) return stop("signal");
     const { step, batch } = run.position;
@@ -87,6 +94,7 @@ async function runEpoch(run: Run): Promise<StopReason | null> {
 async function runStep(run: Run, { indices, batch, generator }: PreparedBatch) {
   const { options, batches, position } = run;
   const { runner } = options;
+  run.last = position;
   if (position.step === 0) checkLastBatch(run, batch);
   const extra = await options.feeds?.({ ...position, generator, samples: indices.length });
   const learningRate = learningRateAt(run);
@@ -95,16 +103,11 @@ async function runStep(run: Run, { indices, batch, generator }: PreparedBatch) {
     ...extra,
     ...(learningRate === null ? {} : { learningRate: tensor("float32", [], [learningRate]) }),
   };
-  let outputs: Readonly<Record<string, Tensor>>;
-  try {
-    outputs = await runner.run(feeds, run.outputs === undefined ? {} : { outputs: run.outputs });
-  } catch (cause) {
-    const what = `the runtime failed (${cause instanceof Error ? cause.message : String(cause)})`;
-    throw new TrainingError(what, position, { parameter: null, checkpoint: run.checkpoint, cause });
-  }
+  const asked = run.outputs === undefined ? {} : { outputs: run.outputs };
+  const outputs = await attempt(run, "the runtime failed", () => runner.run(feeds, asked));
   const loss = Number(outputs.loss!.data[0]);
   if (!Number.isFinite(loss)) {
-    const parameter = firstNotFinite(await runner.readState());
+    const parameter = firstNotFinite(await readState(run));
     throw new TrainingError(`the loss was ${loss}`, position, { parameter, checkpoint: run.checkpoint });
   }
   addMetrics(run.sums, outputs, indices.length);
@@ -160,7 +163,7 @@ async function judge(run: Run, record: EpochRecord, earlyStop: NonNullable<Check
   const gain = run.best === null ? Infinity : direction === "min" ? run.best.value - value : value - run.best.value;
   if (!(gain > minDelta)) return false;
   run.best = { epoch: record.epoch, value };
-  if (restoreBest) run.bestState = await run.options.runner.readState();
+  if (restoreBest) run.bestState = await readState(run);
   return true;
 }
 

@@ -80,3 +80,25 @@ export function compileTiny(device: Device) {
   const { program, initial } = tinyStep();
   return device.compile(program, { state: ["params", "optimiser"], initial });
 }
+
+/**
+ * A line through the points by plain gradient descent. Its loss has a term of all pairs of samples, which does not train but
+ * grows with the square of the batch.
+ */
+export function compilePairs(device: Device) {
+  const program = trace(
+    ({ params, x, y }) => {
+      const error = ops.mean(
+        ops.square(ops.sub(ops.linear(x, params.weight), ops.cast(ops.unsqueeze(y, 1), "float32"))),
+      );
+      const pairs = ops.mean(ops.matmul(x, ops.transpose(x, [1, 0])));
+      const gradient = gradients(error, params.weight);
+      return {
+        loss: ops.add(error, ops.mul(pairs, 1e-3)),
+        params: { weight: ops.sub(params.weight, ops.mul(gradient, 0.05)) },
+      };
+    },
+    { params: { weight: spec("float32", [1, 4]) }, x: spec("float32", ["n", 4]), y: spec("int64", ["n"]) },
+  );
+  return device.compile(program, { state: ["params"], initial: { params: { weight: tensor("float32", [1, 4]) } } });
+}
