@@ -6,6 +6,7 @@ import type { Program } from "../program/trace.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkFeeds, checkInto, checkOutputs } from "./checks.ts";
 import type { RunOptions } from "./device.ts";
+import { makeInTurn } from "./in-turn.ts";
 import type { PortNames } from "./loop.ts";
 import { fromNative, runtimeError, toNative } from "./native.ts";
 import type { Residence } from "./residence.ts";
@@ -28,13 +29,7 @@ export function makeRunner(
   const feedInfos = tensorInfos(plan.feeds);
   const resultInfos = tensorInfos(plan.results);
   let releasing: Promise<void> | undefined;
-  let last: Promise<unknown> = Promise.resolve();
-  /** State has one owner at a time: what is started while something runs waits for it. */
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(work);
-    last = result.catch(() => {});
-    return result;
-  };
+  const inTurn = makeInTurn();
   const checkOpen = (caller: string) => {
     if (releasing === undefined) return;
     throw new InputError(caller, "the runner must be open", "a released one", "Compile the program again.");

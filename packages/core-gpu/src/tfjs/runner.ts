@@ -1,5 +1,6 @@
 import { checkFeeds, checkInto, checkOutputs, checkTensor } from "../device/checks.ts";
 import type { RunOptions } from "../device/device.ts";
+import { makeInTurn } from "../device/in-turn.ts";
 import type { Runner } from "../device/runner.ts";
 import { checkComplete, checkState, checkSymbols, type StatePlan, tensorInfos } from "../device/state.ts";
 import { InputError } from "../errors.ts";
@@ -63,12 +64,7 @@ export function makeTfjsRunner(parts: Parts, onRelease: (runner: Runner) => void
   }
 
   let releasing: Promise<void> | undefined;
-  let last: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(work);
-    last = result.catch(() => {});
-    return result;
-  };
+  const inTurn = makeInTurn();
   const checkOpen = (caller: string) => {
     if (releasing !== undefined) {
       throw new InputError(caller, "the runner must be open", "a released one", "Compile the program again.");
