@@ -37,5 +37,6 @@ export {
   type StagedClassifier,
   type StagedOptions,
 } from "./staged.ts";
+export { tapsAtShares } from "./tapsAtShares.ts";
 export { type ToExitModelOptions, toExitModel } from "./toExitModel.ts";
 export { type ExitEpoch, type TrainExitsOptions, type TrainedExits, trainExits } from "./trainExits.ts";

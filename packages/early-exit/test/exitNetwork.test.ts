@@ -26,9 +26,11 @@ import {
   programBackbone,
   recordExits,
   shallowDeep,
+  tapsAtShares,
   toExitModel,
   trainExits,
 } from "../src/index.ts";
+import { nearest } from "../src/tapsAtShares.ts";
 import { dataset, pictures, tinyBackbone, tinyNetwork, trainingOptions } from "./exitNetworks.ts";
 import { expectNumbers } from "./golden.ts";
 
@@ -126,6 +128,33 @@ describe("a backbone", () => {
     expect(steps).toBe(2);
     const whole = trainExits(device, network, dataset(32), trainingOptions({ trains: "all", epochs: 1 }));
     await expect(whole).rejects.toThrow(/must have a gradient/);
+  });
+});
+
+describe("places of exits", () => {
+  it("are Shallow-Deep Networks' own in ResNet-56", () => {
+    // MACs after each of 9 + 9 + 9 blocks, shortcuts by 1×1 convolutions; exits there follow blocks 4, 8, 12, 16, 20, 24.
+    const conv = 16 * 16 * 9 * 32 * 32;
+    const blocks = Array.from({ length: 27 }, (_, at) =>
+      at === 9 || at === 18 ? conv / 2 + conv + conv / 18 : 2 * conv,
+    );
+    let done = 3 * 16 * 9 * 32 * 32;
+    const after = blocks.map((macs) => (done += macs));
+    const full = done + 64 * 10;
+    const found = nearest(
+      after.map((macs) => macs / full),
+      [0.15, 0.3, 0.45, 0.6, 0.75, 0.9],
+    );
+    expect([...found].map((at) => at + 1)).toEqual([4, 8, 12, 16, 20, 24]);
+  });
+
+  it("are the taps nearest to the shares, each once", async () => {
+    // Shares of the tiny network's cost: .13, .82, .9997.
+    expect(await tapsAtShares(device, written, [0.1, 0.2, 0.7])).toEqual(["stem", "block"]);
+    expect(await tapsAtShares(device, written, [0.95])).toEqual(["down"]);
+    await expect(tapsAtShares(device, written, [0.5, 1])).rejects.toThrow(
+      "early-exit.tapsAtShares: shares must be numbers above 0 and below 1; got [0.5, 1].",
+    );
   });
 });
 

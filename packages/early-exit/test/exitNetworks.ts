@@ -21,7 +21,7 @@ import {
   type TrainExitsOptions,
 } from "../src/index.ts";
 
-export const CLASSES = 4;
+const CLASSES = 4;
 
 function convNorm(random: ReturnType<typeof generator>, from: number, to: number) {
   return {
