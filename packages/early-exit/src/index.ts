@@ -2,6 +2,7 @@ export { type Agreement, agreementFrontier, agreementOf, fitAgreement } from "./
 export { auroc } from "./auroc.ts";
 export type { Backbone, BackboneResult } from "./backbone.ts";
 export { branchyNet } from "./branchyNet.ts";
+export { type Calibrated, type CalibrateOptions, calibrate, type Risk } from "./calibrate.ts";
 export { type Confidence, confidenceOf, confidences, predictionOf } from "./confidence.ts";
 export { classMeansOverhead, type ExitCosts, exitCosts } from "./cost.ts";
 export { type CountExitCostsOptions, countExitCosts } from "./countExitCosts.ts";
