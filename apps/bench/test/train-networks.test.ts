@@ -24,6 +24,7 @@ import { trainableResnet } from "../src/zoo/train-resnet.ts";
 import { trainableDecoder, trainableVit } from "../src/zoo/train-transformer.ts";
 import type { TrainableNetwork } from "../src/zoo/trainable.ts";
 import { readWeights } from "../src/zoo/weights.ts";
+import { noise } from "./noise.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -44,14 +45,6 @@ interface Golden {
     readonly parameters: number;
     readonly losses: readonly number[];
   }[];
-}
-
-/** The formula of fixtures/train.py: uniform numbers in [−1, 1) from a sine. */
-function noise(size: number, salt: number): Float32Array {
-  return Float32Array.from({ length: size }, (_, at) => {
-    const value = Math.sin(at * 12.9898 + salt * 78.233) * 43758.5453;
-    return 2 * (value - Math.floor(value)) - 1;
-  });
 }
 
 /** The network's first parameters with every trained one replaced by the formula's. */

@@ -1,12 +1,19 @@
 import { InputError } from "@exitkit/core-gpu";
 import { e2cmCifar10 } from "./e2cm-cifar10.ts";
+import { e2cmClustering } from "./e2cm-clustering.ts";
 import type { Experiment } from "./experiment.ts";
 import { stagedOverhead } from "./staged-overhead.ts";
 import { trainCifar10 } from "./train-cifar10.ts";
 import { trainStep } from "./train-step.ts";
 
 /** All experiments, in the order of `bench list`. Add one by importing it and naming it here. */
-export const EXPERIMENTS: readonly Experiment[] = [e2cmCifar10, stagedOverhead, trainCifar10, trainStep];
+export const EXPERIMENTS: readonly Experiment[] = [
+  e2cmCifar10,
+  e2cmClustering,
+  stagedOverhead,
+  trainCifar10,
+  trainStep,
+];
 
 /**
  * The experiment of that name.

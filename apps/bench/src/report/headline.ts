@@ -1,3 +1,4 @@
+import { clusteringHeadline } from "./clustering-headline.ts";
 import { plainAccuracy } from "./frontier.ts";
 import { count, percent, points } from "./numbers.ts";
 import { backboneName, capital, metricSeries } from "./series.ts";
@@ -26,6 +27,8 @@ export function headline(result: ReportResult): Headline {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmHeadline(result);
+    case "e2cm-clustering":
+      return clusteringHeadline(result);
     case "staged-overhead":
       return stagedHeadline(result);
     case "train-cifar10":

@@ -13,6 +13,8 @@ export interface Line {
   readonly name: string;
   readonly color: string;
   readonly dashed?: boolean;
+  /** Thin and without its name: one of many that a bolder line sums up. */
+  readonly quiet?: boolean;
   readonly points: readonly Point[];
 }
 
@@ -46,7 +48,7 @@ export function lineChart({ label, lines, x, y, width, height, reference, diagon
   const shown = lines.map((line) => ({ ...line, points: clip(line.points, y.domain[0]) }));
   const labels = placeLabels(
     shown
-      .filter((line) => line.points.length > 0)
+      .filter((line) => line.points.length > 0 && line.quiet !== true)
       .map((line) => ({
         name: line.name,
         pixels: line.points.map((point) => [pixelX(point.x), pixelY(point.y)] as const),
@@ -99,7 +101,7 @@ export function lineChart({ label, lines, x, y, width, height, reference, diagon
           x: "x",
           y: "y",
           stroke: line.color,
-          strokeWidth: 2,
+          strokeWidth: line.quiet === true ? 1 : 2,
           ...(line.dashed === true ? { strokeDasharray: "6 4" } : {}),
         }),
       ),

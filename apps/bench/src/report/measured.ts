@@ -1,4 +1,5 @@
 import { table } from "./chart.ts";
+import { clusteringWords } from "./clustering-words.ts";
 import { type Html, html } from "./html.ts";
 import { count, large, percent } from "./numbers.ts";
 import { PROTOCOLS } from "./protocols.ts";
@@ -13,13 +14,28 @@ export function measuredSection(result: ReportResult): Html {
 <div><h3>Configuration</h3>${pairs({ experiment: result.experiment, preset: result.preset, seed: result.seed, device: result.device, ...result.config })}</div>
 <div><h3>Environment</h3>${pairs(result.environment)}</div>
 </div>
-${result.experiment === "e2cm-cifar10" ? files(result) : result.experiment === "train-cifar10" ? files({ data: result.data, weights: [] }) : null}`;
+${filesOf(result)}`;
+}
+
+function filesOf(result: ReportResult): Html | null {
+  switch (result.experiment) {
+    case "e2cm-cifar10":
+      return files(result.data?.files, result.weights);
+    case "e2cm-clustering":
+      return files(result.data.flatMap((data) => data.files));
+    case "train-cifar10":
+      return files(result.data?.files);
+    default:
+      return null;
+  }
 }
 
 function words(result: ReportResult): Html {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmWords(result);
+    case "e2cm-clustering":
+      return clusteringWords(result);
     case "staged-overhead":
       return stagedWords();
     case "train-cifar10":
@@ -55,9 +71,12 @@ function stagedWords(): Html {
 </dl>`;
 }
 
-function files({ data, weights }: Pick<E2cmCifar10Result, "data" | "weights">): Html {
+function files(
+  data: readonly { readonly name: string; readonly sha256: string }[] = [],
+  weights: E2cmCifar10Result["weights"] = [],
+): Html {
   const rows = [
-    ...(data?.files ?? []).map((file) => ["data", file.name, html`<code>${file.sha256}</code>`]),
+    ...data.map((file) => ["data", file.name, html`<code>${file.sha256}</code>`]),
     ...weights.map((file) => [
       `weights of ${backboneName(file.backbone)}`,
       file.file,

@@ -1,3 +1,4 @@
+import { clusteringCurveSection, layersSection, paperSection, runsSection } from "./clustering.ts";
 import { confusionSection } from "./confusion.ts";
 import { depthSection } from "./depth.ts";
 import { examplesSection } from "./examples.ts";
@@ -13,6 +14,7 @@ import { speedSection } from "./speed.ts";
 import { STYLE } from "./style.ts";
 import { curveSection, seedsSection, throughputSection } from "./training.ts";
 import type {
+  ClusteringResult,
   E2cmCifar10Result,
   ReportResult,
   StagedOverheadResult,
@@ -30,6 +32,7 @@ interface Section {
 
 const TITLES: Readonly<Record<ReportResult["experiment"], string>> = {
   "e2cm-cifar10": "E²CM on CIFAR-10",
+  "e2cm-clustering": "E²CM without labels",
   "staged-overhead": "What staging costs",
   "train-cifar10": "Training from scratch",
   "train-step": "The speed of training",
@@ -117,6 +120,8 @@ function ownSections(result: ReportResult): Section[] {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmSections(result);
+    case "e2cm-clustering":
+      return clusteringSections(result);
     case "staged-overhead":
       return stagedSections(result);
     case "train-cifar10":
@@ -176,6 +181,36 @@ function e2cmSections(result: E2cmCifar10Result): Section[] {
       title: "Easy and hard pictures",
       about: "Test pictures at three times their size.",
       content: examplesSection(result),
+    },
+  ];
+}
+
+function clusteringSections(result: ClusteringResult): Section[] {
+  return [
+    {
+      id: "curve",
+      title: "Clustering accuracy for computation",
+      about:
+        "Pictures whose cluster is clear after a layer or two leave there. How good are the clusters for how much computation?",
+      content: clusteringCurveSection(result),
+    },
+    {
+      id: "paper",
+      title: "Beside the paper",
+      about: "The means over runs, where the paper's figure has its guide lines.",
+      content: paperSection(result),
+    },
+    {
+      id: "layers",
+      title: "What each layer knows",
+      about: "How good would the clusters be if every picture left after the same layer? Means over the runs.",
+      content: layersSection(result),
+    },
+    {
+      id: "runs",
+      title: "Every run",
+      about: "A run begins with other weights, other k-means starts and another order of the pictures.",
+      content: runsSection(result),
     },
   ];
 }

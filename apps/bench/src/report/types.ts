@@ -1,5 +1,6 @@
 import { InputError } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { type ClusteringResult, clusteringSchema } from "./clustering-types.ts";
 import { common, list } from "./common-types.ts";
 import { type TrainCifar10Result, type TrainStepResult, trainCifar10Schema, trainStepSchema } from "./train-types.ts";
 
@@ -140,6 +141,7 @@ const stagedSchema = z.object({
 
 const resultSchema = z.discriminatedUnion("experiment", [
   e2cmSchema,
+  clusteringSchema,
   stagedSchema,
   trainCifar10Schema,
   trainStepSchema,
@@ -150,8 +152,13 @@ export type E2cmCifar10Result = z.output<typeof e2cmSchema>;
 /** result.json of `bench run staged-overhead`. */
 export type StagedOverheadResult = z.output<typeof stagedSchema>;
 /** A result that the report knows how to show. */
-export type ReportResult = E2cmCifar10Result | StagedOverheadResult | TrainCifar10Result | TrainStepResult;
-export type { TrainCifar10Result, TrainStepResult };
+export type ReportResult =
+  | E2cmCifar10Result
+  | ClusteringResult
+  | StagedOverheadResult
+  | TrainCifar10Result
+  | TrainStepResult;
+export type { ClusteringResult, TrainCifar10Result, TrainStepResult };
 export type FrontierRow = E2cmCifar10Result["rows"][number];
 
 /**

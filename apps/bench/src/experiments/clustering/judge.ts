@@ -1,0 +1,28 @@
+import { hungarianMapping, mappedAccuracy } from "./hungarian.ts";
+import { mutualInformation } from "./mutual-information.ts";
+import { adjustedRandIndex } from "./rand-index.ts";
+
+/** How well clusters fit classes; fractions of 1. */
+export interface Quality {
+  /** With each cluster standing for one class. */
+  readonly accuracy: number;
+  readonly nmi: number;
+  readonly ari: number;
+}
+
+/**
+ * Judges clusters by classes.
+ *
+ * @param mapping The class each cluster stands for. Default: the one-to-one mapping that fits these samples best.
+ */
+export function judge(
+  clusters: Int32Array,
+  classes: Int32Array,
+  mapping: Int32Array = hungarianMapping(clusters, classes),
+): Quality {
+  return {
+    accuracy: mappedAccuracy(mapping, clusters, classes),
+    nmi: mutualInformation(clusters, classes),
+    ari: adjustedRandIndex(clusters, classes),
+  };
+}

@@ -1,0 +1,66 @@
+import type { ClusteringRow } from "./measure.ts";
+import type { MeanPoint } from "./paper.ts";
+
+/** Means over the runs of one data set at one budget. */
+export interface Mean extends MeanPoint {
+  readonly runs: number;
+  /** Standard deviation of the accuracy over the runs (n − 1); 0 for one run. */
+  readonly deviation: number;
+  readonly nmi: number;
+  readonly ari: number;
+  readonly agreement: number;
+}
+
+/** The cheapest point of the mean curve that loses at most a point. */
+export interface Saving {
+  readonly dataset: string;
+  /** Mean accuracy of the plain network. */
+  readonly fullAccuracy: number;
+  /** Null where no point of the curve loses so little. */
+  readonly point: Mean | null;
+}
+
+/** Accuracy that a saving may cost: one point. */
+const LOSS = 0.01;
+
+/** Means over the runs, for every data set and budget in the order of the rows. */
+export function meansOf(rows: readonly ClusteringRow[]): readonly Mean[] {
+  const groups = new Map<string, ClusteringRow[]>();
+  for (const row of rows) {
+    const key = `${row.dataset}\n${row.budget}`;
+    groups.set(key, [...(groups.get(key) ?? []), row]);
+  }
+  return [...groups.values()].map((own) => {
+    const n = own.length;
+    const mean = (value: (row: ClusteringRow) => number) => own.reduce((sum, row) => sum + value(row) / n, 0);
+    const accuracy = mean((row) => row.accuracy);
+    const squares = own.reduce((sum, row) => sum + (row.accuracy - accuracy) ** 2, 0);
+    return {
+      dataset: own[0]!.dataset,
+      budget: own[0]!.budget,
+      runs: n,
+      macsFraction: mean((row) => row.macsFraction),
+      accuracy,
+      deviation: n > 1 ? Math.sqrt(squares / (n - 1)) : 0,
+      nmi: mean((row) => row.nmi),
+      ari: mean((row) => row.ari),
+      agreement: mean((row) => row.agreement),
+    };
+  });
+}
+
+/** For every data set the cheapest mean point within one point of the plain network's mean accuracy. */
+export function savingOf(means: readonly Mean[]): readonly Saving[] {
+  return means
+    .filter(({ budget }) => budget === null)
+    .map(({ dataset, accuracy }) => {
+      const within = means.filter(
+        (mean) => mean.dataset === dataset && mean.budget !== null && mean.accuracy >= accuracy - LOSS,
+      );
+      const point = within.reduce<Mean | null>(
+        (best, mean) => (best === null || mean.macsFraction < best.macsFraction ? mean : best),
+        null,
+      );
+      return { dataset, fullAccuracy: accuracy, point };
+    });
+}
