@@ -50,7 +50,6 @@ describe("the loss of all exits", () => {
       await run(...given, { weight: 0, temperature: 4 }),
       await run(...given, { weight: 0.1, temperature: 4 }),
     ];
-    // Adding 0 makes 0 of -0 and changes nothing else.
     expect(weightless).toEqual(without);
     expect(weighted.loss).not.toEqual(without.loss);
   });

@@ -7,6 +7,7 @@ import {
   type ExitModel,
   type ExitParameters,
   type ExitRecord,
+  exportSingle,
   NEVER,
   openStaged,
   recordExits,
@@ -45,7 +46,7 @@ async function outputs(on: Device, model: ExitModel["model"], names: readonly st
 }
 
 describe.each(["last", "mostConfident"] as const)("a trained network, none sure: %s", (whenNoneIsSure) => {
-  it("runs fused, in sessions, one by one and in replay to the same decisions", async () => {
+  it("runs fused, in sessions, one by one and as one file and in replay to the same decisions", async () => {
     const model = toExitModel(network, params, { whenNoneIsSure });
     const record = await recorded(model);
     const costs = await countExitCosts(device, model);
@@ -63,6 +64,15 @@ describe.each(["last", "mostConfident"] as const)("a trained network, none sure:
         }
         await staged.release();
       }
+      const single = await device.load(exportSingle(model, thresholds));
+      for (let row = 0; row < 60; row += 3) {
+        const { exit, prediction } = await single.run({ x: rows(test.x, row, row + 1) });
+        expect([exit!.data[0], prediction!.data[0]].map(Number)).toEqual([
+          offline.exits[row],
+          offline.predictions[row],
+        ]);
+      }
+      await single.release();
     }
   });
 });
