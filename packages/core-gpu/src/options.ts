@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
 
@@ -24,9 +25,19 @@ export function parseOptions<S extends z.ZodType>(caller: string, schema: S, opt
   throw new InputError(caller, "options must be valid", problems.join("; "), known);
 }
 
-function printed(value: unknown): string {
+/** A value in an error's message, in at most 60 characters. */
+export function printed(value: unknown): string {
   if (typeof value === "number" || typeof value === "bigint" || value === undefined) return String(value);
   if (typeof value === "function") return "a function";
-  const text = JSON.stringify(value) ?? String(value);
+  const text = asJson(value) ?? inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY });
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** Undefined where JSON cannot: symbols, circles, bigints inside. */
+function asJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
 }

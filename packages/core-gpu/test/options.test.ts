@@ -44,5 +44,9 @@ test("values that JSON cannot show are described, long ones cut", () => {
   expect(refused({ name: () => 1 })).toContain("(got a function)");
   expect(refused({ name: 1n })).toContain("(got 1)");
   expect(refused({ name: Array.from({ length: 99 }, () => 1) })).toContain("...)");
+  const circle: Record<string, unknown> = {};
+  circle.again = circle;
+  expect(refused({ name: circle })).toContain("(got <ref *1> { again: [Circular *1] })");
+  expect(refused({ name: { data: [1n] } })).toContain("(got { data: [Array] })");
   expect(refused("text")).toContain("expected object");
 });

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { InputError } from "../errors.ts";
-import { parseOptions } from "../options.ts";
+import { parseOptions, printed } from "../options.ts";
 import { type DType, type Tensor, tensor } from "../tensor.ts";
 import { callSite } from "./callsite.ts";
 import { type Operator, Refusal } from "./operator.ts";
@@ -116,7 +116,7 @@ function toValue(caller: string, operand: Operand, index: number, dtype: DType):
     throw new InputError(
       caller,
       `operand ${index + 1} must be a traced value, a tensor or a number`,
-      operand === null || typeof operand !== "object" ? String(operand) : JSON.stringify(operand).slice(0, 60),
+      printed(operand),
       at().trim(),
     );
   }
