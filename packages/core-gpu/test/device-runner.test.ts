@@ -1,3 +1,4 @@
+import { InferenceSession } from "onnxruntime-node";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Device } from "../src/device/device.ts";
 import { openDevice } from "../src/device/open.ts";
@@ -224,9 +225,11 @@ describe("compiling again", () => {
     emit.mockRestore();
   });
 
-  test("runners of equal programs share a session but not their state", async () => {
+  test("runners of equal programs share a session, loaded once, but not their state", async () => {
+    const loads = vi.spyOn(InferenceSession, "create");
     const first = await device.compile(counter(), { state: ["state"], initial: start });
     const second = await device.compile(counter(), { state: ["state"], initial: start });
+    expect(loads).toHaveBeenCalledTimes(1);
     await first.run({ x: tensor("float32", [1], [1]) });
     expect((await second.readState())["state.total"]).toEqual(scalar(0));
     await first.release();
@@ -235,6 +238,9 @@ describe("compiling again", () => {
     await second.release();
     const third = await device.compile(counter(), { state: ["state"], initial: start });
     await third.run({ x: tensor("float32", [1], [1]) });
+    // The session went with the last that used it.
+    expect(loads).toHaveBeenCalledTimes(2);
+    loads.mockRestore();
     await third.release();
   });
 

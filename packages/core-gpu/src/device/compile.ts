@@ -67,7 +67,11 @@ export function makeCompiler(placement: Placement): Compiler {
   const acquire = (layout: Layout, load: CompileOptions["load"], location: Locations) => {
     const key = `${layout.key} ${JSON.stringify(load ?? {})}`;
     const shared: Shared = sessions.get(key) ?? {
-      native: createNative(caller, placement, layout.bytes, load, { location, memoryPattern: false }),
+      native: createNative(caller, placement, layout.bytes, load, {
+        location,
+        memoryPattern: false,
+        idle: layout.idle,
+      }),
       users: 0,
     };
     sessions.set(key, shared);

@@ -4,6 +4,7 @@ import { type ProgramToModelOptions, programToModel } from "../program/to-model.
 import type { Program } from "../program/trace.ts";
 import { flattenTree } from "../program/tree.ts";
 import type { Tensor } from "../tensor.ts";
+import { idlePasses } from "./idle-passes.ts";
 import { loopModel, type PortNames } from "./loop.ts";
 import type { CompileOptions } from "./runner.ts";
 import type { StatePlan } from "./state.ts";
@@ -14,6 +15,8 @@ export interface Layout {
   readonly key: string;
   readonly bytes: Uint8Array;
   readonly names: PortNames;
+  /** See {@link idlePasses}. */
+  readonly idle: string;
 }
 
 interface LayoutOptions {
@@ -57,12 +60,13 @@ function written(
   const ports = [...plan.next.values(), ...plan.results].map((port) => ({ ...port, name: outputs.get(port.name)! }));
   const chosen = opset === undefined ? {} : { opset };
   const step = programToModel({ ...program, outputs: ports }, { constants, ...runtime, ...chosen });
+  const idle = idlePasses(step);
   if (loop === undefined) {
     const inputs = new Map(program.inputs.map(({ name }) => [name, name]));
-    return { bytes: writeModel(step), names: { inputs, outputs } };
+    return { bytes: writeModel(step), names: { inputs, outputs }, idle };
   }
   const { model, names } = loopModel(step, plan, outputs, loop.symbol, loop.steps);
-  return { bytes: writeModel(model), names };
+  return { bytes: writeModel(model), names, idle };
 }
 
 function outputNames(program: Program<unknown, unknown>): ReadonlyMap<string, string> {

@@ -26,6 +26,8 @@ interface SessionNeeds {
    * large: without the plan its peak is a third to a half lower, at the same speed (docs/performance.md).
    */
   readonly memoryPattern?: boolean;
+  /** Optimisations to leave out, with semicolons between. Default: none. */
+  readonly idle?: string;
 }
 
 /**
@@ -38,7 +40,7 @@ export async function createNative(
   placement: Placement,
   bytes: Uint8Array,
   options: LoadOptions | undefined,
-  { location, memoryPattern = true }: SessionNeeds = {},
+  { location, memoryPattern = true, idle = "" }: SessionNeeds = {},
 ): Promise<ort.InferenceSession> {
   const { spin, optimization } = parseOptions(caller, loadOptions, options);
   try {
@@ -49,7 +51,10 @@ export async function createNative(
       logSeverityLevel: placement.kind === "cpu" ? 4 : 3,
       ...(placement.threads === undefined ? {} : { intraOpNumThreads: placement.threads }),
       enableMemPattern: memoryPattern,
-      ...(spin ? {} : { extra: { session: { force_spinning_stop: "1" } } }),
+      extra: {
+        ...(spin ? {} : { session: { force_spinning_stop: "1" } }),
+        ...(idle === "" ? {} : { optimization: { disable_specified_optimizers: idle } }),
+      },
       ...(location === undefined ? {} : { preferredOutputLocation: location }),
     });
   } catch (error) {
