@@ -7,6 +7,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as e2cmCifar10 from "./measured/e2cm-cifar10.mjs";
+import * as e2cmClustering from "./measured/e2cm-clustering.mjs";
 import * as stagedOverhead from "./measured/staged-overhead.mjs";
 import * as trainCifar10 from "./measured/train-cifar10.mjs";
 import { root } from "./run.mjs";
@@ -17,6 +18,7 @@ import { root } from "./run.mjs";
  */
 const EXPERIMENTS = {
   "e2cm-cifar10": e2cmCifar10,
+  "e2cm-clustering": e2cmClustering,
   "staged-overhead": stagedOverhead,
   "train-cifar10": trainCifar10,
 };

@@ -70,6 +70,6 @@ export function sampleClustering(runs = 10): ClusteringResult {
     runs: perRun.map((one) => one.run),
     means: [...means],
     saving: [...savingOf(means)],
-    paper: [...paperRows(means)],
+    paper: [...paperRows(means, [dataset])],
   };
 }

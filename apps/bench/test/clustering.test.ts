@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type Device, generator, openDevice } from "@exitkit/core-gpu";
 import { agreementFrontier, fitAgreement } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runCli } from "../src/cli.ts";
 import type { Pictures } from "../src/data/pictures.ts";
 import { clusterPictures } from "../src/experiments/clustering/cluster.ts";
 import { agreeing, foldsOf, outcome, withinCost } from "../src/experiments/clustering/curve.ts";
@@ -14,7 +15,7 @@ import { FULL_RECIPE, type Recipe } from "../src/experiments/clustering/recipe.t
 import { sampleOrder } from "../src/experiments/clustering/rounds.ts";
 import { openRun } from "../src/runs/run.ts";
 import { type Progress, SILENT } from "../src/terminal/progress.ts";
-import { temporaryFolder } from "./helpers.ts";
+import { memory, temporaryFolder } from "./helpers.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -187,6 +188,22 @@ describe("exits by cluster means", () => {
   }, 60_000);
 });
 
+describe("bench run e2cm-clustering", () => {
+  it("without Fashion-MNIST says how to bring it, and refuses fewer pictures than a batch", async () => {
+    const data = await temporaryFolder();
+    const bench = async (...args: string[]) => {
+      const [stdout, stderr] = [memory(), memory()];
+      const out = ["--data", data, "--out", join(await temporaryFolder(), "run")];
+      const code = await runCli(["run", "e2cm-clustering", "--device", "cpu", ...args, ...out], stdout, stderr);
+      return { code, stderr: stderr.text() };
+    };
+    const missing = await bench();
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain("bench data fashion-mnist");
+    expect((await bench("--pictures", "255")).stderr).toContain("--pictures must be at least 256");
+  });
+});
+
 describe("means over runs", () => {
   const row = (run: number, budget: number | null, macsFraction: number, accuracy: number) => ({
     ...{ dataset: "Fashion-MNIST", run, budget, macsFraction, accuracy },
@@ -215,7 +232,7 @@ describe("means over runs", () => {
   });
 
   it("are set beside the paper's, which says what was not measured", () => {
-    const paper = paperRows(meansOf(rows));
+    const paper = paperRows(meansOf(rows), ["Fashion-MNIST"]);
     expect(paper).toHaveLength(8);
     expect(paper[0]).toMatchObject({ paper: 0.565, status: "below by 4.5 points" });
     expect(paper[1]).toMatchObject({
@@ -225,6 +242,7 @@ describe("means over runs", () => {
     });
     expect(paper[2]).toMatchObject({ macsFraction: 0.6, measured: null, status: "not measured" });
     expect(paper[3]).toMatchObject({ macsFraction: 1, status: "reached" });
+    expect(paperRows(meansOf(rows), [])[0]).toMatchObject({ status: "only a part of the pictures" });
     expect(paper.slice(4).every(({ dataset, status }) => dataset === "MNIST" && status === "not measured")).toBe(true);
   });
 });

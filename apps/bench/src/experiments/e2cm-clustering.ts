@@ -24,21 +24,28 @@ export const e2cmClustering: Experiment = {
   run,
 };
 
+/** A data set as it was used. */
+interface UsedData extends Pick<Dataset, "name" | "complete" | "files"> {
+  /** Pictures of each part. */
+  readonly train: number;
+  readonly test: number;
+}
+
 async function run(context: Context): Promise<ExperimentResult> {
   const { preset, seed, extras, run: folder, progress } = context;
   const usual = preset === "quick" ? QUICK_RECIPE : FULL_RECIPE;
   const recipe = { ...usual, pretrainingEpochs: extras.epochs ?? usual.pretrainingEpochs };
   const sizes = SIZES[preset];
-  const datasets = await datasetsOf(context);
   const least = Math.max(recipe.batch, 10 * recipe.clusters);
   const pictures = extras.pictures ?? sizes.train;
   if (pictures < least) {
     throw new InputError("bench run", `--pictures must be at least ${least}, one batch`, String(pictures));
   }
+  const datasets = await datasetsOf(context);
   const device = await openDevice(context.device);
   const rows: ClusteringRow[] = [];
   const runs: ClusteringRun[] = [];
-  const used: object[] = [];
+  const used: UsedData[] = [];
   try {
     for (const { kind, reason } of device.passedOver) progress.note(`not on ${kind}: ${reason}`);
     for (const data of datasets) {
@@ -63,7 +70,8 @@ async function run(context: Context): Promise<ExperimentResult> {
   }
   const means = meansOf(rows);
   const saving = savingOf(means);
-  const paper = paperRows(means);
+  const whole = used.filter(({ complete }) => complete).map(({ name }) => name);
+  const paper = paperRows(means, whole);
   return {
     values: { ranOn: device.kind, data: used, recipe, rows, runs, means, saving, paper },
     summary: summary(runs, means, saving, paper),

@@ -13,8 +13,12 @@ export function clusteringHeadline({ saving, means, runs, paper }: ClusteringRes
   const { dataset, point, fullAccuracy } = first;
   const own = runs.filter((run) => run.dataset === dataset);
   const cheapest = means.find((mean) => mean.dataset === dataset && mean.budget !== null);
-  const compared = paper.filter((row) => row.measured !== null);
-  const reached = compared.filter((row) => row.status === "reached").length;
+  const judged = paper.filter(({ status }) => status === "reached" || status.startsWith("below"));
+  const reached = judged.filter(({ status }) => status === "reached").length;
+  const beside =
+    judged.length === 0
+      ? "Only all pictures of a data set can be compared with the paper."
+      : `${reached} of ${judged.length} points of the paper's curves that could be compared are reached.`;
   const over = plain.runs === 1 ? "one run" : `${plain.runs} runs`;
   const sentence =
     point === null
@@ -22,7 +26,7 @@ export function clusteringHeadline({ saving, means, runs, paper }: ClusteringRes
       : `${dataset}, clustered without labels: ${percent(point.macsFraction)} of the computation keeps the clustering accuracy to within a point, ${percent(point.accuracy, 1)} instead of ${percent(fullAccuracy, 1)} (mean of ${over}).`;
   return {
     sentence,
-    detail: `The point is read off the curve of means; its thresholds saw no label. ${reached} of ${compared.length} points of the paper's curves that could be compared are reached.`,
+    detail: `The point is read off the curve of means; its thresholds saw no label. ${beside}`,
     met: undefined,
     facts: [
       ...(point === null ? [] : [{ value: percent(1 - point.macsFraction), name: "of the computation saved" }]),
