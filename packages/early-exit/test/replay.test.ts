@@ -87,8 +87,8 @@ describe("replay", () => {
     expect(go(withRow(new Float64Array(200) as never))).toThrow("got a Float64Array of 200");
     expect(go({ confidences: [] })).toThrow("one row for each of the 4 exits; got 0 and 4 rows");
     expect(go({ n: 0 })).toThrow("at least one sample");
-    expect(go({ labels: new Int32Array(200).fill(-1) })).toThrow(
-      "labels must be class indices ≥ 0; got -1 at sample 0",
+    expect(go({ labels: new Int32Array(200).fill(-2) })).toThrow(
+      "labels must be class indices ≥ 0, or −1 for rejected or unknown ones; got -2 at sample 0",
     );
     expect(go({ exits: ["a", "a", "b", "c"] })).toThrow('"a" twice');
     expect(go({}, [0.5])).toThrow("4 exits need 3 thresholds, none for the last; got 1");
