@@ -20,6 +20,11 @@ export { type Distillation, type ExitsLoss, type ExitsLossOptions, exitsLoss } f
 export { exportSingle } from "./exportSingle.ts";
 export { type ExportedStages, exportStages, type StageDescription } from "./exportStages.ts";
 export { cheapestWithin, frontier, upperHull } from "./frontier.ts";
+export { attachGates } from "./gates/attachGates.ts";
+export { fitGates } from "./gates/fitGates.ts";
+export { type Gate, type Gates, gateConfidence } from "./gates/gate.ts";
+export { gatedRecord } from "./gates/gatedRecord.ts";
+export { type LogitsRecord, recordLogits } from "./gates/recordLogits.ts";
 export * as heads from "./heads/index.ts";
 export { type ImportBackboneOptions, importBackbone } from "./importBackbone.ts";
 export * as lossWeights from "./lossWeights.ts";

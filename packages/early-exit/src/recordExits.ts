@@ -1,4 +1,4 @@
-import { type Device, describeModel, InputError, onnx, parseOptions, type Tensor } from "@exitkit/core-gpu";
+import { addTaps, type Device, describeModel, InputError, onnx, parseOptions, type Tensor } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { ExitModel } from "./exits.ts";
 import { checkRecord, concatRecords, type ExitRecord } from "./record.ts";
@@ -41,13 +41,31 @@ export async function recordExits(
   batches: AsyncIterable<LabelledBatch> | Iterable<LabelledBatch>,
   options: RecordExitsOptions = {},
 ): Promise<ExitRecord> {
-  const caller = "early-exit.recordExits";
+  const { record } = await runAll("early-exit.recordExits", device, exitModel, batches, options, []);
+  return record;
+}
+
+/**
+ * Runs the whole network on all batches.
+ *
+ * @param also Names of tensors float32 `[n, k]` that are wanted beside the exits' answers.
+ * @returns The record, and for each batch those tensors.
+ */
+export async function runAll(
+  caller: string,
+  device: Device,
+  exitModel: ExitModel,
+  batches: AsyncIterable<LabelledBatch> | Iterable<LabelledBatch>,
+  options: RecordExitsOptions,
+  also: readonly string[],
+): Promise<{ readonly record: ExitRecord; readonly beside: readonly (readonly Tensor[])[] }> {
   const { onProgress } = parseOptions(caller, optionsSchema, options);
   const { exits, input } = exitModel;
   const { model } = cutAtExits(caller, exitModel);
   const records: ExitRecord[] = [];
+  const beside: (readonly Tensor[])[] = [];
   let done = 0;
-  const session = await device.load(model);
+  const session = await device.load(also.length === 0 ? model : addTaps(model, also));
   try {
     for await (const { x, y } of batches) {
       const n = x.shape[0] ?? 0;
@@ -59,15 +77,18 @@ export async function recordExits(
       const record: ExitRecord = {
         exits: exits.map(({ name }) => name),
         n,
-        confidences: exits.map(({ confidence }) => answer(confidence, results, "float32", n).data as Float32Array),
+        confidences: exits.map(
+          ({ confidence }) => answer(caller, confidence, results, "float32", n).data as Float32Array,
+        ),
         predictions: exits.map(({ prediction }) => {
-          const { data } = answer(prediction, results, "int64", n);
+          const { data } = answer(caller, prediction, results, "int64", n);
           return Int32Array.from(data as BigInt64Array, Number);
         }),
         labels: Int32Array.from(y),
       };
       checkRecord(caller, record);
       records.push(record);
+      beside.push(also.map((name) => results[name]!));
       done += n;
       onProgress?.(done);
     }
@@ -79,13 +100,18 @@ export async function recordExits(
     const fix = `Batches hold x [${shape.map((size) => size ?? "?").join(", ")}] and y [n].`;
     throw new InputError(caller, "the batches must hold at least one sample", "none", fix);
   }
-  return concatRecords(records);
+  return { record: concatRecords(records), beside };
 }
 
-function answer(name: string, results: Readonly<Record<string, Tensor>>, dtype: string, n: number): Tensor {
+function answer(
+  caller: string,
+  name: string,
+  results: Readonly<Record<string, Tensor>>,
+  dtype: string,
+  n: number,
+): Tensor {
   const value = results[name]!;
   if (value.dtype === dtype && value.shape.length === 1 && value.shape[0] === n) return value;
-  const caller = "early-exit.recordExits";
   throw new InputError(
     caller,
     `${onnx.quoted(name)} must be ${dtype} [${n}]`,
