@@ -22,8 +22,8 @@ export interface CalibrateOptions {
   readonly calibration: Batches;
   /**
    * Turn pictures of no known class away: each exit answers `REJECTED` (−1) where the smallest distance to any class mean is
-   * larger than a quantile of the calibration pictures'. Needs class means of the network's outputs. Default: every picture is
-   * given a class.
+   * larger than a quantile of the calibration pictures'. Needs class means of the network's outputs, unless it goes by probability.
+   * Default: every picture is given a class.
    */
   readonly reject?: RejectOptions;
   /** Where to run. Default: the best device there is, opened and closed by the call. */
@@ -48,8 +48,8 @@ const schema = z.strictObject({
  * calibration pictures as wrong.
  *
  * @param candidates At least one; all of one model, with the same taps.
- * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, rejection without
- * class means of the network's outputs, bad batches or unknown options.
+ * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, rejection by distance
+ * without class means of the network's outputs, bad batches or unknown options.
  */
 export async function calibrateExits(
   model: Model,
@@ -96,18 +96,17 @@ export async function calibrated(
       );
     }
   }
-  if (reject !== undefined) for (const candidate of candidates) checkNovelty(caller, candidate);
+  if (reject?.by === "distance") for (const candidate of candidates) checkNovelty(caller, candidate);
   const all = candidates.flatMap(({ exits }) => exits);
   const settings = { classes: first.classes, onProgress };
   const heads = attachHeads(network, all, { ...first, rejection: null });
   const scored = await runScores(caller, device, heads, calibration, settings);
   checkCalibrationSize(caller, scored.n);
   const { exits, scores } = bestCandidates(candidates, scored);
-  const novelty = () => rejectionThresholds(caller, noveltyOfRecord(exits, scores, first), reject!.quantile);
-  const rejection = reject === undefined ? null : { ...reject, thresholds: novelty() };
   const plain = recordFromScores(exits, scores, { ...first, rejection: null });
+  const rejection = reject === undefined ? null : { ...reject, thresholds: rejectionOf(reject) };
   const record = rejection === null ? plain : recordFromScores(exits, scores, { ...first, rejection });
-  const costs = costsOf(network, exits, rejection !== null);
+  const costs = costsOf(network, exits, rejection?.by === "distance");
   return {
     ...first,
     exits,
@@ -120,6 +119,12 @@ export async function calibrated(
       heldOut,
     },
   };
+
+  function rejectionOf({ by, quantile }: Required<RejectOptions>): readonly number[] {
+    const distance = by === "distance" ? noveltyOfRecord(exits, scores, first) : null;
+    const novelty = distance ?? plain.confidences.map((row) => row.map((value) => 1 - value));
+    return rejectionThresholds(caller, novelty, quantile);
+  }
 }
 
 /** Of every exit the candidate that answers most pictures rightly, the first of equals, and its scores. */

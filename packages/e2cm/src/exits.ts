@@ -61,7 +61,7 @@ export interface DecisionOptions {
   readonly last?: "head" | "nearestMean";
   /** Class means of the network's outputs. Default none. */
   readonly output?: OutputExit | null;
-  /** How pictures of no known class are turned away; needs `output`. Default: they are not. */
+  /** How pictures of no known class are turned away; by distance it needs `output`. Default: they are not. */
   readonly rejection?: Rejection | null;
 }
 
@@ -103,10 +103,10 @@ export function attachHeads(
   const turnAway = turnAwayAt(rejection, exits.length);
   const last = trace(
     ({ x }) => {
-      const byMeans = output === null ? null : outputScores(x, output);
-      if (answersBy === "nearestMean") return answerFrom(byMeans!, output!, { rule, predictFrom, turnAway });
+      const byMeans = () => outputScores(x, output!);
+      if (answersBy === "nearestMean") return answerFrom(byMeans(), output!, { rule, predictFrom, turnAway });
       const own = answer(x, x);
-      return { scores: x, ...(turnAway === null ? own : turnAway(own, byMeans!, output!)) };
+      return { scores: x, ...(turnAway === null ? own : turnAway(own, byMeans, output)) };
     },
     { x: spec("float32", ["n", network.shapes.get(network.output)![1]!]) },
   );
@@ -134,7 +134,7 @@ interface Answer {
 }
 
 /** Changes an exit's answers where its scores say that the picture is novel. */
-type TurnAway = (answer: Answer, scores: Value, exit: OutputExit) => Answer;
+type TurnAway = (answer: Answer, scores: () => Value, exit: OutputExit | null) => Answer;
 
 interface Decision extends Required<Pick<DecisionOptions, "rule" | "predictFrom">> {
   readonly turnAway: TurnAway | null;
@@ -143,7 +143,8 @@ interface Decision extends Required<Pick<DecisionOptions, "rule" | "predictFrom"
 function turnAwayAt(rejection: Rejection | null, exit: number): TurnAway | null {
   if (rejection === null) return null;
   return ({ confidence, prediction }, scores, own) => {
-    const novel = ops.greater(noveltyOf(scores, own), Math.fround(rejection.thresholds[exit]!));
+    const novelty = rejection.by === "distance" ? noveltyOf(scores(), own!) : ops.sub(1, confidence);
+    const novel = ops.greater(novelty, Math.fround(rejection.thresholds[exit]!));
     return {
       confidence: rejection.at === "everyExit" ? ops.where(novel, 1, confidence) : confidence,
       prediction: ops.where(novel, REJECTED, prediction),
@@ -162,7 +163,7 @@ function decide(x: Value, exit: FittedExit, decision: Decision) {
 
 function answerFrom(scores: Value, exit: OutputExit, { rule, predictFrom, turnAway }: Decision) {
   const own = ruled();
-  return { scores, ...(turnAway === null ? own : turnAway(own, scores, exit)) };
+  return { scores, ...(turnAway === null ? own : turnAway(own, () => scores, exit)) };
 
   function ruled(): Answer {
     if (exit.metric === "sharedCovariance") return answer(scores, scores);

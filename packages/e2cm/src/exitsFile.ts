@@ -73,6 +73,7 @@ const second = z.strictObject({
     .strictObject({
       quantile: z.number().gt(0).lt(1),
       at: z.enum(["leaving", "everyExit"]),
+      by: z.enum(["distance", "probability"]),
       thresholds: z.array(z.number()),
     })
     .nullable(),
@@ -296,7 +297,7 @@ function misfit(header: Header): string | undefined {
   if (costs.exits.length !== exits.length + 1)
     return `costs.exits: ${costs.exits.length} for ${exits.length} early exits`;
   if (counts !== null && counts.length !== classes) return `counts: ${counts.length} for ${classes} classes`;
-  if (output === null && (last === "nearestMean" || rejection !== null)) return "output: none";
+  if (output === null && (last === "nearestMean" || rejection?.by === "distance")) return "output: none";
   if (rejection !== null && rejection.thresholds.length !== exits.length + 1)
     return `rejection.thresholds: ${rejection.thresholds.length} for ${exits.length + 1} exits`;
   const point = operatingPoints.findIndex(({ thresholds }) => thresholds.length !== exits.length);

@@ -118,7 +118,7 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
       classes,
       outputs,
       setAside: heldOut?.take,
-      taps: checked.last === "nearestMean" || checked.reject !== undefined ? [...taps, network.output] : taps,
+      taps: checked.last === "nearestMean" || checked.reject?.by === "distance" ? [...taps, network.output] : taps,
       features,
       gram: metric === "sharedCovariance",
       onProgress: (pictures) => onProgress?.({ pass: "fit", pictures }),

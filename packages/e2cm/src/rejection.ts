@@ -11,6 +11,11 @@ export interface Rejection {
    * - `everyExit`: a picture leaves, rejected, at the first exit that finds it novel; nothing behind it is computed.
    */
   readonly at: "leaving" | "everyExit";
+  /**
+   * What novelty is: the smallest `distance` to any class mean (see `exitNovelty`), or one minus the largest `probability` that the
+   * exit gives to any class.
+   */
+  readonly by: "distance" | "probability";
   /** [e] of every exit, the full network included: the largest novelty that still counts as a known class. */
   readonly thresholds: readonly number[];
 }
@@ -21,6 +26,8 @@ export interface RejectOptions {
   readonly quantile?: number;
   /** When a picture is looked at; see {@link Rejection}. Default `leaving`. */
   readonly at?: "leaving" | "everyExit";
+  /** What novelty is; see {@link Rejection}. Default `distance`, which needs class means of the network's outputs. */
+  readonly by?: "distance" | "probability";
 }
 
 /** Schema of the option `reject`. */
@@ -28,6 +35,7 @@ export const rejectOption = z
   .strictObject({
     quantile: z.number().gt(0).lt(1).default(0.95),
     at: z.enum(["leaving", "everyExit"]).default("leaving"),
+    by: z.enum(["distance", "probability"]).default("distance"),
   })
   .optional();
 

@@ -46,7 +46,7 @@ export function recordFromScores(
   { rule, predictFrom, last, output, rejection }: HostDecision,
 ): ExitRecord {
   const { n, classes, scores, labels } = record;
-  const novelty = rejection === null ? null : noveltyOfRecord(exits, record, { last, output });
+  const distance = rejection?.by === "distance" ? noveltyOfRecord(exits, record, { last, output }) : null;
   const rows = scores.map((own, index) => {
     const exit = exits[index] ?? (last === "nearestMean" ? output : null);
     const ruled = exit?.metric === "euclidean" ? scoresOnHost(rule, own, exit.distances) : null;
@@ -55,7 +55,8 @@ export function recordFromScores(
     const predictions = argMaxRows(answers, classes);
     if (rejection !== null) {
       const threshold = Math.fround(rejection.thresholds[index]!);
-      novelty![index]!.forEach((value, row) => {
+      const novelty = distance?.[index] ?? confidence.map((value) => 1 - value);
+      novelty.forEach((value, row) => {
         if (!(value > threshold)) return;
         predictions[row] = REJECTED;
         if (rejection.at === "everyExit") confidence[row] = 1;

@@ -269,6 +269,7 @@ describe("options", () => {
     [{ reject: { quantile: 1 } }, 'option "reject.quantile"'],
     [{ reject: { quantil: 0.9 } }, 'unknown option "quantil"'],
     [{ reject: { at: "last" } }, 'option "reject.at"'],
+    [{ reject: { by: "entropy" } }, 'option "reject.by"'],
   ])("fit refuses %j", async (options, message) => {
     const text = await refusal(() => fitOf([good], options));
     expect(text).toMatch(/^e2cm\.fit: /);

@@ -107,7 +107,7 @@ describe("novelty against scikit-learn and NumPy in float64", () => {
 });
 
 describe.each(METRICS)("%s exits that reject", (metric) => {
-  let rejecting: Record<"leaving" | "everyExit", FittedExits>;
+  let rejecting: Record<"leaving" | "everyExit" | "probability", FittedExits>;
   let plain: FittedExits;
   beforeAll(async () => {
     const options = { classes: 4, metric, calibration: test, device } as const;
@@ -116,10 +116,14 @@ describe.each(METRICS)("%s exits that reject", (metric) => {
     rejecting = {
       leaving: await fit(model, train, { ...options, reject: { quantile: 0.9 } }),
       everyExit: await fit(model, train, { ...options, reject: { quantile: 0.9, at: "everyExit" } }),
+      probability: await fit(model, train, {
+        ...options,
+        reject: { quantile: 0.9, at: "everyExit", by: "probability" },
+      }),
     };
   });
 
-  it.each(["leaving", "everyExit"] as const)(
+  it.each(["leaving", "everyExit", "probability"] as const)(
     "at %s: staged, fused, recorded in the graph and on the host agree",
     async (at) => {
       const fitted = rejecting[at];
@@ -128,7 +132,8 @@ describe.each(METRICS)("%s exits that reject", (metric) => {
       const onHost = exitRecord(fitted, await recordScores(model, fitted, all, { device }));
       expect(onHost.predictions).toEqual(inGraph.predictions);
       expect(inGraph.predictions.some((row) => row.includes(REJECTED))).toBe(true);
-      expect(inGraph.predictions.at(-1)!.includes(REJECTED)).toBe(true);
+      if (at !== "probability") expect(inGraph.predictions.at(-1)!.includes(REJECTED)).toBe(true);
+      expect(fitted.output === null).toBe(at === "probability");
       const points = [fitted.exits.map(() => NEVER), ...fitted.operatingPoints.map(({ thresholds }) => thresholds)];
       for (const execution of ["fused", "sessions"] as const) {
         const staged = await openStaged(device, exitModel, { execution });
