@@ -2,6 +2,7 @@ import { InputError } from "@exitkit/core-gpu";
 import { e2cmCifar10 } from "./e2cm-cifar10.ts";
 import { e2cmClustering } from "./e2cm-clustering.ts";
 import type { Experiment } from "./experiment.ts";
+import { openWorld } from "./open-world.ts";
 import { stagedOverhead } from "./staged-overhead.ts";
 import { trainCifar10 } from "./train-cifar10.ts";
 import { trainStep } from "./train-step.ts";
@@ -10,6 +11,7 @@ import { trainStep } from "./train-step.ts";
 export const EXPERIMENTS: readonly Experiment[] = [
   e2cmCifar10,
   e2cmClustering,
+  openWorld,
   stagedOverhead,
   trainCifar10,
   trainStep,

@@ -1,6 +1,7 @@
 import { clusteringHeadline } from "./clustering-headline.ts";
 import { plainAccuracy } from "./frontier.ts";
 import { count, percent, points } from "./numbers.ts";
+import { openWorldHeadline } from "./open-world.ts";
 import { backboneName, capital, metricSeries } from "./series.ts";
 import { trainCifar10Headline, trainStepHeadline } from "./train-headline.ts";
 import type { E2cmCifar10Result, ReportResult, StagedOverheadResult } from "./types.ts";
@@ -29,6 +30,8 @@ export function headline(result: ReportResult): Headline {
       return e2cmHeadline(result);
     case "e2cm-clustering":
       return clusteringHeadline(result);
+    case "open-world":
+      return openWorldHeadline(result);
     case "staged-overhead":
       return stagedHeadline(result);
     case "train-cifar10":

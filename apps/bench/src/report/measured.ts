@@ -2,6 +2,7 @@ import { table } from "./chart.ts";
 import { clusteringWords } from "./clustering-words.ts";
 import { type Html, html } from "./html.ts";
 import { count, large, percent } from "./numbers.ts";
+import { openWorldWords } from "./open-world.ts";
 import { PROTOCOLS } from "./protocols.ts";
 import { backboneName, capital } from "./series.ts";
 import { trainCifar10Words, trainStepWords } from "./train-words.ts";
@@ -23,6 +24,8 @@ function filesOf(result: ReportResult): Html | null {
       return files(result.data?.files, result.weights);
     case "e2cm-clustering":
       return files(result.data.flatMap((data) => data.files));
+    case "open-world":
+      return files([...(result.data?.files ?? []), ...(result.unknown?.files ?? [])], result.weights);
     case "train-cifar10":
       return files(result.data?.files);
     default:
@@ -36,6 +39,8 @@ function words(result: ReportResult): Html {
       return e2cmWords(result);
     case "e2cm-clustering":
       return clusteringWords(result);
+    case "open-world":
+      return openWorldWords(result);
     case "staged-overhead":
       return stagedWords();
     case "train-cifar10":

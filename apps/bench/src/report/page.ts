@@ -7,6 +7,7 @@ import { frontierSection } from "./frontier.ts";
 import { type Headline, headline } from "./headline.ts";
 import { type Html, html, raw } from "./html.ts";
 import { measuredSection } from "./measured.ts";
+import { aurocSection, onlineSection, rejectionSection } from "./open-world.ts";
 import { overheadSection } from "./overhead.ts";
 import { rulesSection } from "./rules.ts";
 import { sharesSection } from "./shares.ts";
@@ -16,6 +17,7 @@ import { curveSection, seedsSection, throughputSection } from "./training.ts";
 import type {
   ClusteringResult,
   E2cmCifar10Result,
+  OpenWorldResult,
   ReportResult,
   StagedOverheadResult,
   TrainCifar10Result,
@@ -33,6 +35,7 @@ interface Section {
 const TITLES: Readonly<Record<ReportResult["experiment"], string>> = {
   "e2cm-cifar10": "E²CM on CIFAR-10",
   "e2cm-clustering": "E²CM without labels",
+  "open-world": "The open world",
   "staged-overhead": "What staging costs",
   "train-cifar10": "Training from scratch",
   "train-step": "The speed of training",
@@ -122,6 +125,8 @@ function ownSections(result: ReportResult): Section[] {
       return e2cmSections(result);
     case "e2cm-clustering":
       return clusteringSections(result);
+    case "open-world":
+      return openWorldSections(result);
     case "staged-overhead":
       return stagedSections(result);
     case "train-cifar10":
@@ -211,6 +216,30 @@ function clusteringSections(result: ClusteringResult): Section[] {
       title: "Every run",
       about: "A run begins with other weights, other k-means starts and another order of the pictures.",
       content: runsSection(result),
+    },
+  ];
+}
+
+function openWorldSections(result: OpenWorldResult): Section[] {
+  return [
+    {
+      id: "auroc",
+      title: "Who belongs to no class?",
+      about:
+        "A network answers one of its classes whatever it is shown. How well does each exit tell that a picture is of none?",
+      content: aurocSection(result),
+    },
+    {
+      id: "rejection",
+      title: "Turning pictures away",
+      about: "An exit that finds a picture too far from all class means gives no class.",
+      content: rejectionSection(result),
+    },
+    {
+      id: "online",
+      title: "New classes from a few pictures",
+      about: "The mean of a few pictures makes a new class. Nothing is fitted again.",
+      content: onlineSection(result),
     },
   ];
 }

@@ -2,6 +2,7 @@ import { InputError } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { type ClusteringResult, clusteringSchema } from "./clustering-types.ts";
 import { common, list } from "./common-types.ts";
+import { type OpenWorldResult, openWorldSchema } from "./open-world-types.ts";
 import { type TrainCifar10Result, type TrainStepResult, trainCifar10Schema, trainStepSchema } from "./train-types.ts";
 
 /*
@@ -142,6 +143,7 @@ const stagedSchema = z.object({
 const resultSchema = z.discriminatedUnion("experiment", [
   e2cmSchema,
   clusteringSchema,
+  openWorldSchema,
   stagedSchema,
   trainCifar10Schema,
   trainStepSchema,
@@ -155,10 +157,11 @@ export type StagedOverheadResult = z.output<typeof stagedSchema>;
 export type ReportResult =
   | E2cmCifar10Result
   | ClusteringResult
+  | OpenWorldResult
   | StagedOverheadResult
   | TrainCifar10Result
   | TrainStepResult;
-export type { ClusteringResult, TrainCifar10Result, TrainStepResult };
+export type { ClusteringResult, OpenWorldResult, TrainCifar10Result, TrainStepResult };
 export type FrontierRow = E2cmCifar10Result["rows"][number];
 
 /**

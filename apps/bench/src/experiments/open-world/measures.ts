@@ -1,0 +1,69 @@
+import { exitNovelty, exitRecord, type FittedExits, type ScoreRecord } from "@exitkit/e2cm";
+import { auroc, type ExitRecord } from "@exitkit/early-exit";
+
+/** How well one number of one exit tells unknown from known pictures. */
+export interface AurocRow {
+  readonly backbone: string;
+  /** "CIFAR-100, far", "CIFAR-100, near", or of the held-out classes: "held out" (seen when trained), "held out, unseen". */
+  readonly unknown: string;
+  readonly metric: string;
+  /** `novelty`: smallest distance to a class mean; `maxProbability`: one minus the largest probability of the exit. */
+  readonly score: "novelty" | "maxProbability";
+  readonly exit: string;
+  readonly macsFraction: number;
+  readonly auroc: number;
+  /** Standard deviation over repetitions with other classes held out; missing where there is one. */
+  readonly deviation?: number;
+}
+
+/** AUROC of both scores at every exit, from records of known and of unknown pictures. */
+export function aurocRows(
+  label: Pick<AurocRow, "backbone" | "unknown" | "metric">,
+  fitted: FittedExits,
+  known: ScoreRecord,
+  unknown: ScoreRecord,
+): readonly AurocRow[] {
+  const names = [...fitted.exits.map(({ tap }) => tap), "full network"];
+  const novelty = [known, unknown].map((scores) => exitNovelty(fitted, scores));
+  const unsure = [known, unknown].map((scores) =>
+    exitRecord(fitted, scores, { rejection: null }).confidences.map((row) => row.map((confidence) => -confidence)),
+  );
+  return names.flatMap((exit, index) => {
+    const place = { ...label, exit, macsFraction: fitted.costs.exits[index]! / fitted.costs.full };
+    return [
+      { ...place, score: "novelty" as const, auroc: auroc(novelty[0]![index]!, novelty[1]![index]!) },
+      { ...place, score: "maxProbability" as const, auroc: auroc(unsure[0]![index]!, unsure[1]![index]!) },
+    ];
+  });
+}
+
+/** The same rows of several repetitions as one: means, and standard deviations (n − 1). */
+export function averaged(repetitions: readonly (readonly AurocRow[])[]): readonly AurocRow[] {
+  return repetitions[0]!.map((row, index) => {
+    const { mean, deviation } = spread(repetitions.map((rows) => rows[index]!.auroc));
+    return { ...row, auroc: mean, ...(deviation === undefined ? {} : { deviation }) };
+  });
+}
+
+/** Mean and standard deviation (n − 1; undefined for one value). */
+export function spread(values: readonly number[]): { readonly mean: number; readonly deviation?: number } {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  if (values.length < 2) return { mean };
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return { mean, deviation: Math.sqrt(squares / (values.length - 1)) };
+}
+
+/** Fraction of a record's rows whose answer at an exit is their label. */
+export function accuracyOf(
+  { predictions, labels }: ExitRecord,
+  exit: number,
+  among: (label: number) => boolean,
+): number {
+  let [right, all] = [0, 0];
+  labels.forEach((label, i) => {
+    if (!among(label)) return;
+    all += 1;
+    if (predictions[exit]![i] === label) right += 1;
+  });
+  return right / all;
+}

@@ -1,0 +1,157 @@
+import {
+  calibrateExits,
+  exitRecord,
+  type FittedExits,
+  type Metric,
+  recordScores,
+  type ScoreRecord,
+  solveExits,
+} from "@exitkit/e2cm";
+import { cheapestWithin, REJECTED, type Replay, replay } from "@exitkit/early-exit";
+import { counted, folds } from "../e2cm/network.ts";
+import { type AurocRow, accuracyOf, aurocRows, averaged } from "./measures.ts";
+import { METRICS, OUTPUTS, type Subject, sumUp } from "./subject.ts";
+import type { Unknowns } from "./unknowns.ts";
+
+/** What turning pictures away does at one operating point. Fractions of 1; means over the two halves of the test pictures. */
+export interface RejectionRow {
+  readonly backbone: string;
+  readonly metric: string;
+  /** `none`: every picture is given a class. */
+  readonly at: "none" | "leaving" | "everyExit";
+  readonly by: "distance" | "probability" | null;
+  readonly quantile: number;
+  /** Of known pictures: answered rightly (a rejected one is not). */
+  readonly accuracy: number;
+  /** Of the known pictures that were answered: rightly. */
+  readonly answeredAccuracy: number;
+  readonly falseRejections: number;
+  /** MACs of known pictures, as a fraction of the plain network's. */
+  readonly macsFraction: number;
+  readonly unknown: readonly {
+    readonly kind: string;
+    readonly rejected: number;
+    /** MACs of unknown pictures. */
+    readonly macsFraction: number;
+  }[];
+}
+
+const QUANTILE = 0.95;
+/** Accuracy that thresholds may lose on the pictures that choose them. */
+const WANTED_LOSS = 0.02;
+const SHRINKAGES = ["analytic", 0.1, 0.3] as const;
+const WAYS = [
+  { at: "none", by: null },
+  { at: "leaving", by: "distance" },
+  { at: "everyExit", by: "distance" },
+  { at: "leaving", by: "probability" },
+] as const;
+
+/** Unknown pictures of another data set against the known classes: AUROC by exit, and what rejecting them does. */
+export async function rejecting(
+  subject: Subject,
+  unknowns: readonly Unknowns[],
+): Promise<{ readonly auroc: readonly AurocRow[]; readonly rejection: readonly RejectionRow[] }> {
+  const { run } = subject.context;
+  const parts: { auroc: readonly AurocRow[]; rejection: readonly RejectionRow[] }[] = [];
+  for (const metric of METRICS) {
+    const key = `${subject.backbone.name}-${metric}-unknown`;
+    parts.push(await run.step(key, () => withMetric(subject, metric, unknowns)));
+  }
+  return {
+    auroc: parts.flatMap(({ auroc }) => auroc),
+    rejection: parts.flatMap(({ rejection }) => rejection),
+  };
+}
+
+async function withMetric(subject: Subject, metric: Metric, unknowns: readonly Unknowns[]) {
+  const { context, backbone, device, data } = subject;
+  const { name, model } = backbone;
+  const { progress } = context;
+  const statistics = await sumUp(subject, `class means, ${metric}`, data.train, OUTPUTS, metric);
+  const candidates: FittedExits[] = [];
+  for (const shrinkage of metric === "euclidean" ? SHRINKAGES.slice(0, 1) : SHRINKAGES) {
+    candidates.push(await solveExits(model, statistics, { metric, shrinkage, device }));
+  }
+  const halves = folds(data);
+  const [aurocs, replays]: [(readonly AurocRow[])[], Fates[][]] = [[], WAYS.map(() => [])];
+  for (const [fold, calibration] of halves.entries()) {
+    const fitted: FittedExits[] = [];
+    for (const { at, by } of WAYS) {
+      const stream = counted(
+        progress,
+        `${name}: calibration on half ${fold + 1}, ${metric}, rejection ${at}`,
+        calibration,
+      );
+      fitted.push(
+        await calibrateExits(model, candidates, {
+          calibration: stream,
+          device,
+          ...(by === null ? {} : { reject: { quantile: QUANTILE, at, by } }),
+        }),
+      );
+    }
+    const scored = (title: string, pictures: typeof calibration) =>
+      recordScores(model, fitted[0]!, counted(progress, `${name}: ${title}, ${metric}`, pictures), { device });
+    const known = await scored(`test half ${2 - fold}`, halves[1 - fold]!);
+    const unknown: { readonly kind: string; readonly scores: ScoreRecord }[] = [];
+    for (const { kind, pictures } of unknowns)
+      unknown.push({ kind, scores: await scored(`unknown, ${kind}`, pictures) });
+    aurocs.push(
+      unknown.flatMap(({ kind, scores }) =>
+        aurocRows({ backbone: name, unknown: `CIFAR-100, ${kind}`, metric }, fitted[0]!, known, scores),
+      ),
+    );
+    WAYS.forEach((_, way) => {
+      const own = fitted[way]!;
+      const { fullAccuracy } = own.calibration!;
+      const { thresholds } = cheapestWithin(own.operatingPoints, fullAccuracy - WANTED_LOSS)!;
+      const fate = (scores: typeof known) => replay(exitRecord(own, scores), thresholds, own.costs);
+      const record = exitRecord(own, known);
+      const { predictions, costFraction } = fate(known);
+      const decided = { ...record, predictions: [predictions] };
+      const answered = predictions.filter((answer) => answer !== REJECTED).length / record.n;
+      const accuracy = accuracyOf(decided, 0, () => true);
+      replays[way]!.push({
+        accuracy,
+        answeredAccuracy: accuracy / answered,
+        falseRejections: 1 - answered,
+        macsFraction: costFraction,
+        unknown: unknown.map(({ kind, scores }) => ({ kind, ...rejectedOf(fate(scores)) })),
+      });
+    });
+  }
+  const rejection = WAYS.map(({ at, by }, way) => ({
+    backbone: name,
+    metric,
+    at,
+    by,
+    quantile: QUANTILE,
+    ...mean(replays[way]!),
+  }));
+  // The deviation over two halves would say nothing.
+  const auroc = averaged(aurocs).map(({ deviation: _, ...row }) => row);
+  return { auroc, rejection };
+}
+
+type Fates = Omit<RejectionRow, "backbone" | "metric" | "at" | "by" | "quantile">;
+
+function rejectedOf({ predictions, costFraction }: Replay) {
+  const rejected = predictions.filter((answer) => answer === REJECTED).length / predictions.length;
+  return { rejected, macsFraction: costFraction };
+}
+
+function mean(fates: readonly Fates[]): Fates {
+  const of = (value: (fate: Fates) => number) => fates.reduce((sum, fate) => sum + value(fate), 0) / fates.length;
+  return {
+    accuracy: of((fate) => fate.accuracy),
+    answeredAccuracy: of((fate) => fate.answeredAccuracy),
+    falseRejections: of((fate) => fate.falseRejections),
+    macsFraction: of((fate) => fate.macsFraction),
+    unknown: fates[0]!.unknown.map(({ kind }, index) => ({
+      kind,
+      rejected: of((fate) => fate.unknown[index]!.rejected),
+      macsFraction: of((fate) => fate.unknown[index]!.macsFraction),
+    })),
+  };
+}

@@ -1,0 +1,44 @@
+import { REJECTED } from "@exitkit/early-exit";
+import type { Dataset, openCifar100 } from "../../data/directory.ts";
+import { CIFAR100_CLASSES } from "../../data/names.ts";
+import { type Pictures, selectPictures } from "../../data/pictures.ts";
+
+/** Classes of CIFAR-100's superclasses of vehicles and of four-legged animals: what CIFAR-10's classes look like. */
+const ALIKE = new Set(
+  `bicycle bus motorcycle pickup_truck train lawn_mower rocket streetcar tank tractor bear leopard lion tiger wolf camel cattle
+  chimpanzee elephant kangaroo fox porcupine possum raccoon skunk hamster mouse rabbit shrew squirrel`.split(/\s+/),
+);
+/** The one class that CIFAR-10's trucks and cars hold too. */
+const SAME = "pickup_truck";
+
+/** Pictures of no known class, labelled so, and what they are. */
+export interface Unknowns {
+  /** `far`: of superclasses without a counterpart in CIFAR-10; `near`: other vehicles and four-legged animals. */
+  readonly kind: "far" | "near";
+  readonly pictures: Pictures;
+}
+
+/** The unknown pictures of CIFAR-100's test pictures, at most `most` of each kind, in the order of the file. */
+export function unknownsOf({ test }: Dataset, most: number): readonly Unknowns[] {
+  const rows = Array.from({ length: test.n }, (_, row) => row);
+  const nameOf = (row: number) => CIFAR100_CLASSES[test.labels[row]!]!;
+  const kinds = [
+    ["far", rows.filter((row) => !ALIKE.has(nameOf(row)))],
+    ["near", rows.filter((row) => ALIKE.has(nameOf(row)) && nameOf(row) !== SAME)],
+  ] as const;
+  return kinds.map(([kind, own]) => {
+    const pictures = selectPictures(test, own.slice(0, most));
+    return { kind, pictures: { ...pictures, labels: new Int32Array(pictures.n).fill(REJECTED) } };
+  });
+}
+
+/** CIFAR-100 where the data folder has it; else null, with the reason. */
+export async function cifar100OrNull(
+  open: () => ReturnType<typeof openCifar100>,
+): Promise<{ readonly data: Dataset | null; readonly reason: string }> {
+  try {
+    return { data: await open(), reason: "" };
+  } catch (error) {
+    return { data: null, reason: (error as Error).message };
+  }
+}

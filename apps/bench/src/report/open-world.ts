@@ -1,0 +1,212 @@
+import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
+import type { Headline } from "./headline.ts";
+import { type Html, html } from "./html.ts";
+import { type Line, lineChart } from "./lines.ts";
+import { count, decimal, percent } from "./numbers.ts";
+import type { OpenWorldResult } from "./open-world-types.ts";
+import { backboneName, distinct, metricSeries } from "./series.ts";
+
+type Auroc = OpenWorldResult["rows"][number];
+type Online = OpenWorldResult["online"][number];
+
+const FULL = "full network";
+
+/** How well each score does at its best exit, and what rejection catches at what price. */
+export function openWorldHeadline({ rows, rejection, online }: OpenWorldResult): Headline {
+  const nothing = { detail: "", met: undefined, facts: [] };
+  const [first] = rows;
+  if (first === undefined) return { ...nothing, sentence: "The open world: nothing was measured in this run." };
+  const own = rows.filter((row) => row.unknown === first.unknown && row.backbone === first.backbone);
+  const best = (score: string) =>
+    decimal(Math.max(...own.filter((row) => row.score === score).map((row) => row.auroc)), 3);
+  const ways = rejection.filter((row) => row.backbone === first.backbone && row.at === "leaving");
+  const few = online.find((row) => row.exit === FULL && row.predictFrom === "normalised" && row.samples === 10);
+  return {
+    ...nothing,
+    sentence: `Unknown pictures (${first.unknown}) are told from known ones with an AUROC of ${best("novelty")} by their distance to the class means, and of ${best("maxProbability")} by the largest probability.`,
+    detail:
+      "At the best exit of each; all exits are below. AUROC is the probability that an unknown picture scores higher than a known one: 0.5 is chance, 1 is never wrong.",
+    facts: [
+      ...ways
+        .filter((row) => row.metric === "sharedCovariance")
+        .map(({ by, falseRejections, unknown }) => ({
+          value: unknown.map(({ rejected }) => percent(rejected)).join(", "),
+          name: `of unknown pictures (${unknown.map(({ kind }) => kind).join(", ")}) turned away by ${by}, and ${percent(falseRejections, 1)} of known ones`,
+        })),
+      ...(few === undefined
+        ? []
+        : [{ value: percent(few.fresh.mean, 1), name: "of new classes’ pictures right, from 10 pictures a class" }]),
+    ],
+  };
+}
+
+/** AUROC by exit: a chart for every network and kind of unknown picture. */
+export function aurocSection({ rows }: OpenWorldResult): Html {
+  if (rows.length === 0) return NOT_MEASURED;
+  const charts = distinct(rows.map((row) => `${row.backbone}\n${row.unknown}`)).map((key) => {
+    const [backbone, unknown] = key.split("\n") as [string, string];
+    const own = rows.filter((row) => row.backbone === backbone && row.unknown === unknown);
+    const lines = distinct(own.map((row) => `${row.metric}\n${row.score}`)).map((series) => aurocLine(own, series));
+    const least = Math.min(0.5, ...own.map((row) => row.auroc)) - 0.02;
+    return html`<div><h3>${backboneName(backbone)}: ${unknown}</h3>${responsive(
+      (width) =>
+        lineChart({
+          label: `${backboneName(backbone)}: AUROC of unknown pictures (${unknown}) by exit`,
+          lines,
+          x: { label: "MACs up to the exit", domain: [0, 1.1], format: (value) => percent(value) },
+          y: { label: "AUROC", domain: [least, 1], format: (value) => decimal(value, 1) },
+          width,
+          height: isPhone(width) ? 300 : 320,
+          reference: { y: 0.5, name: "chance" },
+        }),
+      HALF,
+    )}</div>`;
+  });
+  return html`${figure(
+    html`<div class="pair">${charts}</div>`,
+    "Whole lines: the smallest distance to any class mean. Dashed lines: one minus the largest probability of the same exit. The pretrained networks have seen the classes that are “held out” of the means; they have not seen CIFAR-100.",
+  )}<details><summary>All ${rows.length} numbers</summary>${table(
+    ["network, unknown pictures", "metric", "exit", "MACs", "score", "AUROC"],
+    rows.map((row) => [
+      `${backboneName(row.backbone)}, ${row.unknown}`,
+      metricSeries(row.metric).name,
+      row.exit,
+      percent(row.macsFraction),
+      row.score === "novelty" ? "distance" : "largest probability",
+      `${decimal(row.auroc, 3)}${row.deviation === undefined ? "" : ` ± ${decimal(row.deviation, 3)}`}`,
+    ]),
+  )}</details>`;
+}
+
+function aurocLine(rows: readonly Auroc[], series: string): Line {
+  const [metric, score] = series.split("\n") as [string, string];
+  const dashed = score !== "novelty";
+  const name = `${metricSeries(metric).name}${dashed ? ", probability" : ", distance"}`;
+  return {
+    name,
+    color: metricSeries(metric).color,
+    dashed,
+    points: rows
+      .filter((row) => row.metric === metric && row.score === score)
+      .map((row) => ({
+        x: row.macsFraction,
+        y: row.auroc,
+        title: `${row.exit}, ${name}: ${decimal(row.auroc, 3)}`,
+      })),
+  };
+}
+
+const AT: Readonly<Record<string, string>> = {
+  none: "every picture is answered",
+  leaving: "looked at when leaving",
+  everyExit: "looked at by every exit",
+};
+
+/** What turning pictures away costs and saves. */
+export function rejectionSection({ rejection }: OpenWorldResult): Html {
+  const [first] = rejection;
+  if (first === undefined) return NOT_MEASURED;
+  const kinds = first.unknown.map(({ kind }) => kind);
+  const body = rejection.map((row) => [
+    `${backboneName(row.backbone)}, ${metricSeries(row.metric).name}: ${AT[row.at] ?? row.at}${row.by === null ? "" : `, by ${row.by}`}`,
+    percent(row.accuracy, 1),
+    percent(row.answeredAccuracy, 1),
+    percent(row.falseRejections, 1),
+    percent(row.macsFraction, 1),
+    ...row.unknown.flatMap(({ rejected, macsFraction }) => [percent(rejected, 1), percent(macsFraction, 1)]),
+  ]);
+  return html`${table(
+    [
+      "network, exits, rejection",
+      "known: right",
+      "of those answered",
+      "known: turned away",
+      "known: MACs",
+      ...kinds.flatMap((kind) => [`${kind}: turned away`, `${kind}: MACs`]),
+    ],
+    body,
+  )}<p class="caption">At most ${percent(1 - first.quantile)} of known pictures may be turned away. Thresholds that may lose two points and the limits of distance were both chosen on one half of the test pictures and are reported on the other, both ways.</p>`;
+}
+
+/** Accuracy on new and old classes by the number of pictures the new ones were made of. */
+export function onlineSection({ online }: OpenWorldResult): Html {
+  if (online.length === 0) return NOT_MEASURED;
+  const keys = distinct(online.map((row) => `${row.backbone}\n${row.unknown}`));
+  const several = keys.length > 1;
+  const charts = keys.map((key) => {
+    const [backbone, unknown] = key.split("\n") as [string, string];
+    const own = online.filter((row) => row.backbone === backbone && row.unknown === unknown && row.exit === FULL);
+    const most = Math.max(...own.map((row) => Math.log10(row.samples ?? 1)));
+    return html`<div><h3>${backboneName(backbone)}: ${unknown}</h3>${responsive(
+      (width) =>
+        lineChart({
+          label: `${backboneName(backbone)}: accuracy on new and old classes by pictures of each new class`,
+          lines: ["fresh", "old"].flatMap((part) =>
+            ["normalised", "raw"].map((rule) => onlineLine(own, part as "fresh" | "old", rule)),
+          ),
+          x: {
+            label: "pictures of each new class",
+            domain: [0, most],
+            format: (value) => (Number.isInteger(value) ? count(10 ** value) : ""),
+          },
+          y: { label: "right, last exit", domain: [0, 1], format: (value) => percent(value) },
+          width,
+          height: isPhone(width) ? 300 : 320,
+        }),
+      several ? HALF : COLUMN,
+    )}</div>`;
+  });
+  const shown = online.filter((row) => row.predictFrom === "normalised");
+  return html`${figure(
+    html`<div class="pair">${charts}</div>`,
+    "Two of ten classes were left out of the class means and added later, without the pictures of the others. Blue: pictures of the new classes; red: of the old ones. Whole lines: nearest by normalised distance; dashed: by raw distance.",
+  )}${table(
+    [
+      "network, exit",
+      "pictures of each new class",
+      "new classes right",
+      "old classes right",
+      "old before",
+      "repetitions",
+    ],
+    shown.map((row) => [
+      `${backboneName(row.backbone)}, ${row.unknown}: ${row.exit}`,
+      row.samples === null ? "all, as fitted again" : count(row.samples),
+      spreadOf(row.fresh),
+      spreadOf(row.old),
+      spreadOf(row.before),
+      count(row.repetitions),
+    ]),
+  )}`;
+}
+
+function onlineLine(rows: readonly Online[], part: "fresh" | "old", rule: string): Line {
+  const name = `${part === "fresh" ? "new" : "old"}, ${rule}`;
+  return {
+    name,
+    color: part === "fresh" ? "var(--blue)" : "var(--red)",
+    dashed: rule === "raw",
+    points: rows
+      .filter((row) => row.predictFrom === rule && row.samples !== null)
+      .map((row) => ({
+        x: Math.log10(row.samples!),
+        y: row[part].mean,
+        title: `${count(row.samples!)} pictures a class, ${name}: ${spreadOf(row[part])}`,
+      })),
+  };
+}
+
+function spreadOf({ mean, deviation }: Online["fresh"]): string {
+  return `${percent(mean, 1)}${deviation === undefined ? "" : ` ± ${decimal(100 * deviation, 1)}`}`;
+}
+
+/** What was done, in words. */
+export function openWorldWords({ data, unknown, unseenAccuracy }: OpenWorldResult): Html {
+  const kinds = (unknown?.kinds ?? []).map(({ kind, pictures }) => `${count(pictures)} ${kind}`).join(", ");
+  return html`<dl>
+<dt>Known pictures</dt><dd>${data === undefined ? "Not recorded." : `${data.name}: ${count(data.train)} training and ${count(data.test)} test pictures.`}</dd>
+<dt>Unknown pictures</dt><dd>${unknown?.name ? `${unknown.name}, test part: ${kinds}. Far: of superclasses without a counterpart in CIFAR-10. Near: vehicles and four-legged animals, without pickup trucks.` : "No other data set was there (CIFAR-100 in the data folder)."} Held out: two classes of CIFAR-10, another two for every seed; the pretrained networks were trained on them, their class means were not.${unseenAccuracy === null ? null : ` Unseen: a ResNet-20 trained here on the eight other classes only, ${percent(unseenAccuracy, 1)} right among them.`}</dd>
+<dt>Distance</dt><dd>Euclidean: to the nearest class mean, divided by that mean's typical distance. Shared covariance: to the nearest class mean in the space of the exit's scores, where the covariance within classes is the identity.</dd>
+<dt>Turning away</dt><dd>One limit for all exits together, from ranks of calibration pictures: a known picture exceeds it at any exit with a probability of at most 5 %, whatever the classes look like.</dd>
+</dl>`;
+}
