@@ -12,7 +12,7 @@ const sectionOf = (page: string, id: string) => {
 };
 
 describe("the report of open-world", () => {
-  test("is well-formed, whole and in parts", () => {
+  test("is well-formed, whole and in parts", { timeout: 30_000 }, () => {
     const result = sampleOpenWorld();
     for (const part of [null, "data", "unknown", "rows", "rejection", "online", "weights", "unseenAccuracy"]) {
       const page = renderReport([Object.fromEntries(Object.entries(result).filter(([key]) => key !== part))]);

@@ -157,7 +157,7 @@ describe("refused", () => {
     expect(await refusal((changed) => (changed.output.scores = 5))).toContain('hold float32 "last.matrix"');
   });
 
-  it("what has been cut short or has flipped bits: never anything but an InputError", async () => {
+  it("what has been cut short or has flipped bits: never anything but an InputError", { timeout: 30_000 }, async () => {
     await saveExits(path, fitted.sharedCovariance!);
     const random = generator(5);
     let opened = 0;
