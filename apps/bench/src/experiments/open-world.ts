@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { openDevice, readSafetensorsFile } from "@exitkit/core-gpu";
 import { slicePictures } from "../data/pictures.ts";
 import type { Backbone } from "../zoo/backbone.ts";
-import { pretrained, resnet } from "../zoo/resnet.ts";
+import { pretrained, resnet, trainedWeights } from "../zoo/resnet.ts";
 import { trainableResnet } from "../zoo/train-resnet.ts";
 import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 import { classOrder, heldOut, knownOnly, type OnlineRow, onlineRows, reordered } from "./open-world/held-out.ts";
@@ -141,7 +141,7 @@ async function run(context: Context): Promise<ExperimentResult> {
     };
     const { row } = await folder.step("unseen-training", () => trainNetwork(training));
     const { tensors } = await readSafetensorsFile(join(folder.path, `weights-seed${seed}.safetensors`));
-    return { backbone: resnet(20, tensors), accuracy: row.testAccuracy };
+    return { backbone: resnet(20, trainedWeights(tensors)), accuracy: row.testAccuracy };
   }
 }
 

@@ -86,6 +86,13 @@ export function resnet(depth: number, weights: Weights, options: { readonly fold
   });
 }
 
+/** The weights of a ResNet trained here (`trainableResnet`) under the names that {@link resnet} takes: only the statistics differ. */
+export function trainedWeights(weights: Weights): Weights {
+  const renamed = (key: string) =>
+    key.replace(/runningMean$/, "running_mean").replace(/runningVariance$/, "running_var");
+  return Object.fromEntries(Object.entries(weights).map(([key, weight]) => [renamed(key), weight]));
+}
+
 /** Option A: every second pixel, as many zero channels as there are channels, half before and half after. */
 export function shortcut(x: Value): Value {
   const extra = (x.shape[1] as number) / 2;
