@@ -55,6 +55,7 @@ export async function runCli(
     .addOption(new Option("--seeds <number>", "that many seeds, --seed the first").argParser(positiveNumber))
     .addOption(new Option("--pictures <number>", "only so many training pictures").argParser(positiveNumber))
     .addOption(new Option("--epochs <number>", "instead of the preset's").argParser(positiveNumber))
+    .addOption(new Option("--datasets <names>", "only these data sets, with commas between").argParser(names))
     .option("--out <folder>", "folder of the run (default: runs/<experiment>-<preset>-seed<seed>)")
     .option("--fresh", "throw an earlier run in that folder away")
     .addOption(json)
@@ -118,6 +119,12 @@ function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
     throw new InvalidArgumentError("It must be a whole number ≥ 0.");
   return value;
+}
+
+function names(text: string): readonly string[] {
+  const found = text.split(",").filter((name) => name !== "");
+  if (found.length === 0) throw new InvalidArgumentError("It must be one name, or several with commas between.");
+  return found;
 }
 
 function positiveNumber(text: string): number {

@@ -38,7 +38,7 @@ export async function run(experiment: Experiment, options: RunOptions, terminal:
   const extras = extrasOf(experiment, options);
   const directory = await dataDirectory(options.data);
   const config = { experiment: experiment.name, preset, seed, device, data: await editionOf(directory), ...extras };
-  const words = Object.entries(extras).map(([name, value]) => `-${name}${value}`);
+  const words = Object.entries(extras).map(([name, value]) => `-${name}${[value].flat().join("+")}`);
   const out = resolve(options.out ?? join("runs", `${experiment.name}-${preset}-seed${seed}${words.join("")}`));
   const folder = await openRun(out, config, progress, options.fresh === undefined ? {} : { fresh: options.fresh });
   const data = openDataSource(directory, progress);
@@ -66,8 +66,8 @@ export async function run(experiment: Experiment, options: RunOptions, terminal:
 }
 
 /** The extra options that were given, checked against what the experiment understands. */
-function extrasOf(experiment: Experiment, { seeds, pictures, epochs }: Extras): Extras {
-  const given = Object.entries({ seeds, pictures, epochs }).filter(([, value]) => value !== undefined);
+function extrasOf(experiment: Experiment, { seeds, pictures, epochs, datasets }: Extras): Extras {
+  const given = Object.entries({ seeds, pictures, epochs, datasets }).filter(([, value]) => value !== undefined);
   const unknown = given.find(([name]) => !experiment.takes?.includes(name as keyof Extras));
   if (unknown !== undefined) {
     throw new InputError("bench run", `${experiment.name} takes no --${unknown[0]}`, `--${unknown[0]} ${unknown[1]}`);

@@ -168,7 +168,8 @@ describe("training networks", () => {
 
   it("say how many multiply-accumulates they take", async () => {
     // The operators count alike; causal attention may leave out pairs that it does not need, so the decoder's is a formula.
-    for (const network of [trainableResnet(20), trainableVit()]) {
+    const grey = trainableResnet(14, { shape: [1, 28, 28], classes: 7 });
+    for (const network of [trainableResnet(20), grey, trainableVit()]) {
       const program = trace(({ params, x }) => ({ logits: network.apply(params, x, false).logits }), {
         params: layers.specsOf<TreeRecord<Spec>>(network.init(generator(1))),
         x: network.inputs(1).x,

@@ -3,10 +3,10 @@ import { type PictureShape, type Pictures, pictureBytes } from "./pictures.ts";
 import { type DataFile, readStored } from "./stored.ts";
 
 /** 1,024 red, then 1,024 green, then 1,024 blue values, row by row. */
-const SHAPE: PictureShape = [3, 32, 32];
+export const CIFAR_SHAPE: PictureShape = [3, 32, 32];
 
 /** Bytes of one picture. */
-export const PICTURE_BYTES: number = pictureBytes({ shape: SHAPE });
+export const PICTURE_BYTES: number = pictureBytes({ shape: CIFAR_SHAPE });
 
 /** How a record of the CIFAR binary version begins: the names and ranges of its label bytes, the class last. */
 export interface CifarLayout {
@@ -79,5 +79,5 @@ export function parseCifar(source: string, bytes: Uint8Array, layout: CifarLayou
     const begin = at + layout.labels.length;
     pixels.set(bytes.subarray(begin, begin + PICTURE_BYTES), row * PICTURE_BYTES);
   }
-  return { n, shape: SHAPE, pixels, labels };
+  return { n, shape: CIFAR_SHAPE, pixels, labels };
 }

@@ -22,6 +22,8 @@ export interface Extras {
   readonly pictures?: number;
   /** Instead of the preset's. */
   readonly epochs?: number;
+  /** Only these data sets, by the names the experiment gives them. */
+  readonly datasets?: readonly string[];
 }
 
 /** Something `bench run` can run. */

@@ -50,7 +50,10 @@ async function run(context: Context): Promise<ExperimentResult> {
         run: folder,
         progress,
       };
-      const trained = await folder.step(`seed${own.seed}`, () => trainNetwork(own));
+      const trained = await folder.step(`seed${own.seed}`, async () => {
+        const { row, curve } = await trainNetwork(own);
+        return { row, curve };
+      });
       rows.push(trained.row);
       curve.push(...trained.curve);
     }

@@ -2,6 +2,7 @@ import { clusteringHeadline } from "./clustering-headline.ts";
 import { plainAccuracy } from "./frontier.ts";
 import { count, percent, points } from "./numbers.ts";
 import { openWorldHeadline } from "./open-world.ts";
+import { rivalsHeadline } from "./rivals-headline.ts";
 import { backboneName, capital, metricSeries } from "./series.ts";
 import { trainCifar10Headline, trainStepHeadline } from "./train-headline.ts";
 import type { E2cmCifar10Result, ReportResult, StagedOverheadResult } from "./types.ts";
@@ -32,6 +33,8 @@ export function headline(result: ReportResult): Headline {
       return clusteringHeadline(result);
     case "open-world":
       return openWorldHeadline(result);
+    case "e2cm-rivals":
+      return rivalsHeadline(result);
     case "staged-overhead":
       return stagedHeadline(result);
     case "train-cifar10":

@@ -4,6 +4,7 @@ import { type Html, html } from "./html.ts";
 import { count, large, percent } from "./numbers.ts";
 import { openWorldWords } from "./open-world.ts";
 import { PROTOCOLS } from "./protocols.ts";
+import { rivalsWords } from "./rivals-words.ts";
 import { backboneName, capital } from "./series.ts";
 import { trainCifar10Words, trainStepWords } from "./train-words.ts";
 import type { E2cmCifar10Result, ReportResult } from "./types.ts";
@@ -26,6 +27,8 @@ function filesOf(result: ReportResult): Html | null {
       return files(result.data.flatMap((data) => data.files));
     case "open-world":
       return files([...(result.data?.files ?? []), ...(result.unknown?.files ?? [])], result.weights);
+    case "e2cm-rivals":
+      return files(result.datasets.flatMap((data) => data.files));
     case "train-cifar10":
       return files(result.data?.files);
     default:
@@ -41,6 +44,8 @@ function words(result: ReportResult): Html {
       return clusteringWords(result);
     case "open-world":
       return openWorldWords(result);
+    case "e2cm-rivals":
+      return rivalsWords(result);
     case "staged-overhead":
       return stagedWords();
     case "train-cifar10":

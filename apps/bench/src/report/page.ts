@@ -9,6 +9,9 @@ import { type Html, html, raw } from "./html.ts";
 import { measuredSection } from "./measured.ts";
 import { aurocSection, onlineSection, rejectionSection } from "./open-world.ts";
 import { overheadSection } from "./overhead.ts";
+import { oneEpochSection, unlimitedSection } from "./rivals-frontier.ts";
+import { claimsSection, effortSection, posterSection, rivalWallSection, withinSection } from "./rivals-tables.ts";
+import type { RivalsResult } from "./rivals-types.ts";
 import { rulesSection } from "./rules.ts";
 import { sharesSection } from "./shares.ts";
 import { speedSection } from "./speed.ts";
@@ -36,6 +39,7 @@ const TITLES: Readonly<Record<ReportResult["experiment"], string>> = {
   "e2cm-cifar10": "E²CM on CIFAR-10",
   "e2cm-clustering": "E²CM without labels",
   "open-world": "The open world",
+  "e2cm-rivals": "E²CM against trained exits",
   "staged-overhead": "What staging costs",
   "train-cifar10": "Training from scratch",
   "train-step": "The speed of training",
@@ -127,6 +131,8 @@ function ownSections(result: ReportResult): Section[] {
       return clusteringSections(result);
     case "open-world":
       return openWorldSections(result);
+    case "e2cm-rivals":
+      return rivalsSections(result);
     case "staged-overhead":
       return stagedSections(result);
     case "train-cifar10":
@@ -240,6 +246,54 @@ function openWorldSections(result: OpenWorldResult): Section[] {
       title: "New classes from a few pictures",
       about: "The mean of a few pictures makes a new class. Nothing is fitted again.",
       content: onlineSection(result),
+    },
+  ];
+}
+
+function rivalsSections(result: RivalsResult): Section[] {
+  return [
+    {
+      id: "one-epoch",
+      title: "One pass against one epoch",
+      about:
+        "Every method may see the training pictures once. How much accuracy does it give for how much computation?",
+      content: oneEpochSection(result),
+    },
+    {
+      id: "within",
+      title: "What a small loss buys",
+      about: "The cheapest setting that keeps to a loss against the plain network.",
+      content: withinSection(result),
+    },
+    {
+      id: "effort",
+      title: "What fitting takes",
+      about: "",
+      content: effortSection(result),
+    },
+    {
+      id: "unlimited",
+      title: "Without a limit: class distances as further inputs",
+      about: "Trained exits after several epochs, alone and with the distances to the class means.",
+      content: unlimitedSection(result),
+    },
+    {
+      id: "poster",
+      title: "The poster's table",
+      about: "Accuracy where little may be computed, with an unlimited budget for training.",
+      content: posterSection(result),
+    },
+    {
+      id: "wall",
+      title: "Is less computation less time?",
+      about: "The networks really stop early, against the plain network in one session.",
+      content: rivalWallSection(result),
+    },
+    {
+      id: "claims",
+      title: "The paper, and what was measured",
+      about: "",
+      content: claimsSection(result),
     },
   ];
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { type ClusteringResult, clusteringSchema } from "./clustering-types.ts";
 import { common, list } from "./common-types.ts";
 import { type OpenWorldResult, openWorldSchema } from "./open-world-types.ts";
+import { type RivalsResult, rivalsSchema } from "./rivals-types.ts";
 import { type TrainCifar10Result, type TrainStepResult, trainCifar10Schema, trainStepSchema } from "./train-types.ts";
 
 /*
@@ -144,6 +145,7 @@ const resultSchema = z.discriminatedUnion("experiment", [
   e2cmSchema,
   clusteringSchema,
   openWorldSchema,
+  rivalsSchema,
   stagedSchema,
   trainCifar10Schema,
   trainStepSchema,
@@ -158,10 +160,11 @@ export type ReportResult =
   | E2cmCifar10Result
   | ClusteringResult
   | OpenWorldResult
+  | RivalsResult
   | StagedOverheadResult
   | TrainCifar10Result
   | TrainStepResult;
-export type { ClusteringResult, OpenWorldResult, TrainCifar10Result, TrainStepResult };
+export type { ClusteringResult, OpenWorldResult, RivalsResult, TrainCifar10Result, TrainStepResult };
 export type FrontierRow = E2cmCifar10Result["rows"][number];
 
 /**

@@ -1,4 +1,6 @@
 import { type Model, onnx, programToModel, spec, type Tensor, trace, type Value } from "@exitkit/core-gpu";
+import { CIFAR_SHAPE } from "../data/cifar.ts";
+import type { PictureShape } from "../data/pictures.ts";
 
 /** A tensor an exit can read. */
 interface Tap {
@@ -6,7 +8,7 @@ interface Tap {
   readonly channels: number;
 }
 
-/** A classifier of CIFAR pictures as an ONNX model: `input` float32 [n, 3, 32, 32] → `logits` float32 [n, k]. */
+/** A classifier of pictures as an ONNX model: `input` float32 [n, c, h, w] → `logits` float32 [n, k]. */
 export interface Backbone {
   /** "resnet20", "resnet56" or "WRN-16-4". */
   readonly name: string;
@@ -32,16 +34,22 @@ export interface Traced {
  *
  * @param describe.blocksPerGroup Blocks of each of the three widths.
  * @param describe.exitsAfter Numbers of the blocks that {@link Backbone.exits} stand after, counted from 1.
+ * @param describe.shape [c, h, w] of a picture. Default: CIFAR's.
  * @param network Symbolic pictures and weights in, {@link Traced} out.
  */
 export function makeBackbone(
-  describe: { readonly name: string; readonly blocksPerGroup: number; readonly exitsAfter: readonly number[] },
+  describe: {
+    readonly name: string;
+    readonly blocksPerGroup: number;
+    readonly exitsAfter: readonly number[];
+    readonly shape?: PictureShape;
+  },
   weights: Readonly<Record<string, Tensor>>,
   network: (input: Value, weights: Readonly<Record<string, Value>>) => Traced,
 ): Backbone {
-  const { name, blocksPerGroup, exitsAfter } = describe;
+  const { name, blocksPerGroup, exitsAfter, shape = CIFAR_SHAPE } = describe;
   const specs = {
-    input: spec("float32", ["n", 3, 32, 32]),
+    input: spec("float32", ["n", ...shape]),
     weights: Object.fromEntries(Object.entries(weights).map(([key, { dtype, shape }]) => [key, spec(dtype, shape)])),
   };
   const program = trace((inputs) => {

@@ -1,4 +1,6 @@
 import { foldBatchNorm, InputError, ops, type Tensor, type Value } from "@exitkit/core-gpu";
+import { CIFAR_SHAPE } from "../data/cifar.ts";
+import type { PictureShape } from "../data/pictures.ts";
 import { type Backbone, makeBackbone } from "./backbone.ts";
 import { readWeights, type Weights } from "./weights.ts";
 
@@ -41,10 +43,15 @@ export async function pretrained(
  *
  * @param depth 6b + 2 with b ≥ 1.
  * @param weights PyTorch names: conv1.weight, bn1.*, layer{1,2,3}.{i}.conv{1,2}.weight, layer….bn{1,2}.*, linear.*.
+ * @param options.shape [c, h, w] of a picture. Default: CIFAR's.
  * @throws InputError on another depth or a missing weight.
  * Source: He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2.
  */
-export function resnet(depth: number, weights: Weights, options: { readonly folded?: boolean } = {}): Backbone {
+export function resnet(
+  depth: number,
+  weights: Weights,
+  options: { readonly folded?: boolean; readonly shape?: PictureShape } = {},
+): Backbone {
   const blocksPerGroup = (depth - 2) / 6;
   if (!Number.isInteger(blocksPerGroup) || blocksPerGroup < 1) {
     throw new InputError("bench.resnet", "depth must be 6·b + 2 with a whole b ≥ 1", String(depth));
@@ -53,7 +60,8 @@ export function resnet(depth: number, weights: Weights, options: { readonly fold
   const used: Record<string, Tensor> = folded ? foldAll(floats(weights)) : floats(weights);
   // The first block of a width gives a tensor half as large as the last block of the width before.
   const exitsAfter = [blocksPerGroup + 1, 2 * blocksPerGroup + 1];
-  return makeBackbone({ name: `resnet${depth}`, blocksPerGroup, exitsAfter }, used, (input, w) => {
+  const { shape = CIFAR_SHAPE } = options;
+  return makeBackbone({ name: `resnet${depth}`, blocksPerGroup, exitsAfter, shape }, used, (input, w) => {
     const get = (name: string): Value => {
       const value = w[name];
       if (value === undefined) throw new InputError("bench.resnet", "weights must hold every layer's", `no "${name}"`);

@@ -1,8 +1,16 @@
-import { type Generator, InputError, layers, ops, spec, type Value } from "@exitkit/core-gpu";
+import { type Generator, InputError, layers, ops, spec, type Tensor, type Value } from "@exitkit/core-gpu";
+import { CIFAR_SHAPE } from "../data/cifar.ts";
+import type { PictureShape } from "../data/pictures.ts";
 import { EPSILON, shortcut } from "./resnet.ts";
 import { defineNetwork, type TrainableNetwork } from "./trainable.ts";
 
-const CLASSES = 10;
+/** What the pictures and classes of a network are; by default CIFAR-10's. */
+export interface ResnetTask {
+  /** [c, h, w] of a picture. */
+  readonly shape?: PictureShape;
+  readonly classes?: number;
+}
+
 const WIDTHS = [16, 32, 64] as const;
 
 /**
@@ -13,7 +21,10 @@ const WIDTHS = [16, 32, 64] as const;
  * @throws InputError on another depth.
  * Source: He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2.
  */
-export function trainableResnet(depth: number): TrainableNetwork {
+export function trainableResnet(
+  depth: number,
+  { shape = CIFAR_SHAPE, classes = 10 }: ResnetTask = {},
+): TrainableNetwork {
   const blocks = (depth - 2) / 6;
   if (!Number.isInteger(blocks) || blocks < 1) {
     throw new InputError("bench.trainableResnet", "depth must be 6·b + 2 with a whole b ≥ 1", String(depth));
@@ -21,16 +32,16 @@ export function trainableResnet(depth: number): TrainableNetwork {
   return defineNetwork({
     name: `resnet${depth}`,
     unit: "pictures",
-    classes: CLASSES,
-    macs: macsOf(blocks),
-    inputs: (n) => ({ x: spec("float32", [n, 3, 32, 32]), y: spec("int64", [n]) }),
+    classes,
+    macs: macsOf(blocks, shape, classes),
+    inputs: (n) => ({ x: spec("float32", [n, ...shape]), y: spec("int64", [n]) }),
     init: (random) => ({
-      conv1: initConv(random, 3, WIDTHS[0]),
+      conv1: initConv(random, shape[0], WIDTHS[0]),
       bn1: layers.initBatchNorm(WIDTHS[0]),
       layer1: initGroup(random, WIDTHS[0], WIDTHS[0], blocks),
       layer2: initGroup(random, WIDTHS[0], WIDTHS[1], blocks),
       layer3: initGroup(random, WIDTHS[1], WIDTHS[2], blocks),
-      linear: layers.initLinear(random, { in: WIDTHS[2], out: CLASSES }),
+      linear: layers.initLinear(random, { in: WIDTHS[2], out: classes }),
     }),
     apply(params, x, training) {
       const norm = (given: Norm, value: Value) => layers.batchNorm(given, value, { training, epsilon: EPSILON });
@@ -53,13 +64,24 @@ export function trainableResnet(depth: number): TrainableNetwork {
   });
 }
 
+/** Trained parameters under the names that `resnet` of `zoo/resnet.ts` and PyTorch have for them. */
+export function pytorchNames(params: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
+  const renamed = (name: string) =>
+    name.replace(/runningMean$/, "running_mean").replace(/runningVariance$/, "running_var");
+  return Object.fromEntries(Object.entries(params).map(([name, value]) => [renamed(name), value]));
+}
+
 type Norm = layers.BatchNormParameters<Value>;
 
-/** The stem, per group 2·b convolutions of 16² · 9 · 32² (a half of it where channels double and sides halve), the end. */
-function macsOf(blocks: number): number {
-  const [first, , last] = WIDTHS;
-  const conv = first * first * 9 * 32 * 32;
-  return 3 * first * 9 * 32 * 32 + (3 * 2 * blocks - 1) * conv + last * CLASSES;
+/** The stem, 2·b convolutions of 3×3 for each width, the first of a width reading the width before; the end. */
+function macsOf(blocks: number, [channels, height, width]: PictureShape, classes: number): number {
+  const convs = WIDTHS.map((to, group) => {
+    const area = Math.ceil(height / 2 ** group) * Math.ceil(width / 2 ** group);
+    const from = WIDTHS[group - 1] ?? to;
+    return 9 * to * area * (from + (2 * blocks - 1) * to);
+  });
+  const stem = 9 * channels * WIDTHS[0] * height * width;
+  return convs.reduce((sum, macs) => sum + macs, stem) + WIDTHS[2] * classes;
 }
 
 function initConv(random: Generator, from: number, to: number) {

@@ -2,6 +2,7 @@ import type { Device } from "@exitkit/core-gpu";
 import { type ExitRecord, selectRows } from "@exitkit/early-exit";
 import { batches } from "../../data/batches.ts";
 import type { Dataset } from "../../data/directory.ts";
+import type { Normalisation } from "../../data/normalisation.ts";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import type { pretrained } from "../../zoo/resnet.ts";
@@ -41,9 +42,15 @@ export const WANTED_LOSSES = [
 ];
 
 /** Pictures in batches, each batch counted on a progress stage. */
-export function counted(progress: Progress, title: string, pictures: Pictures, size = PASS_BATCH) {
+export function counted(
+  progress: Progress,
+  title: string,
+  pictures: Pictures,
+  size = PASS_BATCH,
+  normalisation?: Normalisation,
+) {
   const stage = progress.stage(title, pictures.n, "pictures");
-  const stream = batches(pictures, size);
+  const stream = batches(pictures, size, normalisation);
   return (async function* () {
     try {
       for await (const batch of stream) {

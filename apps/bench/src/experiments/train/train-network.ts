@@ -13,8 +13,9 @@ import {
   training,
   writeSafetensorsFile,
 } from "@exitkit/core-gpu";
-import { augmentedPictures } from "../../data/augment.ts";
+import { type Augmentation, augmentedPictures } from "../../data/augment.ts";
 import { batches } from "../../data/batches.ts";
+import type { Normalisation } from "../../data/normalisation.ts";
 import type { Pictures } from "../../data/pictures.ts";
 import type { RunFolder } from "../../runs/run.ts";
 import type { Progress } from "../../terminal/progress.ts";
@@ -60,6 +61,11 @@ export interface Training {
   readonly seed: number;
   readonly train: Pictures;
   readonly test: Pictures;
+  /** How pictures become inputs, and how training pictures are varied. Default: CIFAR-10's. */
+  readonly normalisation?: Normalisation;
+  readonly augmentation?: Augmentation;
+  /** Names the run's checkpoints, times and weights. Default `seed<seed>`. */
+  readonly name?: string;
   readonly run: RunFolder;
   readonly progress: Progress;
 }
@@ -71,12 +77,15 @@ const EVALUATION_BATCH = 250;
 /**
  * Trains a network from scratch and judges it on the test pictures after every epoch. A checkpoint goes to the run's folder
  * every {@link CHECKPOINT_EVERY} steps; a killed run goes on there with the same bits. The last weights are kept as
- * `weights-seed<seed>.safetensors`.
+ * `weights-<name>.safetensors`.
  */
-export async function trainNetwork(
-  options: Training,
-): Promise<{ readonly row: TrainedRow; readonly curve: readonly EpochRow[] }> {
-  const { device, network, recipe, seed, train, run, progress } = options;
+export async function trainNetwork(options: Training): Promise<{
+  readonly row: TrainedRow;
+  readonly curve: readonly EpochRow[];
+  readonly weights: Readonly<Record<string, Tensor>>;
+}> {
+  const { device, network, recipe, seed, train, normalisation, augmentation, run, progress } = options;
+  const { name = `seed${seed}` } = options;
   const random = generator(seed);
   const params = network.init(random.split());
   const optimiser = optimisers.sgd({
@@ -108,30 +117,27 @@ export async function trainNetwork(
   const clock = stepClock(perEpoch);
   const seconds = new Map<number, number>();
   const timeOf = async (epoch: number): Promise<number> => {
-    const known = seconds.get(epoch) ?? (await run.step(`seed${seed}-epoch${epoch}-seconds`, async () => clock.take()));
+    const known = seconds.get(epoch) ?? (await run.step(`${name}-epoch${epoch}-seconds`, async () => clock.take()));
     seconds.set(epoch, known);
     return known;
   };
+  const title = options.name ?? `seed ${seed}`;
   let stage: ReturnType<Progress["stage"]> | null = null;
   try {
     const result = await training.train({
       runner: step,
-      data: augmentedPictures(train),
+      data: augmentedPictures(train, normalisation, augmentation),
       batchSize: recipe.batch,
       dropLast: true,
       epochs: recipe.epochs,
       generator: random,
       learningRate: schedule,
-      checkpoint: { folder: join(run.path, "checkpoints", `seed${seed}`), everySteps: CHECKPOINT_EVERY },
+      checkpoint: { folder: join(run.path, "checkpoints", name), everySteps: CHECKPOINT_EVERY },
       resume: true,
       onStep: ({ epoch, batch, batches: count }) => {
         clock.tick();
         if (stage === null) {
-          stage = progress.stage(
-            `seed ${seed}, epoch ${epoch + 1} of ${recipe.epochs}`,
-            count * recipe.batch,
-            "pictures",
-          );
+          stage = progress.stage(`${title}, epoch ${epoch + 1} of ${recipe.epochs}`, count * recipe.batch, "pictures");
           stage.advance(batch * recipe.batch);
         }
         stage.advance(recipe.batch);
@@ -139,7 +145,7 @@ export async function trainNetwork(
       evaluate: async ({ readState }) => {
         stage?.done();
         stage = null;
-        const measured = await evaluate(judge, await readState(), options.test);
+        const measured = await evaluate(judge, await readState(), options);
         clock.resume();
         return measured;
       },
@@ -147,7 +153,7 @@ export async function trainNetwork(
         await timeOf(epoch + 1);
         const [loss, accuracy] = [metrics.loss!.toFixed(3), percent(evaluation.accuracy!)];
         progress.note(
-          `seed ${seed}, epoch ${epoch + 1} of ${recipe.epochs}: training loss ${loss}, test accuracy ${accuracy}`,
+          `${title}, epoch ${epoch + 1} of ${recipe.epochs}: training loss ${loss}, test accuracy ${accuracy}`,
         );
         clock.resume();
       },
@@ -167,9 +173,9 @@ export async function trainNetwork(
       await run.metric({ ...curve.at(-1)! });
     }
     const trained = Object.entries(await step.readState()).filter(([name]) => name.startsWith("params."));
-    const weights = Object.fromEntries(trained.map(([name, value]) => [name.slice("params.".length), value]));
-    await writeSafetensorsFile(join(run.path, `weights-seed${seed}.safetensors`), weights);
-    return { row: rowOf(options, curve, result.steps), curve };
+    const weights = Object.fromEntries(trained.map(([path, value]) => [path.slice("params.".length), value]));
+    await writeSafetensorsFile(join(run.path, `weights-${name}.safetensors`), weights);
+    return { row: rowOf(options, curve, result.steps), curve, weights };
   } finally {
     await step.release();
     await judge.release();
@@ -197,11 +203,11 @@ function rowOf({ network, seed, train, recipe }: Training, curve: readonly Epoch
 async function evaluate(
   judge: Runner,
   state: Awaited<ReturnType<Runner["readState"]>>,
-  pictures: Pictures,
+  { test: pictures, normalisation }: Pick<Training, "test" | "normalisation">,
 ): Promise<{ loss: number; accuracy: number }> {
   await judge.writeState(Object.fromEntries(Object.entries(state).filter(([name]) => name.startsWith("params."))));
   let [loss, accuracy] = [0, 0];
-  for await (const { x, y } of batches(pictures, EVALUATION_BATCH)) {
+  for await (const { x, y } of batches(pictures, EVALUATION_BATCH, normalisation)) {
     const labels = tensor("int64", [y.length], BigInt64Array.from(y, BigInt));
     const out = await judge.run({ x, y: labels });
     const share = y.length / pictures.n;

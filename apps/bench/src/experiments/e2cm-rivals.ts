@@ -1,0 +1,222 @@
+import { openDevice } from "@exitkit/core-gpu";
+import { accuracyAt as accuracyOfExit } from "./e2cm/network.ts";
+import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
+import type { Candidate, Method } from "./rivals/candidate.ts";
+import { chosenDatasets, type RivalDataset } from "./rivals/datasets.ts";
+import { classMeansCandidate, trainedCandidate } from "./rivals/fit.ts";
+import { frontierRows, type RivalRow, type WithinRow, withinRows } from "./rivals/frontiers.ts";
+import { peakMemory } from "./rivals/memory.ts";
+import { accuracyAt, claimsOf, FIGURE, POSTER, POSTER_FRACTIONS } from "./rivals/paper.ts";
+import { prepare, type Subject } from "./rivals/prepare.ts";
+import { type RivalSettings, SETTINGS } from "./rivals/settings.ts";
+import { type RivalWall, TIMED_LOSS, timeRival } from "./rivals/wall.ts";
+
+/** E²CM beside exits that are trained. */
+export const e2cmRivals: Experiment = {
+  name: "e2cm-rivals",
+  title: "E²CM against trained exits: one epoch, and many",
+  about:
+    "One forward pass of class means against one epoch of Shallow-Deep Networks and of BranchyNet on the same network, then " +
+    "Shallow-Deep exits with and without class distances over several epochs: accuracy against MACs, wall clock at batch 64, " +
+    "training time and peak memory. --datasets cifar10,cifar100,fashion-mnist,kmnist,mnist chooses.",
+  takes: ["seeds", "pictures", "epochs", "datasets"],
+  run: (context) => rivals(context, SETTINGS[context.preset]),
+};
+
+/** What one method took to fit. */
+interface TrainingRow {
+  readonly dataset: RivalDataset;
+  readonly method: Method;
+  readonly budget: Candidate["budget"];
+  readonly seed: number | null;
+  readonly epochs: number;
+  readonly seconds: number | null;
+}
+
+/** Peak memory of fitting one method. */
+interface MemoryRow {
+  readonly dataset: RivalDataset;
+  readonly method: Method | "plain";
+  readonly bytes: number;
+}
+
+/** The comparison with settings of one's own. */
+export async function rivals(context: Context, usual: RivalSettings): Promise<ExperimentResult> {
+  const { extras, progress } = context;
+  const settings = { ...usual, epochs: extras.epochs ?? usual.epochs };
+  const datasets = await chosenDatasets(context);
+  const device = await openDevice(context.device);
+  const parts: Awaited<ReturnType<typeof compare>>[] = [];
+  try {
+    for (const { kind, reason } of device.passedOver) progress.note(`not on ${kind}: ${reason}`);
+    for (const dataset of datasets) {
+      parts.push(await compare(context, await prepare(context, device, dataset, settings), settings));
+    }
+  } finally {
+    await device.close();
+  }
+  const rows = parts.flatMap((part) => part.rows);
+  const within = parts.flatMap((part) => part.within);
+  const plain = new Map(parts.map(({ about }) => [about.dataset, about.accuracy]));
+  return {
+    values: {
+      ranOn: device.kind,
+      datasets: parts.map(({ about }) => about),
+      settings: { epochs: settings.epochs, batch: settings.batch, timedLoss: TIMED_LOSS },
+      rows,
+      within,
+      training: parts.flatMap((part) => part.training),
+      memory: parts.flatMap((part) => part.memory),
+      wall: parts.flatMap((part) => part.wall),
+      poster: { fractions: POSTER_FRACTIONS, paper: POSTER },
+      figure: FIGURE,
+      claims: claimsOf({ rows, within, plain }),
+    },
+    summary: summary(parts),
+  };
+}
+
+/** All methods on one data set. */
+async function compare(context: Context, subject: Subject, settings: RivalSettings) {
+  const { run: folder, seed, extras, progress } = context;
+  const { dataset, material, test, trained } = subject;
+  const { name, data } = dataset;
+  const seeds = Array.from({ length: extras.seeds ?? 1 }, (_, index) => seed + index);
+  const candidates: Candidate[] = [
+    await classMeansCandidate(context, subject, "e2cm"),
+    await classMeansCandidate(context, subject, "e2cm-euclidean"),
+  ];
+  for (const own of seeds) {
+    for (const method of ["sdn", "sdn-joint", "branchynet"] as const) {
+      candidates.push(await trainedCandidate(context, subject, method, "one epoch", { seed: own, epochs: 1 }));
+    }
+    for (const method of ["sdn", "e2cm-sdn"] as const) {
+      const plan = { seed: own, epochs: settings.epochs };
+      candidates.push(await trainedCandidate(context, subject, method, "unlimited", plan));
+    }
+  }
+  const plain = candidates[0]!.record;
+  const wall: RivalWall[] = [];
+  const timed = candidates.filter((candidate) => candidate.seed === null || candidate.seed === seed);
+  const stage = progress.stage(`${name}: wall clock`, timed.length, "methods");
+  for (const candidate of timed) {
+    const { method, budget } = candidate;
+    const key = `${name}-${method}-${budget === "unlimited" ? `epochs${candidate.epochs}-` : ""}wall`;
+    const row = await folder.step(key, () =>
+      timeRival(material.device, material.network, name, candidate, plain, test, {
+        normalisation: data.normalisation,
+        rounds: settings.rounds,
+        pictures: settings.timedPictures,
+      }),
+    );
+    wall.push(row);
+    stage.advance(1);
+  }
+  stage.done();
+  const rows: readonly RivalRow[] = [
+    ...candidates.flatMap((candidate) => frontierRows(name, candidate)),
+    ...wall.map(({ dataset: own, method, budget, seed: one, macsFraction, accuracy, wallFraction }) => ({
+      dataset: own,
+      method,
+      budget,
+      seed: one,
+      askedFraction: null,
+      macsFraction,
+      accuracy,
+      wallFraction,
+    })),
+  ];
+  for (const row of rows) await folder.metric({ ...row });
+  const within: readonly WithinRow[] = candidates.flatMap((candidate) => withinRows(name, candidate, plain));
+  const training: readonly TrainingRow[] = candidates.map(({ method, budget, seed: own, epochs, seconds }) => ({
+    dataset: name,
+    method,
+    budget,
+    seed: own,
+    epochs,
+    seconds,
+  }));
+  return {
+    about: {
+      dataset: name,
+      name: data.name,
+      complete: data.complete,
+      train: material.train.n,
+      test: test.n,
+      classes: material.network.classes,
+      network: `resnet${subject.depth}`,
+      macs: material.network.macs,
+      accuracy: accuracyOfExit(plain, plain.exits.length - 1),
+      trained: trained === null ? null : { epochs: trained.epochs, seconds: trained.seconds },
+      files: data.files,
+    },
+    rows,
+    within,
+    training,
+    memory: await memoryRows(context, subject, settings),
+    wall,
+  };
+}
+
+/** Each method in a process of its own. */
+async function memoryRows(
+  { run: folder, progress }: Context,
+  { dataset, material, depth, weights }: Subject,
+  { memory: methods }: RivalSettings,
+): Promise<readonly MemoryRow[]> {
+  const { train, normalisation, augmentation, batch, device } = material;
+  const stage = progress.stage(`${dataset.name}: peak memory`, methods.length, "methods");
+  const rows: MemoryRow[] = [];
+  for (const method of methods) {
+    const bytes = await folder.step(`${dataset.name}-${method}-memory`, () => {
+      const job = { method, device: device.kind, depth, batch, shape: train.shape, normalisation, augmentation };
+      return peakMemory(job, weights, train, `${folder.path}/memory-${dataset.name}-${method}`);
+    });
+    rows.push({ dataset: dataset.name, method, bytes });
+    stage.advance(1);
+  }
+  stage.done();
+  return rows;
+}
+
+function summary(parts: readonly Awaited<ReturnType<typeof compare>>[]) {
+  const percent = (value: number | null) => (value === null ? "–" : `${(100 * value).toFixed(2)} %`);
+  const rows = parts.flatMap(({ about, rows: points, wall, training, memory }) =>
+    wall.map((row) => {
+      const taken = training.find((one) => one.method === row.method && one.budget === row.budget);
+      const peak = memory.find((one) => one.method === row.method);
+      const at = (fraction: number) => percent(accuracyAt(points, about.dataset, row.method, row.budget, fraction));
+      return [
+        about.name,
+        row.method,
+        row.budget,
+        at(0.25),
+        at(0.5),
+        `${percent(row.accuracy)} (plain ${percent(row.fullAccuracy)})`,
+        `${row.macsFraction.toFixed(3)} ×`,
+        `${row.wallFraction.toFixed(3)} ×`,
+        taken?.seconds == null ? "–" : `${taken.seconds.toFixed(1)} s`,
+        peak === undefined ? "–" : `${Math.round(peak.bytes / 2 ** 20)} MiB`,
+      ];
+    }),
+  );
+  return {
+    head: [
+      "data",
+      "method",
+      "budget",
+      "right at ≤ .25 MACs",
+      "at ≤ .50",
+      "timed setting",
+      "its MACs",
+      "its time",
+      "fitting",
+      "peak memory",
+    ],
+    rows,
+    notes: [
+      "Thresholds from one half of the test pictures, accuracy on the other half, both ways; timed on the second half only, batch 64.",
+      "MACs (exits included) and time are fractions of the plain network's.",
+    ],
+  };
+}

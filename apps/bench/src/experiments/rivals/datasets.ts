@@ -1,0 +1,49 @@
+import { InputError } from "@exitkit/core-gpu";
+import type { Dataset } from "../../data/directory.ts";
+import type { Context, DataSource } from "../experiment.ts";
+
+const OPEN = {
+  cifar10: (data: DataSource) => data.cifar10(),
+  cifar100: (data: DataSource) => data.cifar100(),
+  "fashion-mnist": (data: DataSource) => data.fashionMnist(),
+  kmnist: (data: DataSource) => data.kmnist(),
+  mnist: (data: DataSource) => data.mnist(),
+} as const;
+
+/** A data set that the rivals are compared on, as `--datasets` names it. */
+export type RivalDataset = keyof typeof OPEN;
+
+/** All of them, in the order of the report. */
+const RIVAL_DATASETS = Object.keys(OPEN) as readonly RivalDataset[];
+
+/** A data set of a run. */
+export interface ChosenDataset {
+  readonly name: RivalDataset;
+  readonly data: Dataset;
+}
+
+/**
+ * The data sets of a run: those that `--datasets` names, which must be there; else CIFAR-10 for the quick preset, and every
+ * one that the data folder has for the full one. What is left out is said.
+ *
+ * @throws InputError on an unknown name, or a named data set that is not there.
+ */
+export async function chosenDatasets({ preset, extras, data, progress }: Context): Promise<readonly ChosenDataset[]> {
+  const named = extras.datasets;
+  const unknown = named?.find((name) => !Object.hasOwn(OPEN, name));
+  if (unknown !== undefined) {
+    const expectation = `--datasets must be some of ${RIVAL_DATASETS.join(", ")}`;
+    throw new InputError("bench run", expectation, `"${unknown}"`);
+  }
+  const names = named ?? (preset === "quick" ? ["cifar10"] : RIVAL_DATASETS);
+  const chosen: ChosenDataset[] = [];
+  for (const name of RIVAL_DATASETS.filter((one) => names.includes(one))) {
+    try {
+      chosen.push({ name, data: await OPEN[name](data) });
+    } catch (error) {
+      if (named !== undefined || !(error instanceof InputError) || data.directory === undefined) throw error;
+      progress.note(`without ${name}: ${error.message}`);
+    }
+  }
+  return chosen;
+}

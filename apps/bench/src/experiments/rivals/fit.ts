@@ -1,0 +1,109 @@
+import { join } from "node:path";
+import { exitRecord, type FittedExits, openClassifier, recordScores } from "@exitkit/e2cm";
+import { type ExitParameters, type ExitRecord, openStaged, recordExits, toExitModel } from "@exitkit/early-exit";
+import { counted, PASS_BATCH } from "../e2cm/network.ts";
+import type { Context } from "../experiment.ts";
+import type { Budget, Candidate } from "./candidate.ts";
+import { type ClassMeansMethod, fitClassMeans, meansAt } from "./class-means.ts";
+import type { Subject } from "./prepare.ts";
+import { type TrainedMethod, tapsOf, trainedRival, trainRival } from "./trained.ts";
+
+/** Steps between two checkpoints: what a killed run loses at most. */
+const CHECKPOINT_EVERY = 50;
+
+/** E²CM on a subject: fitted in one pass, then asked about all test pictures. Nothing of it is random. */
+export async function classMeansCandidate(
+  { run, progress }: Context,
+  { dataset, material, test }: Subject,
+  method: ClassMeansMethod,
+): Promise<Candidate> {
+  const { device, network, normalisation } = material;
+  const { model } = network.folded;
+  const key = `${dataset.name}-${method}`;
+  const kept = await run.step(`${key}-fit`, async (): Promise<{ fitted: FittedExits; seconds: number }> => {
+    const begun = performance.now();
+    const fitted = await fitClassMeans(material, method, progress);
+    return { fitted, seconds: (performance.now() - begun) / 1000 };
+  });
+  const { fitted } = kept;
+  const record = await run.step(`${key}-test`, async (): Promise<ExitRecord> => {
+    const stream = counted(progress, `${key}: test pictures`, test, PASS_BATCH, normalisation);
+    return exitRecord(fitted, await recordScores(model, fitted, stream, { device }));
+  });
+  return {
+    method,
+    budget: "one epoch",
+    seed: null,
+    epochs: 1,
+    seconds: kept.seconds,
+    costs: fitted.costs,
+    record,
+    open: (thresholds) => openClassifier(model, fitted, { thresholds, device }),
+  };
+}
+
+/** What a step keeps of training: of a frozen backbone nothing. */
+interface KeptTraining {
+  readonly exits: ExitParameters["exits"];
+  readonly backbone: ExitParameters["backbone"] | null;
+  readonly seconds: number | null;
+}
+
+/** A trained rival on a subject: trained with one seed, then asked about all test pictures. */
+export async function trainedCandidate(
+  { run, progress }: Context,
+  { dataset, material, test }: Subject,
+  method: TrainedMethod,
+  budget: Budget,
+  plan: { readonly seed: number; readonly epochs: number },
+): Promise<Candidate> {
+  const { device, network, normalisation } = material;
+  const { seed, epochs } = plan;
+  const key = `${dataset.name}-${method}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
+  const means =
+    method === "e2cm-sdn"
+      ? await run.step(`${dataset.name}-${method}-means`, async () => {
+          const begun = performance.now();
+          const exits = await meansAt(material, tapsOf(network, method));
+          return { exits, seconds: (performance.now() - begun) / 1000 };
+        })
+      : null;
+  const rival = await trainedRival(material, method, means?.exits);
+  const kept = await run.step(`${key}-fit`, async (): Promise<KeptTraining> => {
+    const steps = epochs * Math.floor(material.train.n / material.batch);
+    const stage = progress.stage(`${key}: training`, steps * material.batch, "pictures");
+    let first = true;
+    const { params, seconds } = await trainRival(material, rival, {
+      ...plan,
+      checkpoint: { folder: join(run.path, "checkpoints", key), everySteps: CHECKPOINT_EVERY },
+      onStep: ({ step }) => {
+        stage.advance(material.batch * (first ? step : 1));
+        first = false;
+      },
+    });
+    stage.done();
+    const { trains } = rival.method.training;
+    return { exits: params.exits, backbone: trains === "all" ? params.backbone : null, seconds };
+  });
+  const { exits, backbone } = kept;
+  const params = { exits, backbone: backbone ?? rival.network.backbone.params };
+  const model = toExitModel(rival.network, params, rival.method.exits);
+  const record = await run.step(
+    `${key}-test`,
+    async (): Promise<ExitRecord> =>
+      recordExits(device, model, counted(progress, `${key}: test pictures`, test, PASS_BATCH, normalisation)),
+  );
+  return {
+    method,
+    budget,
+    seed,
+    epochs,
+    seconds: kept.seconds === null ? null : kept.seconds + (means?.seconds ?? 0),
+    costs: rival.costs,
+    record,
+    open: async (thresholds) => {
+      const staged = await openStaged(device, model);
+      return { classify: (x) => staged.classify(x, thresholds), release: () => staged.release() };
+    },
+  };
+}

@@ -1,0 +1,110 @@
+import {
+  agreementFrontier,
+  cheapestWithin,
+  type ExitRecord,
+  fitAgreement,
+  type OperatingPoint,
+  type Replay,
+  replay,
+} from "@exitkit/early-exit";
+import { accuracyAt, foldRecords } from "../e2cm/network.ts";
+import type { Budget, Candidate, Method } from "./candidate.ts";
+import type { RivalDataset } from "./datasets.ts";
+
+/** One point of a method's frontier, on pictures that did not choose its thresholds. */
+export interface RivalRow {
+  readonly dataset: RivalDataset;
+  readonly method: Method;
+  readonly budget: Budget;
+  /** Null where nothing is random. */
+  readonly seed: number | null;
+  /** The mean cost that was allowed on the pictures that chose the thresholds, as a fraction of the plain network's. */
+  readonly askedFraction: number | null;
+  readonly macsFraction: number;
+  readonly accuracy: number;
+  /** Time ÷ the plain network's at batch 64; null where it was not timed. */
+  readonly wallFraction: number | null;
+}
+
+/** The cheapest point that loses at most so much against the plain network, on new pictures; null where there is none. */
+export interface WithinRow extends Omit<RivalRow, "askedFraction" | "macsFraction" | "accuracy" | "wallFraction"> {
+  readonly wantedLoss: number;
+  readonly macsFraction: number | null;
+  readonly accuracy: number | null;
+}
+
+/** Mean costs that are allowed, as fractions of the plain network's. */
+const ASKED: readonly number[] = Array.from({ length: 20 }, (_, index) => (index + 1) / 20);
+
+/** Losses against the plain network that are asked for. */
+const RIVAL_LOSSES: readonly number[] = [0.005, 0.01, 0.02, 0.05];
+
+/** One way round: thresholds from one half of the test pictures, the other half to report on. */
+export interface Way {
+  readonly points: readonly OperatingPoint[];
+  readonly report: ExitRecord;
+}
+
+/**
+ * Both ways round. All exits of a method ask for one and the same probability of agreeing with its last exit, so that the
+ * methods differ in their exits alone and not in how hard their thresholds were searched.
+ */
+export function bothWays({ record, costs }: Candidate): readonly [Way, Way] {
+  const [first, second] = foldRecords(record);
+  const points = (calibration: ExitRecord) =>
+    agreementFrontier(calibration, costs, fitAgreement(calibration), { resolution: 0 });
+  return [
+    { points: points(first), report: second },
+    { points: points(second), report: first },
+  ];
+}
+
+/** For every allowed cost the most accurate point within it, reported on the other half; means over both ways round. */
+export function frontierRows(dataset: RivalDataset, candidate: Candidate): readonly RivalRow[] {
+  const { method, budget, seed } = candidate;
+  const ways = bothWays(candidate);
+  return ASKED.flatMap((askedFraction): readonly RivalRow[] => {
+    const found = reported(ways, candidate, ({ points }) => mostAccurate(points, askedFraction));
+    return found === null ? [] : [{ dataset, method, budget, seed, askedFraction, ...found, wallFraction: null }];
+  });
+}
+
+/** For every wanted loss the cheapest point within it. */
+export function withinRows(dataset: RivalDataset, candidate: Candidate, plain: ExitRecord): readonly WithinRow[] {
+  const { method, budget, seed } = candidate;
+  const ways = bothWays(candidate);
+  const own = foldRecords(plain).map((half) => accuracyAt(half, half.exits.length - 1));
+  return RIVAL_LOSSES.map((wantedLoss) => {
+    const found = reported(ways, candidate, ({ points }, index) => cheapestWithin(points, own[index]! - wantedLoss));
+    return { dataset, method, budget, seed, wantedLoss, ...(found ?? { macsFraction: null, accuracy: null }) };
+  });
+}
+
+/** The most accurate point whose mean cost is at most a fraction of the plain network's, the cheaper of equals. */
+export function mostAccurate(points: readonly OperatingPoint[], costFraction: number): OperatingPoint | undefined {
+  let best: OperatingPoint | undefined;
+  for (const point of points) {
+    if (point.costFraction > costFraction) continue;
+    const better = best === undefined || point.accuracy > best.accuracy;
+    if (better || (point.accuracy === best!.accuracy && point.meanCost < best!.meanCost)) best = point;
+  }
+  return best;
+}
+
+function reported(
+  ways: readonly Way[],
+  { costs }: Candidate,
+  choose: (way: Way, index: number) => OperatingPoint | undefined,
+): { readonly macsFraction: number; readonly accuracy: number } | null {
+  const replays: Replay[] = [];
+  for (const [index, way] of ways.entries()) {
+    const point = choose(way, index);
+    if (point === undefined) return null;
+    replays.push(replay(way.report, point.thresholds, costs));
+  }
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value / values.length, 0);
+  return {
+    macsFraction: mean(replays.map(({ costFraction }) => costFraction)),
+    accuracy: mean(replays.map(({ accuracy }) => accuracy)),
+  };
+}

@@ -1,0 +1,130 @@
+import { generator } from "@exitkit/core-gpu";
+import { type ClassMeansExit, distanceInputs } from "@exitkit/e2cm";
+import {
+  branchyNet,
+  classMeansOverhead,
+  countExitCosts,
+  type ExitCosts,
+  type ExitMethod,
+  type ExitNetwork,
+  type ExitParameters,
+  exitNetwork,
+  heads,
+  importBackbone,
+  shallowDeep,
+  type TrainExitsOptions,
+  toExitModel,
+  trainExits,
+} from "@exitkit/early-exit";
+import { augmentedPictures } from "../../data/augment.ts";
+import { type Material, type RivalNetwork, SDN_PLACES, tapsWithin } from "./network.ts";
+
+/** Methods whose exits are trained by gradients. `e2cm-sdn`: Shallow-Deep exits that are given class distances too. */
+export type TrainedMethod = "sdn" | "sdn-joint" | "branchynet" | "e2cm-sdn";
+
+/** Where BranchyNet's exits stand: fewer than the others', for each has a convolution of its own. */
+const BRANCHES: readonly number[] = [0.15, 0.45, 0.75];
+const BRANCH_CHANNELS = 16;
+
+/** A network with exits, ready to be trained. */
+export interface TrainedRival {
+  readonly network: ExitNetwork;
+  readonly costs: ExitCosts;
+  readonly method: ExitMethod;
+}
+
+/** The taps that a method's exits read. */
+export function tapsOf(network: RivalNetwork, method: TrainedMethod): readonly string[] {
+  return tapsWithin(network, method === "branchynet" ? BRANCHES : SDN_PLACES);
+}
+
+/**
+ * The network of a method.
+ *
+ * @param means Of `e2cm-sdn`: the class means at its taps.
+ */
+export async function trainedRival(
+  { device, network }: Material,
+  method: TrainedMethod,
+  means: readonly ClassMeansExit[] = [],
+): Promise<TrainedRival> {
+  const joint = method === "sdn-joint" || method === "branchynet";
+  const taps = tapsOf(network, method);
+  const backbone = importBackbone((joint ? network.whole : network.folded).model, { taps });
+  const exits = taps.map((tap, j) => {
+    if (method === "branchynet") return { tap, head: heads.conv({ channels: BRANCH_CHANNELS }) };
+    if (method !== "e2cm-sdn") return { tap, head: heads.mixedPool() };
+    return { tap, head: heads.mixedPool({ extra: distanceInputs(means[j]!) }) };
+  });
+  const made = exitNetwork(backbone, exits);
+  const costs = await costsOf(device, made, method === "e2cm-sdn" ? means : []);
+  const trains = joint ? "all" : "exits";
+  return {
+    network: made,
+    costs,
+    method: method === "branchynet" ? branchyNet(costs) : shallowDeep({ trains, costs }),
+  };
+}
+
+/** Counted in the graph; of distances, what is no matrix product is added. */
+async function costsOf(
+  device: Material["device"],
+  network: ExitNetwork,
+  means: readonly ClassMeansExit[],
+): Promise<ExitCosts> {
+  const { exits, full } = await countExitCosts(device, toExitModel(network, network.init(generator(1))));
+  let uncounted = 0;
+  return {
+    full,
+    exits: exits.map((macs, j) => {
+      const own = means[j];
+      if (own !== undefined) {
+        const k = own.distances.length;
+        uncounted += classMeansOverhead(k, own.map.d).macs - k * own.map.d;
+      }
+      return macs + uncounted;
+    }),
+  };
+}
+
+/** What training gave. */
+export interface TrainedExitsOf {
+  readonly params: ExitParameters;
+  /**
+   * Of the whole call, compilation included. Of an interrupted run the steps seen stand for all; null where none was left.
+   */
+  readonly seconds: number | null;
+}
+
+/**
+ * Trains the exits of a rival, and its backbone where the method does.
+ *
+ * The learning rate is the method's; over several epochs it falls to a tenth after three fifths of the steps, as
+ * Shallow-Deep Networks' exits are trained (after 15 of 25 epochs) [S].
+ */
+export async function trainRival(
+  { device, train, normalisation, augmentation, batch }: Material,
+  { network, method }: TrainedRival,
+  options: Pick<TrainExitsOptions, "epochs" | "checkpoint" | "onStep"> & { readonly seed: number },
+): Promise<TrainedExitsOf> {
+  const { seed, epochs, onStep } = options;
+  const perEpoch = Math.floor(train.n / batch);
+  const { learningRate } = method.training;
+  const falling = (step: number) =>
+    (typeof learningRate === "number" ? learningRate : learningRate(step)) * (step < 0.6 * perEpoch * epochs ? 1 : 0.1);
+  const begun = performance.now();
+  let seen = 0;
+  const { params, steps } = await trainExits(device, network, augmentedPictures(train, normalisation, augmentation), {
+    ...method.training,
+    learningRate: epochs === 1 ? learningRate : falling,
+    batchSize: batch,
+    epochs,
+    generator: generator(seed),
+    ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint, resume: true }),
+    onStep: (event) => {
+      seen++;
+      return onStep?.(event);
+    },
+  });
+  return { params, seconds: seen === 0 ? null : ((performance.now() - begun) / 1000) * (steps / seen) };
+}

@@ -1,0 +1,65 @@
+import type { RivalsResult } from "./rivals-types.ts";
+import { distinct, type Series } from "./series.ts";
+
+type Point = Pick<RivalsResult["rows"][number], "method" | "budget" | "seed">;
+
+const METHODS: Readonly<Record<string, Series & { readonly dashed?: boolean }>> = {
+  e2cm: { name: "E²CM, shared covariance", color: "var(--blue)" },
+  "e2cm-euclidean": { name: "E²CM, class means", color: "var(--red)" },
+  sdn: { name: "SDN", color: "var(--green)" },
+  "sdn-joint": { name: "SDN, joint", color: "var(--green)", dashed: true },
+  branchynet: { name: "BranchyNet", color: "var(--purple)" },
+  bwds: { name: "gates (BWDS)", color: "var(--gold)", dashed: true },
+  "e2cm-sdn": { name: "E²CM + SDN", color: "var(--gold)" },
+};
+
+/** The words, the colour and the stroke of a method. */
+export function rivalSeries(method: string): Series & { readonly dashed?: boolean } {
+  return METHODS[method] ?? { name: method, color: "var(--ink-2)" };
+}
+
+const DATASETS: Readonly<Record<string, string>> = {
+  cifar10: "CIFAR-10",
+  cifar100: "CIFAR-100",
+  "fashion-mnist": "Fashion-MNIST",
+  kmnist: "KMNIST",
+  mnist: "MNIST",
+};
+
+/** "CIFAR-100", "Fashion-MNIST". */
+export function datasetName({ datasets }: RivalsResult, dataset: string): string {
+  return datasets.find((one) => one.dataset === dataset)?.name ?? DATASETS[dataset] ?? dataset;
+}
+
+/** Mean and standard deviation (n − 1) over seeds; the deviation undefined for one. */
+export function spread(values: readonly number[]): { readonly mean: number; readonly deviation: number | undefined } {
+  const mean = values.reduce((sum, value) => sum + value / values.length, 0);
+  if (values.length < 2) return { mean, deviation: undefined };
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return { mean, deviation: Math.sqrt(squares / (values.length - 1)) };
+}
+
+/** Methods of a budget in the order of their first appearance. */
+export function methodsOf(rows: readonly Point[], budget: string): string[] {
+  return distinct(rows.filter((row) => row.budget === budget).map(({ method }) => method));
+}
+
+/** A method's setting at the largest allowance up to a fraction, over its seeds; null where it cannot be so cheap. */
+export function atFraction(rows: RivalsResult["rows"], method: string, budget: string, fraction: number) {
+  const own = rows.filter(
+    (row) =>
+      row.method === method &&
+      row.budget === budget &&
+      row.askedFraction !== null &&
+      row.askedFraction <= fraction + 1e-9,
+  );
+  const best = distinct(own.map(({ seed }) => seed)).map((seed) =>
+    own.filter((row) => row.seed === seed).reduce((a, b) => (b.askedFraction! > a.askedFraction! ? b : a)),
+  );
+  if (best.length === 0) return null;
+  return {
+    seeds: best.length,
+    macsFraction: spread(best.map((row) => row.macsFraction)).mean,
+    ...spread(best.map((row) => row.accuracy)),
+  };
+}

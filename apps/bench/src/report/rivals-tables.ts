@@ -1,0 +1,133 @@
+import { NOT_MEASURED, table } from "./chart.ts";
+import { type Html, html } from "./html.ts";
+import { count, decimal, milliseconds, percent, points } from "./numbers.ts";
+import { atFraction, datasetName, methodsOf, rivalSeries, spread } from "./rivals-series.ts";
+import type { RivalsResult } from "./rivals-types.ts";
+import { distinct } from "./series.ts";
+
+const DASH = "–";
+
+/** Accuracy at the poster's cost fractions, ours and the paper's. */
+export function posterSection(result: RivalsResult): Html {
+  const { poster, datasets, rows } = result;
+  if (poster === undefined || rows.length === 0) return NOT_MEASURED;
+  const { fractions, paper } = poster;
+  const own = datasets.flatMap(({ dataset, name }) => {
+    const of = rows.filter((row) => row.dataset === dataset);
+    return methodsOf(of, "unlimited").map((method) => [
+      `${name}: ${rivalSeries(method).name}`,
+      ...fractions.map((fraction) => withSpread(atFraction(of, method, "unlimited", fraction))),
+    ]);
+  });
+  const theirs = paper.map(({ method, accuracies }) => [
+    `the paper, CIFAR-10: ${rivalSeries(method).name}`,
+    ...accuracies.map((accuracy) => percent(accuracy, 1)),
+  ]);
+  const absent = paper.filter(({ method }) => !methodsOf(rows, "unlimited").includes(method));
+  const names = absent.map(({ method }) => rivalSeries(method).name).join(", ");
+  return html`${table(["accuracy at", ...fractions.map((fraction) => `at most ${percent(fraction)}`)], [...own, ...theirs])}
+<p class="caption">Mean cost allowed, as a share of the plain network's; a dash: the method cannot be so cheap. The paper's network is ResNet-152.${
+    names === "" ? "" : ` Not attempted here with an unlimited budget: ${names}.`
+  }</p>`;
+}
+
+/** How long fitting takes, and how much memory. */
+export function effortSection({ training, memory, datasets, ...rest }: RivalsResult): Html {
+  if (training.length === 0) return NOT_MEASURED;
+  const result = { training, memory, datasets, ...rest };
+  const body = datasets.flatMap(({ dataset }) => {
+    const own = training.filter((row) => row.dataset === dataset);
+    const peak = (method: string) => memory.find((row) => row.dataset === dataset && row.method === method)?.bytes;
+    const pass = own.find(({ method }) => method === "e2cm")?.seconds;
+    return distinct(own.map(({ method, budget }) => `${method}\n${budget}`)).map((key) => {
+      const [method, budget] = key.split("\n") as [string, string];
+      const of = own.filter((row) => row.method === method && row.budget === budget);
+      const known = of.flatMap(({ seconds }) => seconds ?? []);
+      const time = known.length === 0 ? undefined : spread(known).mean;
+      const bytes = peak(method);
+      const epochs = of[0]!.epochs;
+      return [
+        `${datasetName(result, dataset)}: ${rivalSeries(method).name}`,
+        method.startsWith("e2cm") && method !== "e2cm-sdn"
+          ? "one pass"
+          : `${epochs} ${epochs === 1 ? "epoch" : "epochs"}`,
+        time === undefined ? DASH : `${time < 100 ? decimal(time, 1) : count(time)}\u00a0s`,
+        time === undefined || pass == null ? DASH : `${decimal(time / pass, 1)}\u00a0×`,
+        bytes === undefined ? DASH : `${count(bytes / 2 ** 20)}\u00a0MiB`,
+      ];
+    });
+  });
+  const plain = memory.filter(({ method }) => method === "plain");
+  return html`${table(["method", "budget", "time to fit", "of E²CM's", "peak memory"], body)}
+<p class="caption">Time: from the plain network to exits that can be used, compilation of the training step included. Memory: the largest resident set of a process of its own that fits the method on 1,024 pictures${
+    plain.length === 0
+      ? ""
+      : `; one that only answers some with the plain network takes ${plain.map(({ dataset, bytes }) => `${count(bytes / 2 ** 20)}\u00a0MiB (${datasetName(result, dataset)})`).join(", ")}`
+  }.</p>`;
+}
+
+/** Wall clock of every method in stages. */
+export function rivalWallSection(result: RivalsResult): Html {
+  const { wall, settings } = result;
+  if (wall.length === 0) return NOT_MEASURED;
+  const body = wall.map((row) => [
+    `${datasetName(result, row.dataset)}: ${rivalSeries(row.method).name}, ${row.budget}`,
+    percent(row.macsFraction),
+    percent(row.wallFraction),
+    milliseconds(row.plainMs),
+    milliseconds(row.stagedMs),
+    percent(row.accuracy, 1),
+    percent(row.fullAccuracy, 1),
+    row.within ? "kept" : "not kept",
+  ]);
+  const loss =
+    settings === undefined ? "" : ` that loses at most ${points(settings.timedLoss)} on calibration pictures`;
+  return html`${table(
+    ["method", "MACs", "time", "plain", "in stages", "right", "plain network", "wanted loss"],
+    body,
+  )}<p class="caption">Batch ${wall[0]!.batch}. Timed is the cheapest setting${loss}; where none does (“not kept”), the most accurate one. Every batch goes through the plain session and through the stages in turn; medians over ${wall[0]!.runs} rounds.</p>`;
+}
+
+/** The cheapest settings within some losses. */
+export function withinSection(result: RivalsResult): Html {
+  const { within, datasets } = result;
+  if (within.length === 0) return NOT_MEASURED;
+  const losses = distinct(within.map(({ wantedLoss }) => wantedLoss));
+  const body = datasets.flatMap(({ dataset }) => {
+    const own = within.filter((row) => row.dataset === dataset);
+    return distinct(own.map(({ method, budget }) => `${method}\n${budget}`)).map((key) => {
+      const [method, budget] = key.split("\n") as [string, string];
+      return [
+        `${datasetName(result, dataset)}: ${rivalSeries(method).name}, ${budget}`,
+        ...losses.map((loss) => {
+          const of = own.filter((row) => row.method === method && row.budget === budget && row.wantedLoss === loss);
+          const costs = of.flatMap(({ macsFraction }) => macsFraction ?? []);
+          if (of.length === 0 || costs.length < of.length) return DASH;
+          const right = spread(of.map(({ accuracy }) => accuracy!)).mean;
+          return `${percent(spread(costs).mean)} (${percent(right, 1)})`;
+        }),
+      ];
+    });
+  });
+  return html`${table(["asked to lose at most", ...losses.map((loss) => points(loss))], body)}<p class="caption">Multiply-accumulates as a share of the plain network's, in brackets the accuracy on new pictures. A dash: not with every seed.</p>`;
+}
+
+/** What the paper says, what came out, and whether they agree. */
+export function claimsSection(result: RivalsResult): Html {
+  const { claims } = result;
+  if (claims.length === 0) return NOT_MEASURED;
+  return table(
+    ["data", "the paper says", "measured here", "status"],
+    claims.map(({ dataset, paper, measured, status }) => [
+      datasetName(result, dataset),
+      html`<span class="words">${paper}</span>`,
+      html`<span class="words">${measured}</span>`,
+      html`<span class="${status === "as the paper says" ? "right" : status === "otherwise" ? "wrong" : "open"}">${status}</span>`,
+    ]),
+  );
+}
+
+function withSpread(found: ReturnType<typeof atFraction>): string {
+  if (found === null) return DASH;
+  return `${percent(found.mean, 1)}${found.deviation === undefined ? "" : ` ± ${decimal(100 * found.deviation, 1)}`}`;
+}

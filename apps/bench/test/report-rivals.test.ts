@@ -1,0 +1,85 @@
+import { describe, expect, it } from "vitest";
+import { renderReport } from "../src/report/report.ts";
+import { elementsOf } from "./report-markup.ts";
+import { sampleRivals } from "./rivals-samples.ts";
+
+const plain = (html: string) => html.replaceAll("\u00a0", " ").replaceAll("\u2011", "-");
+const sectionOf = (page: string, id: string) => {
+  const start = page.indexOf(`<section id="${id}">`);
+  expect(start, `section ${id}`).toBeGreaterThan(0);
+  return plain(page.slice(start, page.indexOf("</section>", start)));
+};
+const SECTIONS = ["one-epoch", "within", "effort", "unlimited", "poster", "wall", "claims"];
+
+describe("the report of e2cm-rivals", () => {
+  it("is well-formed, whole and in parts", () => {
+    const result = sampleRivals();
+    const lists = [
+      "datasets",
+      "settings",
+      "rows",
+      "within",
+      "training",
+      "memory",
+      "wall",
+      "poster",
+      "figure",
+      "claims",
+    ];
+    for (const part of [null, ...lists]) {
+      const page = renderReport([Object.fromEntries(Object.entries(result).filter(([key]) => key !== part))]);
+      expect(elementsOf(page).length).toBeGreaterThan(20);
+      expect(page, String(part)).not.toMatch(/NaN|undefined|Infinity|\[object/);
+    }
+  }, 60_000);
+
+  it("says first what one pass gives beside one epoch", () => {
+    const page = plain(renderReport([sampleRivals()]));
+    expect(/<h1>([^<]*)<\/h1>/.exec(page)![1]).toBe(
+      "With a quarter of the multiply-accumulates, one pass of E²CM answers 66.3 % of the CIFAR-10 pictures right, one epoch of trained exits 54.3 %.",
+    );
+    expect(page).toContain("E²CM is 11.9 points ahead of SDN, fitted in 70 instead of 110 seconds.");
+  });
+
+  it("draws both budgets, and the paper's figure where it has one", () => {
+    const page = renderReport([sampleRivals()]);
+    const one = sectionOf(page, "one-epoch");
+    for (const text of [
+      "Measured here: ResNet-56",
+      "The paper: ResNet-152",
+      "BranchyNet",
+      "SDN, joint",
+      "Means over 2 seeds",
+    ]) {
+      expect(one).toContain(text);
+    }
+    expect(one.match(/The paper: /g)).toHaveLength(1);
+    expect(sectionOf(page, "unlimited")).toContain("Exits trained for 5 epochs on the frozen network.");
+  });
+
+  it("has the poster's table with the spread, and says what was not attempted", () => {
+    const section = sectionOf(renderReport([sampleRivals()]), "poster");
+    expect(section).toMatch(/CIFAR-10: SDN<\/th><td>43\.7 % ± 0\.1/);
+    expect(section).toContain("the paper, CIFAR-10: E²CM + SDN</th><td>82.4 %");
+    expect(section).toContain("Not attempted here with an unlimited budget: gates (BWDS).");
+    expect(sectionOf(renderReport([sampleRivals(1)]), "poster")).not.toContain("±");
+  });
+
+  it("tells what is unknown from what was measured", () => {
+    const page = renderReport([sampleRivals(1)]);
+    expect(sectionOf(page, "effort")).toMatch(
+      /CIFAR-10: SDN, joint<\/th><td>1 epoch<\/td><td>–<\/td><td>–<\/td><td>360 MiB/,
+    );
+    expect(sectionOf(page, "within")).toMatch(/CIFAR-10: BranchyNet, one epoch<\/th><td>–/);
+    expect(sectionOf(page, "wall")).toContain("not kept");
+    const claims = sectionOf(page, "claims");
+    for (const status of ["as the paper says", "otherwise", "not attempted"])
+      expect(claims).toContain(`>${status}</span>`);
+  });
+
+  it("of nothing says that nothing was measured", () => {
+    const page = renderReport([{ experiment: "e2cm-rivals", preset: "quick", seed: 1, device: "cpu" }]);
+    expect(page).toContain("nothing to compare was measured in this run");
+    for (const id of SECTIONS) expect(sectionOf(page, id)).toContain("Not measured in this run.");
+  });
+});

@@ -1,0 +1,330 @@
+import { join } from "node:path";
+import { type Device, generator, openDevice } from "@exitkit/core-gpu";
+import type { ExitCosts, ExitRecord } from "@exitkit/early-exit";
+import fc from "fast-check";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { oneBatch } from "../src/data/batches.ts";
+import type { Dataset } from "../src/data/directory.ts";
+import type { Pictures } from "../src/data/pictures.ts";
+import { rivals } from "../src/experiments/e2cm-rivals.ts";
+import { type Context, openDataSource } from "../src/experiments/experiment.ts";
+import type { Candidate } from "../src/experiments/rivals/candidate.ts";
+import { chosenDatasets } from "../src/experiments/rivals/datasets.ts";
+import { frontierRows, mostAccurate, type RivalRow, withinRows } from "../src/experiments/rivals/frontiers.ts";
+import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/rivals/network.ts";
+import { accuracyAt, claimsOf } from "../src/experiments/rivals/paper.ts";
+import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
+import { renderReport } from "../src/report/report.ts";
+import { type RivalsResult, readResult } from "../src/report/types.ts";
+import { openRun } from "../src/runs/run.ts";
+import { createProgress, SILENT } from "../src/terminal/progress.ts";
+import { readWeights } from "../src/zoo/weights.ts";
+import { memory, temporaryFolder } from "./helpers.ts";
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice("cpu");
+});
+afterAll(() => device.close());
+
+/** The measured child runs the TypeScript sources too. */
+const HOOK = `--conditions=source --import=${new URL("./typescript-hook.mjs", import.meta.url).href}`;
+const before = { data: process.env.EXITKIT_DATA, options: process.env.NODE_OPTIONS };
+beforeEach(() => {
+  delete process.env.EXITKIT_DATA;
+  process.env.NODE_OPTIONS = HOOK;
+});
+afterEach(() => {
+  for (const [name, value] of [
+    ["EXITKIT_DATA", before.data],
+    ["NODE_OPTIONS", before.options],
+  ] as const) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
+});
+
+/** Twelve by twelve pixels: four bright corners, one for each class, in noise. */
+function corners(n: number, seed: number): Pictures {
+  const random = generator(seed);
+  const labels = Int32Array.from({ length: n }, (_, row) => row % 4);
+  const pixels = Uint8Array.from({ length: n * 144 }, (_, at) => {
+    const [y, x] = [Math.floor((at % 144) / 12), at % 12];
+    const corner = 2 * Number(y >= 6) + Number(x >= 6);
+    return random.integer(120) + (corner === labels[Math.floor(at / 144)] ? 100 : 0);
+  });
+  return { n, shape: [1, 12, 12], pixels, labels };
+}
+
+const DATA: Dataset = {
+  name: "corners",
+  about: "corners",
+  complete: true,
+  classNames: ["a", "b", "c", "d"],
+  normalisation: { mean: [0.4], deviation: [0.25] },
+  augmentation: { padding: 1, mirror: false },
+  train: corners(256, 1),
+  test: corners(160, 2),
+  files: [{ name: "corners", sha256: "c".repeat(64) }],
+};
+
+const recipe = { ...SETTINGS.quick.recipes.mnist, epochs: 3, batch: 32, peakLearningRate: 0.05 };
+const TINY: RivalSettings = {
+  ...SETTINGS.quick,
+  recipes: { ...SETTINGS.quick.recipes, mnist: recipe },
+  epochs: 2,
+  batch: 32,
+  depth: 8,
+  memory: ["plain", "e2cm-sdn"],
+  rounds: 1,
+  timedPictures: 64,
+};
+
+async function context(folder: string, extras: Context["extras"] = {}, progress = SILENT): Promise<Context> {
+  return {
+    preset: "quick",
+    seed: 1,
+    device: "cpu",
+    extras: { datasets: ["mnist"], ...extras },
+    data: { ...openDataSource(undefined, SILENT), mnist: () => Promise.resolve(DATA) },
+    run: await openRun(folder, { test: "rivals" }, progress),
+    progress,
+  };
+}
+
+describe("e2cm-rivals", () => {
+  it("compares all methods, gives what the report reads, and goes on where it stopped", async () => {
+    const folder = join(await temporaryFolder(), "run");
+    const { values, summary } = await rivals(await context(folder), TINY);
+    const result = readResult({
+      experiment: "e2cm-rivals",
+      preset: "quick",
+      seed: 1,
+      device: "cpu",
+      ...(JSON.parse(JSON.stringify(values)) as object),
+    }) as RivalsResult;
+    const methods = result.wall.map(({ method, budget }) => `${method}, ${budget}`);
+    expect(methods).toEqual([
+      "e2cm, one epoch",
+      "e2cm-euclidean, one epoch",
+      "sdn, one epoch",
+      "sdn-joint, one epoch",
+      "branchynet, one epoch",
+      "sdn, unlimited",
+      "e2cm-sdn, unlimited",
+    ]);
+    const [about] = result.datasets;
+    expect(about).toMatchObject({ dataset: "mnist", network: "resnet8", train: 256, test: 160 });
+    expect(about!.accuracy).toBeGreaterThan(0.6);
+    for (const row of result.rows) {
+      expect(Object.keys(row)).toEqual(
+        expect.arrayContaining(["dataset", "method", "budget", "macsFraction", "accuracy", "wallFraction"]),
+      );
+      expect(row.wallFraction === null).toBe(row.askedFraction !== null);
+    }
+    expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, 1, 1, 1, 2, 2]);
+    expect(result.memory.map(({ method }) => method)).toEqual(TINY.memory);
+    for (const { bytes } of result.memory) expect(bytes).toBeGreaterThan(50 * 2 ** 20);
+    expect(result.claims.map(({ dataset }) => dataset)).toEqual(["mnist", "mnist", "mnist", "kmnist"]);
+    expect(renderReport([result])).not.toMatch(/NaN|undefined|Infinity|\[object/);
+    expect(summary.rows).toHaveLength(7);
+
+    const stderr = memory();
+    const again = await rivals(await context(folder, {}, createProgress(stderr)), TINY);
+    expect(JSON.parse(JSON.stringify(again.values))).toEqual(JSON.parse(JSON.stringify(values)));
+    expect(stderr.text()).toMatch(/\d\d finished steps are reused/);
+    expect(stderr.text()).not.toMatch(/training: \d/);
+  }, 120_000);
+});
+
+describe("places of exits", () => {
+  it("never lie behind their share of the compute", async () => {
+    for (const [depth, file, taps] of [
+      [20, "resnet20-12fca82f", 6],
+      [56, "resnet56-4bfd9763", 6],
+    ] as const) {
+      const network = await rivalNetwork(device, depth, (await readWeights(file)).weights, [3, 32, 32]);
+      expect(network.places.map(({ fraction }) => fraction)).toEqual(
+        [...network.places.map(({ fraction }) => fraction)].sort((a, b) => a - b),
+      );
+      const found = tapsWithin(network, SDN_PLACES);
+      expect(found).toHaveLength(taps);
+      found.forEach((tap, index) => {
+        const at = network.places.findIndex((place) => place.tap === tap);
+        expect(network.places[at]!.fraction).toBeLessThanOrEqual(SDN_PLACES[index]!);
+        expect(network.places[at + 1]!.fraction).toBeGreaterThan(SDN_PLACES[index]!);
+      });
+      // No place is cheap enough: the first block.
+      expect(tapsWithin(network, [0.0001, 0.001])).toEqual(["block1"]);
+    }
+  });
+
+  it("the network of other pictures answers as it was trained", async () => {
+    const random = generator(4);
+    const { weights } = await readWeights("resnet20-12fca82f");
+    const conv1 = weights["conv1.weight"]!;
+    const grey = { ...conv1, shape: [16, 1, 3, 3], data: (conv1.data as Float32Array).slice(0, 144) } as typeof conv1;
+    const network = await rivalNetwork(device, 20, { ...weights, "conv1.weight": grey }, [1, 28, 28]);
+    const pictures: Pictures = {
+      n: 3,
+      shape: [1, 28, 28],
+      pixels: Uint8Array.from({ length: 3 * 784 }, () => random.integer(256)),
+      labels: new Int32Array(3),
+    };
+    const { x } = oneBatch(pictures, { mean: [0.3], deviation: [0.3] });
+    const answers = await Promise.all(
+      [network.folded, network.whole].map(async ({ model }) => {
+        const session = await device.load(model);
+        const { logits } = await session.run({ input: x });
+        await session.release();
+        return [...(logits!.data as Float32Array)];
+      }),
+    );
+    answers[0]!.forEach((value, at) => {
+      expect(value).toBeCloseTo(answers[1]![at]!, 3);
+    });
+  });
+});
+
+/** A made-up candidate: the first exit is right about samples it is sure of, the last about nearly all. */
+function candidate(n: number, seed: number): Candidate {
+  const random = generator(seed);
+  const labels = Int32Array.from({ length: n }, () => random.integer(5));
+  const sure = Float32Array.from({ length: n }, () => random.uniform());
+  const wrong = (label: number) => (label + 1) % 5;
+  const record: ExitRecord = {
+    exits: ["exit1", "full"],
+    n,
+    labels,
+    confidences: [sure, Float32Array.from({ length: n }, () => 0.9)],
+    predictions: [
+      labels.map((label, row) => (random.uniform() < sure[row]! ? label : wrong(label))),
+      labels.map((label) => (random.uniform() < 0.95 ? label : wrong(label))),
+    ],
+  };
+  const costs: ExitCosts = { exits: [30, 101], full: 100 };
+  const open = () => Promise.reject(new Error("not run"));
+  return { method: "sdn", budget: "one epoch", seed, epochs: 1, seconds: 1, costs, record, open };
+}
+
+describe("frontiers", () => {
+  it("are more accurate the more may be computed, and begin where a method can be so cheap", () => {
+    const rows = frontierRows("mnist", candidate(4000, 3));
+    expect(rows[0]!.askedFraction).toBe(0.3);
+    expect(rows.at(-1)!.askedFraction).toBe(1);
+    for (const [index, { askedFraction, macsFraction }] of rows.entries()) {
+      expect(macsFraction).toBeLessThan(askedFraction! + 0.02);
+      if (index > 0) expect(rows[index]!.accuracy).toBeGreaterThan(rows[index - 1]!.accuracy - 0.02);
+    }
+    // Half of the samples are right at the first exit, nearly all at the last.
+    expect(rows[0]!.accuracy).toBeGreaterThan(0.45);
+    expect(rows[0]!.accuracy).toBeLessThan(0.55);
+    expect(rows.at(-1)!.accuracy).toBeGreaterThan(0.9);
+  });
+
+  it("keep to a loss against the plain network, or say that they cannot", () => {
+    const own = candidate(4000, 5);
+    const [strict, , , loose] = withinRows("mnist", own, own.record);
+    expect(strict!.macsFraction).toBeGreaterThan(loose!.macsFraction!);
+    const perfect: ExitRecord = { ...own.record, predictions: own.record.predictions.map(() => own.record.labels) };
+    expect(withinRows("mnist", own, perfect).slice(0, 2)).toMatchObject([
+      { wantedLoss: 0.005, macsFraction: null, accuracy: null },
+      { wantedLoss: 0.01, macsFraction: null },
+    ]);
+  });
+
+  it("choose the most accurate point within a cost, as brute force does", () => {
+    const point = fc.record({
+      costFraction: fc.integer({ min: 1, max: 10 }),
+      accuracy: fc.integer({ min: 0, max: 5 }),
+    });
+    fc.assert(
+      fc.property(fc.array(point), fc.integer({ min: 0, max: 11 }), (made, fraction) => {
+        const points = made.map((one) => ({ ...one, meanCost: one.costFraction, thresholds: [] }));
+        const [best] = points
+          .filter(({ costFraction }) => costFraction <= fraction)
+          .sort((a, b) => b.accuracy - a.accuracy || a.meanCost - b.meanCost);
+        const found = mostAccurate(points, fraction);
+        expect([found?.accuracy, found?.meanCost]).toEqual([best?.accuracy, best?.meanCost]);
+      }),
+    );
+  });
+});
+
+describe("what the paper says", () => {
+  const row = (method: RivalRow["method"], budget: RivalRow["budget"], askedFraction: number, accuracy: number) =>
+    ({
+      dataset: "mnist",
+      method,
+      budget,
+      seed: 1,
+      askedFraction,
+      macsFraction: askedFraction,
+      accuracy,
+      wallFraction: null,
+    }) as const;
+  const plain = new Map([["mnist", 0.9]] as const);
+
+  it("is compared at the largest allowance up to the fraction, over the seeds", () => {
+    const rows = [
+      row("sdn", "one epoch", 0.2, 0.5),
+      row("sdn", "one epoch", 0.3, 0.9),
+      { ...row("sdn", "one epoch", 0.25, 0.7), seed: 2 },
+    ];
+    expect(accuracyAt(rows, "mnist", "sdn", "one epoch", 0.25)).toBeCloseTo(0.6);
+    expect(accuracyAt(rows, "mnist", "sdn", "one epoch", 0.1)).toBeNull();
+    expect(accuracyAt(rows, "mnist", "e2cm", "one epoch", 1)).toBeNull();
+  });
+
+  it("is confirmed, not confirmed or not attempted", () => {
+    const rows = [
+      row("e2cm-euclidean", "one epoch", 0.25, 0.8),
+      row("sdn", "one epoch", 0.25, 0.6),
+      row("branchynet", "one epoch", 1, 0.95),
+    ];
+    expect(claimsOf({ rows, within: [], plain }).map(({ status }) => status)).toEqual([
+      "as the paper says",
+      "otherwise",
+      "not attempted",
+      "not attempted",
+    ]);
+    const many = [
+      ...[0.15, 0.2, 0.25, 0.3].flatMap((at) => [
+        row("sdn", "unlimited", at, 0.8),
+        row("e2cm-sdn", "unlimited", at, 0.81),
+      ]),
+    ];
+    const [means, branchy, both] = claimsOf({ rows: many, within: [], plain });
+    expect([means!.status, branchy!.status, both!.status]).toEqual([
+      "not attempted",
+      "not attempted",
+      "as the paper says",
+    ]);
+    expect(both!.measured).toBe("gains of 1.0, 1.0, 1.0, 1.0 points");
+  });
+});
+
+describe("data sets of a run", () => {
+  it("are those that are named, or there", async () => {
+    const folder = join(await temporaryFolder(), "run");
+    const own = await context(folder);
+    const names = async (changed: Partial<Context>) =>
+      (await chosenDatasets({ ...own, ...changed })).map(({ name }) => name);
+    expect(await names({})).toEqual(["mnist"]);
+    expect(await names({ extras: { datasets: ["mnist", "cifar10"] } })).toEqual(["cifar10", "mnist"]);
+    expect(await names({ extras: {} })).toEqual(["cifar10"]);
+    await expect(names({ extras: { datasets: ["imagenet"] } })).rejects.toThrow(
+      /--datasets must be some of cifar10, cifar100, fashion-mnist, kmnist, mnist; got "imagenet"/,
+    );
+    await expect(names({ extras: { datasets: ["kmnist"] } })).rejects.toThrow(/KMNIST must be in the data folder/);
+
+    const stderr = memory();
+    const directory = await temporaryFolder();
+    const data = { ...openDataSource(directory, SILENT), mnist: () => Promise.resolve(DATA) };
+    expect(await names({ preset: "full", extras: {}, data, progress: createProgress(stderr) })).toEqual([
+      "cifar10",
+      "mnist",
+    ]);
+    expect(stderr.text()).toMatch(/without cifar100: .*\nwithout fashion-mnist: .*\nwithout kmnist: /);
+  });
+});
