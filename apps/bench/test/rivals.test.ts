@@ -108,9 +108,11 @@ describe("e2cm-rivals", () => {
       "e2cm, one epoch",
       "e2cm-euclidean, one epoch",
       "sdn, one epoch",
+      "bwds, one epoch",
       "sdn-joint, one epoch",
       "branchynet, one epoch",
       "sdn, unlimited",
+      "bwds, unlimited",
       "e2cm-sdn, unlimited",
     ]);
     const [about] = result.datasets;
@@ -122,12 +124,12 @@ describe("e2cm-rivals", () => {
       );
       expect(row.wallFraction === null).toBe(row.askedFraction !== null);
     }
-    expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, 1, 1, 1, 2, 2]);
+    expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, 1, 1, 1, 1, 2, 2, 2]);
     expect(result.memory.map(({ method }) => method)).toEqual(TINY.memory);
     for (const { bytes } of result.memory) expect(bytes).toBeGreaterThan(50 * 2 ** 20);
     expect(result.claims.map(({ dataset }) => dataset)).toEqual(["mnist", "mnist", "mnist", "kmnist"]);
     expect(renderReport([result])).not.toMatch(/NaN|undefined|Infinity|\[object/);
-    expect(summary.rows).toHaveLength(7);
+    expect(summary.rows).toHaveLength(9);
 
     const stderr = memory();
     const again = await rivals(await context(folder, {}, createProgress(stderr)), TINY);

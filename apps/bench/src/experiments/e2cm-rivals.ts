@@ -3,7 +3,7 @@ import { accuracyAt as accuracyOfExit } from "./e2cm/network.ts";
 import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 import type { Candidate, Method } from "./rivals/candidate.ts";
 import { chosenDatasets, type RivalDataset } from "./rivals/datasets.ts";
-import { classMeansCandidate, trainedCandidate } from "./rivals/fit.ts";
+import { classMeansCandidate, gatedCandidate, trainedCandidate } from "./rivals/fit.ts";
 import { frontierRows, type RivalRow, type WithinRow, withinRows } from "./rivals/frontiers.ts";
 import { peakMemory } from "./rivals/memory.ts";
 import { accuracyAt, claimsOf, FIGURE, POSTER, POSTER_FRACTIONS } from "./rivals/paper.ts";
@@ -87,12 +87,16 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     await classMeansCandidate(context, subject, "e2cm-euclidean"),
   ];
   for (const own of seeds) {
-    for (const method of ["sdn", "sdn-joint", "branchynet"] as const) {
-      candidates.push(await trainedCandidate(context, subject, method, "one epoch", { seed: own, epochs: 1 }));
-    }
-    for (const method of ["sdn", "e2cm-sdn"] as const) {
-      const plan = { seed: own, epochs: settings.epochs };
-      candidates.push(await trainedCandidate(context, subject, method, "unlimited", plan));
+    const budgets = [
+      ["one epoch", 1, ["sdn", "sdn-joint", "branchynet"]],
+      ["unlimited", settings.epochs, ["sdn", "e2cm-sdn"]],
+    ] as const;
+    for (const [budget, epochs, methods] of budgets) {
+      for (const method of methods) {
+        const made = await trainedCandidate(context, subject, method, budget, { seed: own, epochs });
+        candidates.push(made.candidate);
+        if (method === "sdn") candidates.push(await gatedCandidate(context, subject, made));
+      }
     }
   }
   const plain = candidates[0]!.record;
@@ -184,7 +188,8 @@ function summary(parts: readonly Awaited<ReturnType<typeof compare>>[]) {
   const rows = parts.flatMap(({ about, rows: points, wall, training, memory }) =>
     wall.map((row) => {
       const taken = training.find((one) => one.method === row.method && one.budget === row.budget);
-      const peak = memory.find((one) => one.method === row.method);
+      // Gates take the memory of the exits that they are learned on.
+      const peak = memory.find((one) => one.method === (row.method === "bwds" ? "sdn" : row.method));
       const at = (fraction: number) => percent(accuracyAt(points, about.dataset, row.method, row.budget, fraction));
       return [
         about.name,

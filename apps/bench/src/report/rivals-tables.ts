@@ -37,7 +37,8 @@ export function effortSection({ training, memory, datasets, ...rest }: RivalsRes
   const result = { training, memory, datasets, ...rest };
   const body = datasets.flatMap(({ dataset }) => {
     const own = training.filter((row) => row.dataset === dataset);
-    const peak = (method: string) => memory.find((row) => row.dataset === dataset && row.method === method)?.bytes;
+    const peak = (method: string) =>
+      memory.find((row) => row.dataset === dataset && row.method === (method === "bwds" ? "sdn" : method))?.bytes;
     const pass = own.find(({ method }) => method === "e2cm")?.seconds;
     return distinct(own.map(({ method, budget }) => `${method}\n${budget}`)).map((key) => {
       const [method, budget] = key.split("\n") as [string, string];

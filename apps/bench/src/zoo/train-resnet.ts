@@ -1,4 +1,4 @@
-import { type Generator, InputError, layers, ops, spec, type Tensor, type Value } from "@exitkit/core-gpu";
+import { type Generator, InputError, layers, ops, spec, type Value } from "@exitkit/core-gpu";
 import { CIFAR_SHAPE } from "../data/cifar.ts";
 import type { PictureShape } from "../data/pictures.ts";
 import { EPSILON, shortcut } from "./resnet.ts";
@@ -62,13 +62,6 @@ export function trainableResnet(
       };
     },
   });
-}
-
-/** Trained parameters under the names that `resnet` of `zoo/resnet.ts` and PyTorch have for them. */
-export function pytorchNames(params: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
-  const renamed = (name: string) =>
-    name.replace(/runningMean$/, "running_mean").replace(/runningVariance$/, "running_var");
-  return Object.fromEntries(Object.entries(params).map(([name, value]) => [renamed(name), value]));
 }
 
 type Norm = layers.BatchNormParameters<Value>;

@@ -1,10 +1,10 @@
 import type { Tensor } from "@exitkit/core-gpu";
-import type { ExitCosts, ExitRecord } from "@exitkit/early-exit";
+import type { ExitCosts, ExitRecord, Gates, OperatingPoint } from "@exitkit/early-exit";
 import type { ClassMeansMethod } from "./class-means.ts";
 import type { TrainedMethod } from "./trained.ts";
 
 /** All methods that are compared. */
-export type Method = ClassMeansMethod | TrainedMethod;
+export type Method = ClassMeansMethod | TrainedMethod | "bwds";
 
 /** One forward pass or one epoch of training; or several epochs. */
 export type Budget = "one epoch" | "unlimited";
@@ -21,12 +21,19 @@ export interface Candidate {
   readonly costs: ExitCosts;
   /** All test pictures, in their order. */
   readonly record: ExitRecord;
-  /** The network to run, with some thresholds. */
-  readonly open: (thresholds: readonly number[]) => Promise<Opened>;
+  /** Gates learned on the first and on the second half of the test pictures, for several trade-offs; of `bwds` only. */
+  readonly gates?: readonly [readonly Gates[], readonly Gates[]];
+  /** The network to run, with one of its settings. */
+  readonly open: (setting: Setting) => Promise<Opened>;
+}
+
+/** A setting of a method that was chosen on calibration pictures: thresholds, and the gates they are thresholds of. */
+export interface Setting extends OperatingPoint {
+  readonly gates?: Gates;
 }
 
 /** A network with exits that really stops early. */
-interface Opened {
+export interface Opened {
   classify(x: Tensor<"float32">): Promise<{ readonly predictions: Int32Array; readonly exits: Int32Array }>;
   release(): Promise<void>;
 }

@@ -1,12 +1,26 @@
 import { join } from "node:path";
+import type { Device } from "@exitkit/core-gpu";
 import { exitRecord, type FittedExits, openClassifier, recordScores } from "@exitkit/e2cm";
-import { type ExitParameters, type ExitRecord, openStaged, recordExits, toExitModel } from "@exitkit/early-exit";
+import {
+  attachGates,
+  type ExitModel,
+  type ExitParameters,
+  type ExitRecord,
+  fitGates,
+  type Gates,
+  type LogitsRecord,
+  openStaged,
+  recordExits,
+  recordLogits,
+  toExitModel,
+} from "@exitkit/early-exit";
 import { counted, PASS_BATCH } from "../e2cm/network.ts";
 import type { Context } from "../experiment.ts";
-import type { Budget, Candidate } from "./candidate.ts";
+import type { Budget, Candidate, Opened } from "./candidate.ts";
 import { type ClassMeansMethod, fitClassMeans, meansAt } from "./class-means.ts";
+import { halfOfLogits, OPEN } from "./frontiers.ts";
 import type { Subject } from "./prepare.ts";
-import { type TrainedMethod, tapsOf, trainedRival, trainRival } from "./trained.ts";
+import { type TrainedMethod, type TrainedRival, tapsOf, trainedRival, trainRival } from "./trained.ts";
 
 /** Steps between two checkpoints: what a killed run loses at most. */
 const CHECKPOINT_EVERY = 50;
@@ -38,7 +52,7 @@ export async function classMeansCandidate(
     seconds: kept.seconds,
     costs: fitted.costs,
     record,
-    open: (thresholds) => openClassifier(model, fitted, { thresholds, device }),
+    open: ({ thresholds }) => openClassifier(model, fitted, { thresholds, device }),
   };
 }
 
@@ -49,6 +63,15 @@ interface KeptTraining {
   readonly seconds: number | null;
 }
 
+/** A candidate and, of a trained one, what gates can be learned on. */
+export interface Trained {
+  readonly candidate: Candidate;
+  /** Begins the keys of its steps. */
+  readonly key: string;
+  readonly rival: TrainedRival;
+  readonly params: ExitParameters;
+}
+
 /** A trained rival on a subject: trained with one seed, then asked about all test pictures. */
 export async function trainedCandidate(
   { run, progress }: Context,
@@ -56,7 +79,7 @@ export async function trainedCandidate(
   method: TrainedMethod,
   budget: Budget,
   plan: { readonly seed: number; readonly epochs: number },
-): Promise<Candidate> {
+): Promise<Trained> {
   const { device, network, normalisation } = material;
   const { seed, epochs } = plan;
   const key = `${dataset.name}-${method}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
@@ -93,7 +116,7 @@ export async function trainedCandidate(
     async (): Promise<ExitRecord> =>
       recordExits(device, model, counted(progress, `${key}: test pictures`, test, PASS_BATCH, normalisation)),
   );
-  return {
+  const candidate: Candidate = {
     method,
     budget,
     seed,
@@ -101,9 +124,55 @@ export async function trainedCandidate(
     seconds: kept.seconds === null ? null : kept.seconds + (means?.seconds ?? 0),
     costs: rival.costs,
     record,
-    open: async (thresholds) => {
-      const staged = await openStaged(device, model);
-      return { classify: (x) => staged.classify(x, thresholds), release: () => staged.release() };
-    },
+    open: ({ thresholds }) => openAt(device, model, thresholds),
   };
+  return { candidate, key, rival, params };
+}
+
+/** What the whole cost of the plain network counts in errors, from hardly anything to more than all of them. */
+const TRADE_OFFS: readonly number[] = Array.from({ length: 24 }, (_, index) => 0.004 * 1.4 ** index);
+
+/**
+ * The exits of Shallow-Deep Networks with learned gates in place of thresholds, BWDS-style: gates for several trade-offs,
+ * learned on each half of the test pictures; the last exit answers what no gate lets go.
+ */
+export async function gatedCandidate(
+  { run, progress }: Context,
+  { material, test }: Subject,
+  { candidate, key, rival, params }: Trained,
+): Promise<Candidate> {
+  const { device, normalisation } = material;
+  const { costs } = candidate;
+  const model = toExitModel(rival.network, params);
+  const record = await run.step(
+    `${key}-bwds-test`,
+    async (): Promise<LogitsRecord> =>
+      recordLogits(device, model, counted(progress, `${key}, gates: test pictures`, test, PASS_BATCH, normalisation)),
+  );
+  const kept = await run.step(`${key}-bwds-fit`, async () => {
+    const begun = performance.now();
+    const learned = [0, 1].map((half) => {
+      const own = halfOfLogits(record, half);
+      return TRADE_OFFS.map((tradeOff) => fitGates(own, costs, { tradeOff }));
+    });
+    return { gates: learned as [Gates[], Gates[]], seconds: (performance.now() - begun) / 1000 / 2 };
+  });
+  return {
+    ...candidate,
+    method: "bwds",
+    seconds: candidate.seconds === null ? null : candidate.seconds + kept.seconds,
+    record,
+    gates: kept.gates,
+    open: ({ gates }) =>
+      openAt(
+        device,
+        attachGates(model, gates!),
+        gates!.gates.map(() => OPEN),
+      ),
+  };
+}
+
+async function openAt(device: Device, model: ExitModel, thresholds: readonly number[]): Promise<Opened> {
+  const staged = await openStaged(device, model);
+  return { classify: (x) => staged.classify(x, thresholds), release: () => staged.release() };
 }

@@ -3,12 +3,15 @@ import {
   cheapestWithin,
   type ExitRecord,
   fitAgreement,
+  type Gates,
+  gatedRecord,
+  type LogitsRecord,
   type OperatingPoint,
   type Replay,
   replay,
 } from "@exitkit/early-exit";
 import { accuracyAt, foldRecords } from "../e2cm/network.ts";
-import type { Budget, Candidate, Method } from "./candidate.ts";
+import type { Budget, Candidate, Method, Setting } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
 
 /** One point of a method's frontier, on pictures that did not choose its thresholds. */
@@ -33,30 +36,57 @@ export interface WithinRow extends Omit<RivalRow, "askedFraction" | "macsFractio
   readonly accuracy: number | null;
 }
 
+/** A gate is open above this. */
+export const OPEN = 0.5;
+
 /** Mean costs that are allowed, as fractions of the plain network's. */
 const ASKED: readonly number[] = Array.from({ length: 20 }, (_, index) => (index + 1) / 20);
 
 /** Losses against the plain network that are asked for. */
 const RIVAL_LOSSES: readonly number[] = [0.005, 0.01, 0.02, 0.05];
 
-/** One way round: thresholds from one half of the test pictures, the other half to report on. */
-export interface Way {
-  readonly points: readonly OperatingPoint[];
-  readonly report: ExitRecord;
+/** One way round: settings chosen on one half of the test pictures, and what each does on the other. */
+interface Way {
+  readonly points: readonly Setting[];
+  readonly report: (setting: Setting) => Replay;
 }
 
 /**
  * Both ways round. All exits of a method ask for one and the same probability of agreeing with its last exit, so that the
- * methods differ in their exits alone and not in how hard their thresholds were searched.
+ * methods differ in their exits alone and not in how hard their thresholds were searched. Only gates decide by themselves:
+ * a setting is a trade-off that they were learned for.
  */
-export function bothWays({ record, costs }: Candidate): readonly [Way, Way] {
-  const [first, second] = foldRecords(record);
-  const points = (calibration: ExitRecord) =>
-    agreementFrontier(calibration, costs, fitAgreement(calibration), { resolution: 0 });
-  return [
-    { points: points(first), report: second },
-    { points: points(second), report: first },
-  ];
+export function bothWays({ record, costs, gates }: Candidate): readonly [Way, Way] {
+  const halves = foldRecords(record);
+  const ways = halves.map((calibration, index): Way => {
+    const other = halves[1 - index]!;
+    if (gates === undefined) {
+      const points = agreementFrontier(calibration, costs, fitAgreement(calibration), { resolution: 0 });
+      return { points, report: ({ thresholds }) => replay(other, thresholds, costs) };
+    }
+    const through = (half: number, own: Gates) =>
+      replay(
+        gatedRecord(halfOfLogits(record as LogitsRecord, half), own),
+        own.gates.map(() => OPEN),
+        costs,
+      );
+    return {
+      points: gates[index]!.map((own) => {
+        const { thresholds, accuracy, meanCost, costFraction } = through(index, own);
+        return { thresholds, accuracy, meanCost, costFraction, gates: own };
+      }),
+      report: (setting) => through(1 - index, setting.gates!),
+    };
+  });
+  return ways as [Way, Way];
+}
+
+/** One of the halves of `foldRecords`, logits included. */
+export function halfOfLogits(record: LogitsRecord, half: number): LogitsRecord {
+  const { classes, logits } = record;
+  const own = foldRecords(record)[half]!;
+  const from = half * own.n * classes;
+  return { ...own, classes, logits: logits.map((row) => row.subarray(from, from + own.n * classes)) };
 }
 
 /** For every allowed cost the most accurate point within it, reported on the other half; means over both ways round. */
@@ -64,7 +94,7 @@ export function frontierRows(dataset: RivalDataset, candidate: Candidate): reado
   const { method, budget, seed } = candidate;
   const ways = bothWays(candidate);
   return ASKED.flatMap((askedFraction): readonly RivalRow[] => {
-    const found = reported(ways, candidate, ({ points }) => mostAccurate(points, askedFraction));
+    const found = reported(ways, ({ points }) => mostAccurate(points, askedFraction));
     return found === null ? [] : [{ dataset, method, budget, seed, askedFraction, ...found, wallFraction: null }];
   });
 }
@@ -75,14 +105,20 @@ export function withinRows(dataset: RivalDataset, candidate: Candidate, plain: E
   const ways = bothWays(candidate);
   const own = foldRecords(plain).map((half) => accuracyAt(half, half.exits.length - 1));
   return RIVAL_LOSSES.map((wantedLoss) => {
-    const found = reported(ways, candidate, ({ points }, index) => cheapestWithin(points, own[index]! - wantedLoss));
+    const found = reported(ways, ({ points }, index) => cheapest(points, own[index]! - wantedLoss));
     return { dataset, method, budget, seed, wantedLoss, ...(found ?? { macsFraction: null, accuracy: null }) };
   });
 }
 
+/** The cheapest setting of at least this accuracy on calibration pictures; undefined where none has it. */
+export function cheapest(points: readonly Setting[], accuracy: number): Setting | undefined {
+  const found = cheapestWithin(points, accuracy);
+  return points.find((point) => point === found);
+}
+
 /** The most accurate point whose mean cost is at most a fraction of the plain network's, the cheaper of equals. */
-export function mostAccurate(points: readonly OperatingPoint[], costFraction: number): OperatingPoint | undefined {
-  let best: OperatingPoint | undefined;
+export function mostAccurate<P extends OperatingPoint>(points: readonly P[], costFraction: number): P | undefined {
+  let best: P | undefined;
   for (const point of points) {
     if (point.costFraction > costFraction) continue;
     const better = best === undefined || point.accuracy > best.accuracy;
@@ -93,14 +129,13 @@ export function mostAccurate(points: readonly OperatingPoint[], costFraction: nu
 
 function reported(
   ways: readonly Way[],
-  { costs }: Candidate,
-  choose: (way: Way, index: number) => OperatingPoint | undefined,
+  choose: (way: Way, index: number) => Setting | undefined,
 ): { readonly macsFraction: number; readonly accuracy: number } | null {
   const replays: Replay[] = [];
   for (const [index, way] of ways.entries()) {
     const point = choose(way, index);
     if (point === undefined) return null;
-    replays.push(replay(way.report, point.thresholds, costs));
+    replays.push(way.report(point));
   }
   const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value / values.length, 0);
   return {

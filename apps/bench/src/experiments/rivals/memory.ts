@@ -11,7 +11,7 @@ import type { Method } from "./candidate.ts";
 /** What the process that is measured reads. */
 export interface MemoryJob {
   /** `plain`: the plain network answers two batches. */
-  readonly method: Method | "plain";
+  readonly method: Exclude<Method, "bwds"> | "plain";
   readonly device: DeviceKind;
   readonly depth: number;
   readonly batch: number;

@@ -1,6 +1,7 @@
-import type { Device, Tensor } from "@exitkit/core-gpu";
+import type { Device } from "@exitkit/core-gpu";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
-import { pytorchNames, trainableResnet } from "../../zoo/train-resnet.ts";
+import { trainedWeights } from "../../zoo/resnet.ts";
+import { trainableResnet } from "../../zoo/train-resnet.ts";
 import { readWeights, type Weights } from "../../zoo/weights.ts";
 import type { Context } from "../experiment.ts";
 import { type TrainedRow, trainNetwork } from "../train/train-network.ts";
@@ -46,7 +47,7 @@ export async function prepare(
     const recipe = settings.recipes[name];
     const given = { device, network, recipe, seed, train, test, normalisation, augmentation, name, run, progress };
     const { row, weights } = await trainNetwork(given);
-    return { row, weights: pytorchNames(weights) as Record<string, Tensor> };
+    return { row, weights };
   });
-  return made(settings.depth, kept.weights, kept.row);
+  return made(settings.depth, trainedWeights(kept.weights), kept.row);
 }

@@ -19,7 +19,7 @@ export interface RivalSettings {
   /** Layers of the networks that are trained. */
   readonly depth: number;
   /** What the peak memory is measured of; "plain" is the network without exits. */
-  readonly memory: readonly (Method | "plain")[];
+  readonly memory: readonly (Exclude<Method, "bwds"> | "plain")[];
   /** Rounds of a timing, and pictures timed a round at most. */
   readonly rounds: number;
   readonly timedPictures: number;

@@ -1,5 +1,4 @@
 import { type Device, tensor } from "@exitkit/core-gpu";
-import { cheapestWithin } from "@exitkit/early-exit";
 import { oneBatch } from "../../data/batches.ts";
 import type { Normalisation } from "../../data/normalisation.ts";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
@@ -7,7 +6,7 @@ import { accuracyAt, countRight, foldRecords } from "../e2cm/network.ts";
 import { quantile } from "../timing.ts";
 import type { Candidate, Method } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
-import { bothWays } from "./frontiers.ts";
+import { bothWays, cheapest, mostAccurate } from "./frontiers.ts";
 import type { RivalNetwork } from "./network.ts";
 
 /** Pictures of a timed batch. */
@@ -55,8 +54,8 @@ export async function timeRival(
   const [{ points }] = bothWays(candidate);
   const [calibration] = foldRecords(plain);
   const own = accuracyAt(calibration, calibration.exits.length - 1);
-  const wanted = cheapestWithin(points, own - TIMED_LOSS);
-  const point = wanted ?? points.at(-1)!;
+  const wanted = cheapest(points, own - TIMED_LOSS);
+  const point = wanted ?? mostAccurate(points, Number.POSITIVE_INFINITY)!;
   const half = Math.floor(test.n / 2);
   const batch = Math.min(WALL_BATCH, half);
   const count = Math.max(1, Math.floor(Math.min(options.pictures, half) / batch));
@@ -65,7 +64,7 @@ export async function timeRival(
   );
   const { folded, classes } = network;
   const session = await device.load(folded.model);
-  const opened = await candidate.open(point.thresholds);
+  const opened = await candidate.open(point);
   const into = { [folded.output]: tensor("float32", [batch, classes]) };
   const times: { readonly plain: number; readonly staged: number }[] = [];
   const right = { plain: 0, staged: 0 };
