@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path";
 import * as e2cmCifar10 from "./measured/e2cm-cifar10.mjs";
 import * as e2cmClustering from "./measured/e2cm-clustering.mjs";
+import * as e2cmRivals from "./measured/e2cm-rivals.mjs";
 import * as openWorld from "./measured/open-world.mjs";
 import * as stagedOverhead from "./measured/staged-overhead.mjs";
 import * as trainCifar10 from "./measured/train-cifar10.mjs";
@@ -20,6 +21,7 @@ import { root } from "./run.mjs";
 const EXPERIMENTS = {
   "e2cm-cifar10": e2cmCifar10,
   "e2cm-clustering": e2cmClustering,
+  "e2cm-rivals": e2cmRivals,
   "open-world": openWorld,
   "staged-overhead": stagedOverhead,
   "train-cifar10": trainCifar10,
