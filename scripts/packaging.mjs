@@ -1,5 +1,5 @@
 // What a stranger gets: packs the packages, checks the tarballs, installs them in an empty project outside the
-// repository, and type-checks and runs the README examples of e2cm and core-gpu there.
+// repository, and type-checks and runs the README examples there.
 // @ts-check
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -168,22 +168,23 @@ async function installed(tarballs) {
   writeFileSync(join(project, "example.js"), outputText);
   const printed = await must(process.execPath, ["example.js"], project);
   report("e2cm: the README example runs", resultProblems(printed));
-  await coreExamples(project);
+  for (const name of ["core-gpu", "early-exit"]) await readmeExamples(project, name);
 }
 
 /**
- * core-gpu's README: cutting, training, fine-tuning.
+ * Every example of a package's README.
  *
  * @param {string} project
+ * @param {string} name
  */
-async function coreExamples(project) {
-  const readme = join(project, "node_modules/@exitkit/core-gpu/README.md");
+async function readmeExamples(project, name) {
+  const readme = join(project, "node_modules/@exitkit", name, "README.md");
   for (const { line, code } of fences("README.md", readFileSync(readme, "utf8"))) {
-    report(`core-gpu: types of the README example in line ${line}`, typeProblems(project, code));
+    report(`${name}: types of the README example in line ${line}`, typeProblems(project, code));
     writeFileSync(join(project, "example.js"), ts.transpileModule(code, { compilerOptions: emitted }).outputText);
     const { code: status, output } = await run(process.execPath, ["example.js"], { cwd: project, quiet: true });
     const wrong = status !== 0 || output.includes("Assertion failed");
-    report(`core-gpu: the README example in line ${line} runs`, wrong ? output.trim().split("\n") : []);
+    report(`${name}: the README example in line ${line} runs`, wrong ? output.trim().split("\n") : []);
   }
 }
 
