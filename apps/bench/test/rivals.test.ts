@@ -11,6 +11,7 @@ import { type Context, openDataSource } from "../src/experiments/experiment.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
 import { chosenDatasets } from "../src/experiments/rivals/datasets.ts";
 import { frontierRows, mostAccurate, type RivalRow, withinRows } from "../src/experiments/rivals/frontiers.ts";
+import { peakMemory } from "../src/experiments/rivals/memory.ts";
 import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/rivals/network.ts";
 import { accuracyAt, claimsOf } from "../src/experiments/rivals/paper.ts";
 import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
@@ -137,6 +138,20 @@ describe("e2cm-rivals", () => {
     expect(stderr.text()).toMatch(/\d\d finished steps are reused/);
     expect(stderr.text()).not.toMatch(/training: \d/);
   }, 120_000);
+});
+
+describe("peak memory", () => {
+  it("is the fitting process's own, whatever the one that started it holds", async () => {
+    const ballast = Buffer.alloc(768 * 2 ** 20, 1);
+    const { weights } = await readWeights("resnet20-12fca82f");
+    const job = { method: "plain", device: "cpu", depth: 20, batch: 4, shape: [3, 32, 32] } as const;
+    const pictures: Pictures = { n: 4, shape: job.shape, pixels: new Uint8Array(4 * 3072), labels: new Int32Array(4) };
+    const { augmentation } = DATA;
+    const normalisation = { mean: [0, 0, 0], deviation: [1, 1, 1] };
+    const bytes = await peakMemory({ ...job, normalisation, augmentation }, weights, pictures, await temporaryFolder());
+    expect(bytes).toBeGreaterThan(50 * 2 ** 20);
+    expect(bytes).toBeLessThan(ballast.length / 2);
+  }, 60_000);
 });
 
 describe("places of exits", () => {
