@@ -44,7 +44,7 @@ const pages = [
     readme,
     before.replace(
       /<!-- measured -->[\s\S]*?<!-- end of measured -->/,
-      `<!-- measured -->\n${e2cmCifar10.headline(results["e2cm-cifar10"])}\n<!-- end of measured -->`,
+      `<!-- measured -->\n${headline()}\n<!-- end of measured -->`,
     ),
   ],
   [join(root, "docs", "measured.md"), page()],
@@ -70,6 +70,14 @@ function takeOver(run) {
 function write(result, name) {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(result, null, 1)}\n`);
+}
+
+function headline() {
+  const parts = [e2cmCifar10, trainCifar10].map(({ headline }, at) => {
+    const result = results[["e2cm-cifar10", "train-cifar10"][at]];
+    return result === undefined ? [] : [headline(result, results)];
+  });
+  return parts.flat().join("\n\n");
 }
 
 function page() {

@@ -17,6 +17,15 @@ export function peer(lines) {
   return { runtime, rows: [{ ...end, trainLoss: curve.at(-1).trainLoss }], curve };
 }
 
+/** The lines of the README. */
+export function headline(all, results) {
+  const [row] = all.rows;
+  const peer = results["train-cifar10-pytorch"];
+  const beside =
+    peer === undefined ? "" : ` The same recipe in PyTorch (${peer.runtime}) reaches ${percent(peer.rows[0].testAccuracy)}.`;
+  return `ResNet-20 trained from scratch on all ${row.pictures.toLocaleString("en")} pictures, ${row.epochs} epochs: ${percent(row.testAccuracy)} of the ${all.data.test.toLocaleString("en")} test pictures right.${beside}`;
+}
+
 /** Its part of docs/measured.md. */
 export function page(all, results) {
   const subset = results["train-cifar10-subset"];

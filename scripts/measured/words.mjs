@@ -3,7 +3,7 @@
 
 export function machine({ environment, seed }) {
   const { cpu, cores, node, onnxruntime, git } = environment;
-  return `${cores} cores (${cpu}), Node ${node}, ONNX Runtime ${onnxruntime}, seed ${seed}, commit ${git?.sha?.slice(0, 12) ?? "unknown"}${git?.dirty ? " with changes" : ""}`;
+  return `${cores} ${cores === 1 ? "core" : "cores"} (${cpu}), Node ${node}, ONNX Runtime ${onnxruntime}, seed ${seed}, commit ${git?.sha?.slice(0, 12) ?? "unknown"}${git?.dirty ? " with changes" : ""}`;
 }
 
 export function table(head, rows) {
