@@ -22,7 +22,9 @@ export function headline(all, results) {
   const [row] = all.rows;
   const peer = results["train-cifar10-pytorch"];
   const beside =
-    peer === undefined ? "" : ` The same recipe in PyTorch (${peer.runtime}) reaches ${percent(peer.rows[0].testAccuracy)}.`;
+    peer === undefined
+      ? ""
+      : ` The same recipe in PyTorch (${peer.runtime}) reaches ${percent(peer.rows[0].testAccuracy)}.`;
   return `ResNet-20 trained from scratch on all ${row.pictures.toLocaleString("en")} pictures, ${row.epochs} epochs: ${percent(row.testAccuracy)} of the ${all.data.test.toLocaleString("en")} test pictures right.${beside}`;
 }
 
