@@ -15,7 +15,7 @@ function remote(url: string, timeout = 5000) {
   return { url, sum: ["sha256", golden.deb] as const, size: 2536, timeout };
 }
 
-describe("fetchFashionMnist", () => {
+describe("fetchFashionMnist", { timeout: 30_000 }, () => {
   it("takes the four files out of the package a mirror sends, and keeps them the next time", async () => {
     const folder = await temporaryFolder();
     const stderr = memory();

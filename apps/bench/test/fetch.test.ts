@@ -63,7 +63,7 @@ async function isWhole(directory: string): Promise<void> {
   for (const name of NAMES) expect(await readFile(join(directory, name))).toEqual(Buffer.from(CONTENT));
 }
 
-describe("fetchCifar10", () => {
+describe("fetchCifar10", { timeout: 30_000 }, () => {
   it("downloads the official archive, checks it and keeps it the next time", async () => {
     const folder = await temporaryFolder();
     const body = await readFile(await officialArchive(folder));

@@ -18,7 +18,7 @@ import { counted, PASS_BATCH } from "../e2cm/network.ts";
 import type { Context } from "../experiment.ts";
 import type { Budget, Candidate, Opened } from "./candidate.ts";
 import { type ClassMeansMethod, fitClassMeans, meansAt } from "./class-means.ts";
-import { halfOfLogits, OPEN } from "./frontiers.ts";
+import { halfOfLogits } from "./frontiers.ts";
 import type { Subject } from "./prepare.ts";
 import { type TrainedMethod, type TrainedRival, tapsOf, trainedRival, trainRival } from "./trained.ts";
 
@@ -130,7 +130,7 @@ export async function trainedCandidate(
 }
 
 /** What the whole cost of the plain network counts in errors, from hardly anything to more than all of them. */
-const TRADE_OFFS: readonly number[] = Array.from({ length: 24 }, (_, index) => 0.004 * 1.4 ** index);
+const TRADE_OFFS: readonly number[] = Array.from({ length: 32 }, (_, index) => 0.01 * 1.25 ** index);
 
 /**
  * The exits of Shallow-Deep Networks with learned gates in place of thresholds, BWDS-style: gates for several trade-offs,
@@ -163,12 +163,7 @@ export async function gatedCandidate(
     seconds: candidate.seconds === null ? null : candidate.seconds + kept.seconds,
     record,
     gates: kept.gates,
-    open: ({ gates }) =>
-      openAt(
-        device,
-        attachGates(model, gates!),
-        gates!.gates.map(() => OPEN),
-      ),
+    open: ({ gates, thresholds }) => openAt(device, attachGates(model, gates!), thresholds),
   };
 }
 

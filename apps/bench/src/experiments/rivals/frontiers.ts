@@ -3,7 +3,6 @@ import {
   cheapestWithin,
   type ExitRecord,
   fitAgreement,
-  type Gates,
   gatedRecord,
   type LogitsRecord,
   type OperatingPoint,
@@ -36,8 +35,8 @@ export interface WithinRow extends Omit<RivalRow, "askedFraction" | "macsFractio
   readonly accuracy: number | null;
 }
 
-/** A gate is open above this. */
-export const OPEN = 0.5;
+/** A gate lets go above 0.5; other thresholds, the same at every exit, reach costs between those of two trade-offs. */
+const OPEN: readonly number[] = [0.5, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9];
 
 /** Mean costs that are allowed, as fractions of the plain network's. */
 const ASKED: readonly number[] = Array.from({ length: 20 }, (_, index) => (index + 1) / 20);
@@ -53,8 +52,8 @@ interface Way {
 
 /**
  * Both ways round. All exits of a method ask for one and the same probability of agreeing with its last exit, so that the
- * methods differ in their exits alone and not in how hard their thresholds were searched. Only gates decide by themselves:
- * a setting is a trade-off that they were learned for.
+ * methods differ in their exits alone and not in how hard their thresholds were searched. Only gates have their own: a setting
+ * is a trade-off that they were learned for and one threshold for all.
  */
 export function bothWays({ record, costs, gates }: Candidate): readonly [Way, Way] {
   const halves = foldRecords(record);
@@ -64,18 +63,17 @@ export function bothWays({ record, costs, gates }: Candidate): readonly [Way, Wa
       const points = agreementFrontier(calibration, costs, fitAgreement(calibration), { resolution: 0 });
       return { points, report: ({ thresholds }) => replay(other, thresholds, costs) };
     }
-    const through = (half: number, own: Gates) =>
-      replay(
-        gatedRecord(halfOfLogits(record as LogitsRecord, half), own),
-        own.gates.map(() => OPEN),
-        costs,
-      );
+    const logits = [0, 1].map((half) => halfOfLogits(record as LogitsRecord, half));
     return {
-      points: gates[index]!.map((own) => {
-        const { thresholds, accuracy, meanCost, costFraction } = through(index, own);
-        return { thresholds, accuracy, meanCost, costFraction, gates: own };
+      points: gates[index]!.flatMap((own) => {
+        const gated = gatedRecord(logits[index]!, own);
+        return OPEN.map((threshold) => {
+          const all = own.gates.map(() => threshold);
+          const { thresholds, accuracy, meanCost, costFraction } = replay(gated, all, costs);
+          return { thresholds, accuracy, meanCost, costFraction, gates: own };
+        });
       }),
-      report: (setting) => through(1 - index, setting.gates!),
+      report: ({ gates: own, thresholds }) => replay(gatedRecord(logits[1 - index]!, own!), thresholds, costs),
     };
   });
   return ways as [Way, Way];

@@ -27,9 +27,9 @@ export interface MemoryJob {
 const PICTURES = 1024;
 
 /**
- * Peak memory of fitting, in bytes: the largest resident set of a process of its own that fits the method on 1,024 pictures and
- * ends. The runtime's buffers are as large after two steps as after a thousand; the
- * pictures of the whole data set, which every method needs, are not in it.
+ * Peak memory of fitting, in bytes: the largest resident set of a process of its own that fits the method on 1,024 pictures
+ * and ends. The runtime's buffers are as large after two steps as after a thousand; the pictures of the whole data set,
+ * which every method needs, are not in it.
  *
  * @param folder A folder of the run; what is written there is removed.
  */
