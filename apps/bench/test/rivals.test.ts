@@ -1,11 +1,23 @@
 import { join } from "node:path";
-import { type Device, generator, openDevice } from "@exitkit/core-gpu";
-import type { ExitCosts, ExitRecord } from "@exitkit/early-exit";
+import { type Device, generator, openDevice, spec, trace } from "@exitkit/core-gpu";
+import {
+  confidenceOf,
+  type ExitCosts,
+  type ExitRecord,
+  exitNetwork,
+  heads,
+  importBackbone,
+  NEVER,
+  openStaged,
+  predictionOf,
+  recordExits,
+  toExitModel,
+} from "@exitkit/early-exit";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { oneBatch } from "../src/data/batches.ts";
-import type { Dataset } from "../src/data/directory.ts";
-import type { Pictures } from "../src/data/pictures.ts";
+import { type Dataset, openCifar10 } from "../src/data/directory.ts";
+import { type Pictures, slicePictures } from "../src/data/pictures.ts";
 import { rivals } from "../src/experiments/e2cm-rivals.ts";
 import { type Context, openDataSource } from "../src/experiments/experiment.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
@@ -320,6 +332,44 @@ describe("what the paper says", () => {
     ]);
     expect(both!.measured).toBe("gains of 1.0, 1.0, 1.0, 1.0 points");
   });
+});
+
+describe("a network with all exits switched off", () => {
+  it("is the plain network, bit for bit", async () => {
+    const network = await rivalNetwork(device, 56, (await readWeights("resnet56-4bfd9763")).weights, [3, 32, 32]);
+    const { test } = await openCifar10(undefined);
+    const { x, y } = oneBatch(slicePictures(test, 0, 64));
+    for (const { model, input, output } of [network.folded, network.whole]) {
+      const taps = tapsWithin(network, SDN_PLACES);
+      const made = exitNetwork(
+        importBackbone(model, { taps }),
+        taps.map((tap) => ({ tap, head: heads.mixedPool() })),
+      );
+      const exitModel = toExitModel(made, made.init(generator(1)));
+      const plain = await device.load(model);
+      const logits = (await plain.run({ [input]: x }))[output]!;
+      await plain.release();
+      const answer = trace(
+        ({ z }) => ({ confidence: confidenceOf(z, "maxProbability"), prediction: predictionOf(z) }),
+        {
+          z: spec("float32", logits.shape),
+        },
+      );
+      const runner = await device.compile(answer);
+      const { confidence, prediction } = await runner.run({ z: logits });
+      await runner.release();
+      const staged = await openStaged(device, exitModel);
+      const { confidences, predictions } = await staged.classify(
+        x,
+        taps.map(() => NEVER),
+      );
+      await staged.release();
+      expect(confidences).toEqual(confidence!.data);
+      expect(predictions).toEqual(Int32Array.from(prediction!.data as BigInt64Array, Number));
+      const record = await recordExits(device, exitModel, [{ x, y }]);
+      expect(record.confidences.at(-1)).toEqual(confidences);
+    }
+  }, 30_000);
 });
 
 describe("data sets of a run", () => {

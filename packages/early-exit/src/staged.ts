@@ -3,9 +3,11 @@ import { z } from "zod";
 import { type BatchLayout, probeBatchLayout } from "./batchAxis.ts";
 import type { ExitModel } from "./exits.ts";
 import { MOST_FUSED_EXITS } from "./fuse.ts";
+import { NEVER } from "./replay.ts";
 import { goesOn, type StageAnswers } from "./staged-engine.ts";
 import { openFused } from "./staged-fused.ts";
 import { openSessions } from "./staged-sessions.ts";
+import { openWhole } from "./staged-whole.ts";
 import { cutAtExits } from "./stages.ts";
 import { heldThresholds } from "./thresholds.ts";
 
@@ -59,9 +61,9 @@ const optionsSchema = z.strictObject({
  * Opens a network with exits for staged execution: compute up to an exit, decide, compact the batch to the samples that
  * go on, compute the next stage.
  *
- * With nothing leaving, the answers are those of the plain network on the same batch: bit for bit where the runtime
- * computes the pieces as it computes the whole. ONNX Runtime's blocked layout on the CPU does not at a residual sum behind a
- * cut, where the last places can differ. They can also with the number of rows computed together, as in any session.
+ * With `NEVER` at every exit the plain network is run, in a session of its own that is loaded then: its answers bit for bit.
+ * With other thresholds the last places of confidences behind a cut can differ from it, as ONNX Runtime's blocked layout on the
+ * CPU adds residuals there in another order. They can also with the number of rows computed together, as in any session.
  * While opening, the network is run on 2 and on 3 made-up samples to see which tensors that cross between stages have a
  * row for every sample. A model whose batch dimension is fixed at 1 works too, one sample at a time.
  *
@@ -96,6 +98,7 @@ export async function openStaged(
   const layout = await probeBatchLayout(caller, device, exitModel, stages, sampleShape);
   const open = execution === "fused" ? openFused : openSessions;
   const engine = await open(device, exitModel, stages, layout);
+  const whole = openWhole(device, exitModel, stages);
   let released: Promise<void> | undefined;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -109,13 +112,17 @@ export async function openStaged(
       checkBatch(caller, layout, exitModel.input, batch);
       const held = heldThresholds(caller, e, thresholds);
       const n = batch.shape[0]!;
+      const off = e > 1 && held.every((threshold) => threshold >= NEVER);
       // Buffers are shared between runs.
-      const run = last.then(() => (n === 0 ? [] : engine.run(batch, held)));
+      const run = last.then(() => (n === 0 ? [] : (off ? whole : engine).run(batch, held)));
       last = run.catch(() => undefined);
       return assemble(n, e, await run, held);
     },
     release: () => {
-      released ??= last.then(() => engine.release());
+      released ??= last.then(async () => {
+        await engine.release();
+        await whole.release();
+      });
       return released;
     },
   };

@@ -123,11 +123,17 @@ describe.each(executions)("staged execution, %s", (execution) => {
     for (const n of [1, 7, 32]) {
       const batch = randomBatch(n, [3, 8, 8], n);
       const plain = (await everything(network, batch)).at(-1)!;
-      const { confidences, predictions, exits, rowsPerStage } = await staged.classify(batch, Array(4).fill(NEVER));
-      expect(confidences).toEqual(plain.confidences);
-      expect(predictions).toEqual(plain.predictions);
-      expect([...exits]).toEqual(Array(n).fill(4));
-      expect(rowsPerStage).toEqual(Array(5).fill(n));
+      // Switched off, the exits are not computed; no confidence exceeds 1, but each is asked.
+      for (const threshold of [NEVER, 1]) {
+        const { confidences, predictions, exits, rowsPerStage } = await staged.classify(
+          batch,
+          Array(4).fill(threshold),
+        );
+        expect(confidences).toEqual(plain.confidences);
+        expect(predictions).toEqual(plain.predictions);
+        expect([...exits]).toEqual(Array(n).fill(4));
+        expect(rowsPerStage).toEqual(Array(5).fill(n));
+      }
     }
     await staged.release();
   });
@@ -231,9 +237,12 @@ describe.each(executions)("staged execution, %s", (execution) => {
     const watched = counting(device);
     const staged = await openStaged(watched, residualNetwork(), { execution });
     expect(watched.open()).toBe(execution === "fused" ? 1 : 3);
-    const running = staged.classify(randomBatch(3), [NEVER, NEVER]);
+    const running = [
+      [1, 1],
+      [NEVER, NEVER],
+    ].map((thresholds) => staged.classify(randomBatch(3), thresholds));
     await Promise.all([staged.release(), staged.release()]);
-    expect((await running).rowsPerStage).toEqual([3, 3, 3]);
+    for (const { rowsPerStage } of await Promise.all(running)) expect(rowsPerStage).toEqual([3, 3, 3]);
     expect(watched.open()).toBe(0);
     await expect(staged.classify(randomBatch(1), [NEVER, NEVER])).rejects.toThrow(
       "early-exit.classify: the classifier must be open; got a released one",

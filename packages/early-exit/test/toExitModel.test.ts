@@ -109,18 +109,16 @@ describe("a network with exits", () => {
       const answer = await staged.classify(test.x, [NEVER, NEVER, NEVER]);
       expect(answer.predictions).toEqual(Int32Array.from(own[full.prediction]!.data as BigInt64Array, Number));
       expect(answer.rowsPerStage).toEqual([60, 60, 60, 60]);
-      answer.confidences.forEach((value, row) => {
-        expect(value).toBeCloseTo(Number(own[full.confidence]!.data[row]), 5);
-      });
+      expect(answer.confidences).toEqual(own[full.confidence]!.data);
       expect((await staged.classify(test.x, [ALWAYS, NEVER, NEVER])).rowsPerStage).toEqual([60, 0, 0, 0]);
       await staged.release();
 
-      // Without the runtime's blocked layout, which adds residuals in another order where a cut lies in between.
+      // In stages, as nothing is surer than 1: without the runtime's blocked layout, which adds residuals in another order where a cut lies in between.
       const exact: Device = { ...device, load: (model) => device.load(model, { optimization: "extended" }) };
       const bits = await outputs(exact, model.model, [full.confidence]);
       for (const execution of ["fused", "sessions"] as const) {
         const staged = await openStaged(exact, model, { execution });
-        const { confidences } = await staged.classify(test.x, [NEVER, NEVER, NEVER]);
+        const { confidences } = await staged.classify(test.x, [1, 1, 1]);
         expect(confidences).toEqual(bits[full.confidence]!.data);
         await staged.release();
       }

@@ -1,6 +1,6 @@
 import os from "node:os";
 import { type Device, generator, openDevice, type Tensor, tensor } from "@exitkit/core-gpu";
-import { ALWAYS, NEVER, openStaged, recordExits, type StagedClassifier } from "@exitkit/early-exit";
+import { ALWAYS, openStaged, recordExits, type StagedClassifier } from "@exitkit/early-exit";
 import { type Batch, oneBatch } from "../data/batches.ts";
 import { slicePictures } from "../data/pictures.ts";
 import type { Environment } from "../runs/environment.ts";
@@ -37,6 +37,9 @@ export interface OverheadRow {
 }
 
 const BATCHES = [1, 16, 64, 256];
+
+/** No probability exceeds 1. Exits that are switched off (`NEVER`) would not be computed, nor the network in stages. */
+const NOTHING_LEAVES = [1, 1];
 
 const PLANS: Readonly<Record<Context["preset"], TimingPlan>> = {
   quick: { budget: 3000, leastRounds: 5, mostRounds: 25 },
@@ -98,9 +101,9 @@ export async function measure(
   const costs = await costsOf(device, backbone, exitModel);
   const size = batch.y.length;
   const record = await recordExits(device, exitModel, only(batch));
-  const thresholds = new Map<Scenario, readonly number[]>([["no exits", [NEVER, NEVER]]]);
+  const thresholds = new Map<Scenario, readonly number[]>([["no exits", NOTHING_LEAVES]]);
   if (size > 1) thresholds.set("half leave at each exit", halvingThresholds(record.confidences));
-  thresholds.set("all leave first", [ALWAYS, NEVER]);
+  thresholds.set("all leave first", [ALWAYS, 1]);
 
   const plain = await device.load(backbone.model);
   const staged = await openStaged(device, exitModel);
@@ -155,7 +158,7 @@ export async function measure(
 
 /** When nothing leaves early, the answers must be the plain network's; a fast wrong answer is not worth timing. */
 async function checkNoExits(staged: StagedClassifier, batch: Batch, logits: Tensor<"float32">): Promise<void> {
-  const { predictions, exits } = await staged.classify(batch.x, [NEVER, NEVER]);
+  const { predictions, exits } = await staged.classify(batch.x, NOTHING_LEAVES);
   for (let row = 0; row < predictions.length; row++) {
     const scores = logits.data.subarray(row * 10, (row + 1) * 10);
     if (exits[row] !== 2 || predictions[row] !== scores.indexOf(Math.max(...scores))) {
