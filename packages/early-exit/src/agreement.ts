@@ -54,11 +54,14 @@ export function agreementOf(agreement: Agreement, j: number, confidences: Float3
   return Float64Array.from(confidences, (confidence) => sigmoid(slope * logit(confidence) + offset));
 }
 
-/** `[e − 1]` the confidences at which every exit agrees with probability τ in (0, 1); NEVER where confidence says nothing. */
+/**
+ * `[e − 1]` the confidences at which every exit agrees with probability τ in (0, 1). Where confidence says nothing about it,
+ * ALWAYS for an exit that agrees so often on the whole, else NEVER.
+ */
 export function confidencesAt({ slopes, offsets }: Agreement, tau: number): readonly number[] {
   const wanted = Math.log(tau / (1 - tau));
   return slopes.map((slope, j) => {
-    if (!(slope > 0)) return NEVER;
+    if (!(slope > 0)) return sigmoid(offsets[j]!) >= tau ? ALWAYS : NEVER;
     const odds = Math.exp((wanted - offsets[j]!) / slope);
     // The inverse of logit.
     return odds === Number.POSITIVE_INFINITY ? NEVER : (odds * (1 + 1e-7) - 1e-12) / (1 + odds);

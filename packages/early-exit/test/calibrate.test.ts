@@ -169,6 +169,19 @@ describe("calibrate", () => {
     });
   });
 
+  it("lets all leave at an exit that never disagrees", async () => {
+    const predictions = [
+      population.predictions[0]!,
+      population.predictions.at(-1)!,
+      ...population.predictions.slice(2),
+    ];
+    const record = { ...population, predictions };
+    const found = await calibrate(record, costs, { risk: "disagreement", maxRisk: 0.01, random: generator(1) });
+    const { shares } = replay(record, found.thresholds, costs);
+    expect(shares[1]).toBeGreaterThan(0.5);
+    expect([shares[2], shares[3]]).toEqual([0, 0]);
+  });
+
   it("is the same for the same seed", async () => {
     const goal = { risk: "loss", maxRisk: 0.02 } as const;
     const run = (seed: number) => calibrate(population, costs, { ...goal, random: generator(seed) });
