@@ -339,37 +339,33 @@ describe("a network with all exits switched off", () => {
     const network = await rivalNetwork(device, 56, (await readWeights("resnet56-4bfd9763")).weights, [3, 32, 32]);
     const { test } = await openCifar10(undefined);
     const { x, y } = oneBatch(slicePictures(test, 0, 64));
-    for (const { model, input, output } of [network.folded, network.whole]) {
-      const taps = tapsWithin(network, SDN_PLACES);
-      const made = exitNetwork(
-        importBackbone(model, { taps }),
-        taps.map((tap) => ({ tap, head: heads.mixedPool() })),
-      );
-      const exitModel = toExitModel(made, made.init(generator(1)));
-      const plain = await device.load(model);
-      const logits = (await plain.run({ [input]: x }))[output]!;
-      await plain.release();
-      const answer = trace(
-        ({ z }) => ({ confidence: confidenceOf(z, "maxProbability"), prediction: predictionOf(z) }),
-        {
-          z: spec("float32", logits.shape),
-        },
-      );
-      const runner = await device.compile(answer);
-      const { confidence, prediction } = await runner.run({ z: logits });
-      await runner.release();
-      const staged = await openStaged(device, exitModel);
-      const { confidences, predictions } = await staged.classify(
-        x,
-        taps.map(() => NEVER),
-      );
-      await staged.release();
-      expect(confidences).toEqual(confidence!.data);
-      expect(predictions).toEqual(Int32Array.from(prediction!.data as BigInt64Array, Number));
-      const record = await recordExits(device, exitModel, [{ x, y }]);
-      expect(record.confidences.at(-1)).toEqual(confidences);
-    }
-  }, 30_000);
+    const { model, input, output } = network.folded;
+    const taps = tapsWithin(network, SDN_PLACES);
+    const made = exitNetwork(
+      importBackbone(model, { taps }),
+      taps.map((tap) => ({ tap, head: heads.mixedPool() })),
+    );
+    const exitModel = toExitModel(made, made.init(generator(1)));
+    const plain = await device.load(model);
+    const logits = (await plain.run({ [input]: x }))[output]!;
+    await plain.release();
+    const answer = trace(({ z }) => ({ confidence: confidenceOf(z, "maxProbability"), prediction: predictionOf(z) }), {
+      z: spec("float32", logits.shape),
+    });
+    const runner = await device.compile(answer);
+    const { confidence, prediction } = await runner.run({ z: logits });
+    await runner.release();
+    const staged = await openStaged(device, exitModel);
+    const { confidences, predictions } = await staged.classify(
+      x,
+      taps.map(() => NEVER),
+    );
+    await staged.release();
+    expect(confidences).toEqual(confidence!.data);
+    expect(predictions).toEqual(Int32Array.from(prediction!.data as BigInt64Array, Number));
+    const record = await recordExits(device, exitModel, [{ x, y }]);
+    expect(record.confidences.at(-1)).toEqual(confidences);
+  }, 60_000);
 });
 
 describe("data sets of a run", () => {

@@ -2,7 +2,7 @@ import { openDevice } from "@exitkit/core-gpu";
 import { pretrained } from "../zoo/resnet.ts";
 import { euclideanPart } from "./e2cm/euclidean.ts";
 import { examplePictures } from "./e2cm/examples.ts";
-import { argMaxRows, counted, countRight, depthTaps, type Settings, type Subject } from "./e2cm/network.ts";
+import { argMaxRows, CLASSES, counted, countRight, depthTaps, type Settings, type Subject } from "./e2cm/network.ts";
 import type { FrontierRow } from "./e2cm/protocols.ts";
 import { pooledStatistics, sharedPart } from "./e2cm/shared.ts";
 import { fitSpeed, meansForOverhead, overheadPart } from "./e2cm/speed.ts";
@@ -107,7 +107,7 @@ async function measure(subject: Subject) {
     try {
       for await (const { x, y } of counted(context.progress, `${backbone.name}: plain network`, test)) {
         const { logits } = await session.run({ [backbone.input]: x });
-        right += countRight(argMaxRows(logits!.data as Float32Array), y);
+        right += countRight(argMaxRows(logits!.data as Float32Array, CLASSES), y);
       }
     } finally {
       await session.release();

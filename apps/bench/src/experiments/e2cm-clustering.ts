@@ -5,7 +5,7 @@ import { type Mean, meansOf, type Saving, savingOf } from "./clustering/means.ts
 import { type ClusteringRow, type ClusteringRun, FAITHFUL, measureRun } from "./clustering/measure.ts";
 import { type PaperRow, paperRows } from "./clustering/paper.ts";
 import { FULL_RECIPE, QUICK_RECIPE } from "./clustering/recipe.ts";
-import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
+import { type Context, type Experiment, type ExperimentResult, whereThere } from "./experiment.ts";
 
 /** Runs, and the pictures that are used of a data set at most. */
 const SIZES = {
@@ -81,13 +81,8 @@ async function run(context: Context): Promise<ExperimentResult> {
 /** Fashion-MNIST, and MNIST where the data folder has it. */
 async function datasetsOf({ data, progress }: Context): Promise<readonly Dataset[]> {
   const fashion = await data.fashionMnist();
-  try {
-    return [fashion, await data.mnist()];
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    progress.note(`MNIST is not measured: ${error.message}`);
-    return [fashion];
-  }
+  const mnist = await whereThere("MNIST", data.mnist, progress);
+  return mnist === null ? [fashion] : [fashion, mnist];
 }
 
 function summary(

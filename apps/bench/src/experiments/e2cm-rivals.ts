@@ -144,7 +144,7 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     about: {
       dataset: name,
       name: data.name,
-      complete: data.complete,
+      complete: data.complete && material.train.n === data.train.n && test.n === data.test.n,
       train: material.train.n,
       test: test.n,
       classes: material.network.classes,

@@ -1,4 +1,4 @@
-import type { DeviceKind } from "@exitkit/core-gpu";
+import { type DeviceKind, InputError } from "@exitkit/core-gpu";
 import {
   type Dataset,
   findCifar10,
@@ -96,6 +96,21 @@ export function openDataSource(directory: string | undefined, progress: Progress
     mnist: () => once("mnist", () => openMnist(directory)),
     kmnist: () => once("kmnist", () => openKmnist(directory)),
   };
+}
+
+/** A data set where the data folder has it; else null, and a note says what is done without and why. */
+export async function whereThere(
+  name: string,
+  open: () => Promise<Dataset>,
+  progress: Progress,
+): Promise<Dataset | null> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    progress.note(`without ${name}: ${error.message}`);
+    return null;
+  }
 }
 
 /** Which edition of CIFAR-10 a run with this data folder uses; part of the run's config. */

@@ -4,12 +4,12 @@ import { slicePictures } from "../data/pictures.ts";
 import type { Backbone } from "../zoo/backbone.ts";
 import { pretrained, resnet, trainedWeights } from "../zoo/resnet.ts";
 import { trainableResnet } from "../zoo/train-resnet.ts";
-import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
+import { type Context, type Experiment, type ExperimentResult, whereThere } from "./experiment.ts";
 import { classOrder, heldOut, knownOnly, type OnlineRow, onlineRows, reordered } from "./open-world/held-out.ts";
 import { type AurocRow, averaged } from "./open-world/measures.ts";
 import { type RejectionRow, rejecting } from "./open-world/rejecting.ts";
 import type { Subject } from "./open-world/subject.ts";
-import { cifar100OrNull, unknownsOf } from "./open-world/unknowns.ts";
+import { unknownsOf } from "./open-world/unknowns.ts";
 import { FULL_RECIPE } from "./train/recipe.ts";
 import { trainNetwork } from "./train/train-network.ts";
 
@@ -58,9 +58,8 @@ async function run(context: Context): Promise<ExperimentResult> {
   const { progress, extras, seed, run: folder } = context;
   const settings = SETTINGS[context.preset];
   const data = await context.data.cifar10();
-  const other = await cifar100OrNull(context.data.cifar100);
-  if (other.data === null) progress.note(`without unknown pictures of CIFAR-100: ${other.reason}`);
-  const unknowns = other.data === null ? [] : unknownsOf(other.data, settings.unknown);
+  const other = await whereThere("unknown pictures of CIFAR-100", context.data.cifar100, progress);
+  const unknowns = other === null ? [] : unknownsOf(other, settings.unknown);
   const device = await openDevice(context.device);
   const [auroc, rejection, online]: [AurocRow[], RejectionRow[], OnlineRow[]] = [[], [], []];
   const weights = [];
@@ -96,9 +95,9 @@ async function run(context: Context): Promise<ExperimentResult> {
       ranOn: device.kind,
       data: { name: data.name, complete: data.complete, train: data.train.n, test: data.test.n, files: data.files },
       unknown: {
-        name: other.data?.name ?? null,
+        name: other?.name ?? null,
         kinds: unknowns.map(({ kind, pictures }) => ({ kind, pictures: pictures.n })),
-        files: other.data?.files ?? [],
+        files: other?.files ?? [],
       },
       weights,
       unseenAccuracy,

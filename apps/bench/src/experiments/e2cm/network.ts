@@ -106,10 +106,10 @@ export function confusionMatrix(answers: Int32Array, labels: Int32Array): number
   return matrix;
 }
 
-/** The class each row of scores [n, 10] answers. */
-export function argMaxRows(scores: Float32Array): Int32Array {
-  return Int32Array.from({ length: scores.length / CLASSES }, (_, row) => {
-    const own = scores.subarray(row * CLASSES, (row + 1) * CLASSES);
+/** The class each row of scores [n, k] answers. */
+export function argMaxRows(scores: Float32Array, k: number): Int32Array {
+  return Int32Array.from({ length: scores.length / k }, (_, row) => {
+    const own = scores.subarray(row * k, (row + 1) * k);
     return own.indexOf(Math.max(...own));
   });
 }

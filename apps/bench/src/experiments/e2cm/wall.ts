@@ -4,7 +4,7 @@ import { cheapestWithin } from "@exitkit/early-exit";
 import { type Batch, oneBatch } from "../../data/batches.ts";
 import { slicePictures } from "../../data/pictures.ts";
 import { quantile } from "../timing.ts";
-import { argMaxRows, countRight, folds, type Subject } from "./network.ts";
+import { argMaxRows, CLASSES, countRight, folds, type Subject } from "./network.ts";
 import type { SoundFit } from "./shared.ts";
 
 const BATCHES = [1, 16, 64, 256];
@@ -57,7 +57,7 @@ export async function wallPart(subject: Subject, { fitted }: SoundFit): Promise<
       const classifier = await openClassifier(model, fitted, { thresholds: point.thresholds, device });
       const into = { [output]: tensor("float32", [batch, 10]) };
       const runPlain = async (piece: Batch) =>
-        argMaxRows((await plain.run({ [input]: piece.x }, { into }))[output]!.data as Float32Array);
+        argMaxRows((await plain.run({ [input]: piece.x }, { into }))[output]!.data as Float32Array, CLASSES);
       const times: { plain: number; staged: number }[] = [];
       let right = 0;
       let fullRight = 0;

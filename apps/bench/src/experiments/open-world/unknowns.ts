@@ -1,5 +1,5 @@
 import { REJECTED } from "@exitkit/early-exit";
-import type { Dataset, openCifar100 } from "../../data/directory.ts";
+import type { Dataset } from "../../data/directory.ts";
 import { CIFAR100_CLASSES } from "../../data/names.ts";
 import { type Pictures, selectPictures } from "../../data/pictures.ts";
 
@@ -30,15 +30,4 @@ export function unknownsOf({ test }: Dataset, most: number): readonly Unknowns[]
     const pictures = selectPictures(test, own.slice(0, most));
     return { kind, pictures: { ...pictures, labels: new Int32Array(pictures.n).fill(REJECTED) } };
   });
-}
-
-/** CIFAR-100 where the data folder has it; else null, with the reason. */
-export async function cifar100OrNull(
-  open: () => ReturnType<typeof openCifar100>,
-): Promise<{ readonly data: Dataset | null; readonly reason: string }> {
-  try {
-    return { data: await open(), reason: "" };
-  } catch (error) {
-    return { data: null, reason: (error as Error).message };
-  }
 }

@@ -1,6 +1,6 @@
 import { InputError } from "@exitkit/core-gpu";
 import type { Dataset } from "../../data/directory.ts";
-import type { Context, DataSource } from "../experiment.ts";
+import { type Context, type DataSource, whereThere } from "../experiment.ts";
 
 const OPEN = {
   cifar10: (data: DataSource) => data.cifar10(),
@@ -38,12 +38,10 @@ export async function chosenDatasets({ preset, extras, data, progress }: Context
   const names = named ?? (preset === "quick" ? ["cifar10"] : RIVAL_DATASETS);
   const chosen: ChosenDataset[] = [];
   for (const name of RIVAL_DATASETS.filter((one) => names.includes(one))) {
-    try {
-      chosen.push({ name, data: await OPEN[name](data) });
-    } catch (error) {
-      if (named !== undefined || !(error instanceof InputError) || data.directory === undefined) throw error;
-      progress.note(`without ${name}: ${error.message}`);
-    }
+    const open = () => OPEN[name](data);
+    const optional = named === undefined && data.directory !== undefined;
+    const found = optional ? await whereThere(name, open, progress) : await open();
+    if (found !== null) chosen.push({ name, data: found });
   }
   return chosen;
 }

@@ -137,7 +137,7 @@ export function claimsOf(evidence: Evidence): readonly Claim[] {
         {
           dataset: "kmnist",
           paper: "WRN-101, one epoch, at .24 to .26 of the cost: E²CM .917, SDN .58; BranchyNet .65 at any cost",
-          measured: "KMNIST was not in the data folder",
+          measured: "KMNIST was not measured",
           status: "not attempted",
         },
       ];

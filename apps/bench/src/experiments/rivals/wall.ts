@@ -2,7 +2,7 @@ import { type Device, tensor } from "@exitkit/core-gpu";
 import { oneBatch } from "../../data/batches.ts";
 import type { Normalisation } from "../../data/normalisation.ts";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
-import { accuracyAt, countRight, foldRecords } from "../e2cm/network.ts";
+import { accuracyAt, argMaxRows, countRight, foldRecords } from "../e2cm/network.ts";
 import { quantile } from "../timing.ts";
 import type { Candidate, Method } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
@@ -77,7 +77,7 @@ export async function timeRival(
           const begun = performance.now();
           const scores = (await session.run({ [folded.input]: piece.x }, { into }))[folded.output]!;
           time.plain += performance.now() - begun;
-          if (round < 0) right.plain += countRight(argMax(scores.data as Float32Array, classes), piece.y);
+          if (round < 0) right.plain += countRight(argMaxRows(scores.data as Float32Array, classes), piece.y);
         };
         const runStaged = async () => {
           const begun = performance.now();
@@ -113,11 +113,4 @@ export async function timeRival(
     stagedMs: median((time) => time.staged / count),
     runs: times.length,
   };
-}
-
-function argMax(scores: Float32Array, classes: number): Int32Array {
-  return Int32Array.from({ length: scores.length / classes }, (_, row) => {
-    const own = scores.subarray(row * classes, (row + 1) * classes);
-    return own.indexOf(Math.max(...own));
-  });
 }
