@@ -6,7 +6,8 @@ import { features } from "./features.ts";
 
 /**
  * The normalised distances of an exit to its class means, d̂_k = d_k / m_k [n, k], as further inputs of a trained head that
- * reads the same tap: **E²CM + SDN** is `heads.mixedPool({ extra: distanceInputs(exit) })`. k·d more MACs.
+ * reads the same tap: **E²CM + SDN** is `heads.mixedPool({ extra: distanceInputs(exit) })`. k(3d − 1)/2 more MACs
+ * (`classMeansOverhead`), of which `countExitCosts` sees the matrix product's, k·d.
  *
  * @param exit A Euclidean exit, fitted on the network that the head is put on.
  * @throws InputError on an exit with a shared covariance.
