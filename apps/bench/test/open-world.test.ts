@@ -8,8 +8,9 @@ import {
   onlineRows,
   reordered,
 } from "../src/experiments/open-world/held-out.ts";
-import { averaged, spread } from "../src/experiments/open-world/measures.ts";
+import { averaged } from "../src/experiments/open-world/measures.ts";
 import { unknownsOf } from "../src/experiments/open-world/unknowns.ts";
+import { spread } from "../src/spread.ts";
 
 /** One-byte pictures whose pixel is their place. */
 const pictures = (labels: readonly number[]) => ({

@@ -28,7 +28,7 @@ import {
   recordExits,
 } from "../src/index.ts";
 import { exported } from "./exported.ts";
-import { GraphWriter, head, randomBatch, residualNetwork, value } from "./networks.ts";
+import { GraphWriter, head, randomBatch, residualNetwork, stagedCases, thresholdsBeside, value } from "./networks.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -293,25 +293,12 @@ describe("exportStages", () => {
 });
 
 it("law: one file, exported stages and staged execution agree, for any network, batch and thresholds", async () => {
-  const shape = fc.record({
-    seed: fc.nat(1000),
-    exits: fc.integer({ min: 1, max: 5 }),
-    n: fc.integer({ min: 1, max: 6 }),
-    awkward: fc.boolean(),
-    opset: fc.constantFrom(11, 13, 15, 18, 20),
-    quantiles: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 4, maxLength: 4 }),
-  });
   await fc.assert(
-    fc.asyncProperty(shape, async ({ n, quantiles, ...options }) => {
+    fc.asyncProperty(stagedCases(6), async ({ n, quantiles, ...options }) => {
       const network = residualNetwork(options);
       const x = randomBatch(n, [3, 6, 6], options.seed);
       const { confidences } = await recordExits(device, network, [{ x, y: new Int32Array(n) }]);
-      const thresholds = confidences.slice(0, -1).map((row, j) => {
-        const sorted = [...row].sort((a, b) => a - b);
-        // Just beside a confidence there may be another; 1e-5 keeps the last places out of it.
-        const threshold = sorted[Math.floor(quantiles[j]! * (n - 1))]! + 1e-5;
-        return sorted.some((c) => Math.abs(c - threshold) < 5e-6) ? NEVER : threshold;
-      });
+      const thresholds = thresholdsBeside(confidences, quantiles);
       const staged = await openStaged(device, network);
       const { predictions, exits, confidences: sure } = await staged.classify(x, thresholds);
       await staged.release();

@@ -8,7 +8,8 @@ import {
   type Tensor,
   tensor,
 } from "@exitkit/core-gpu";
-import { defineExits, type Exit, type ExitModel } from "../src/index.ts";
+import fc from "fast-check";
+import { defineExits, type Exit, type ExitModel, NEVER } from "../src/index.ts";
 
 const { DataType, AttributeType } = onnx;
 
@@ -182,3 +183,24 @@ export function counting(device: Device): Device & { readonly open: () => number
     },
   };
 }
+
+/** Thresholds at quantiles of each early exit's confidences, n of them in a row, away from the last places of every one. */
+export function thresholdsBeside(confidences: readonly Float32Array[], quantiles: readonly number[]): number[] {
+  return confidences.slice(0, -1).map((row, j) => {
+    const sorted = [...row].sort((a, b) => a - b);
+    // Just beside a confidence there may be another; 1e-5 keeps the last places out of it.
+    const threshold = sorted[Math.floor(quantiles[j]! * (row.length - 1))]! + 1e-5;
+    return sorted.some((c) => Math.abs(c - threshold) < 5e-6) ? NEVER : threshold;
+  });
+}
+
+/** Networks, batches and thresholds to try laws of staged execution on. */
+export const stagedCases = (most: number) =>
+  fc.record({
+    seed: fc.nat(1000),
+    exits: fc.integer({ min: 1, max: 5 }),
+    n: fc.integer({ min: 1, max: most }),
+    awkward: fc.boolean(),
+    opset: fc.constantFrom(11, 13, 15, 18, 20),
+    quantiles: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 4, maxLength: 4 }),
+  });

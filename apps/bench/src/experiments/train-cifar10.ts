@@ -1,5 +1,6 @@
 import { InputError, openDevice } from "@exitkit/core-gpu";
 import { slicePictures } from "../data/pictures.ts";
+import { spread } from "../spread.ts";
 import { trainableResnet } from "../zoo/train-resnet.ts";
 import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 import { FULL_RECIPE, QUICK_RECIPE } from "./train/recipe.ts";
@@ -78,10 +79,8 @@ async function run(context: Context): Promise<ExperimentResult> {
 export function spreadOf(rows: readonly Pick<TrainedRow, "testAccuracy">[]) {
   if (rows.length < 2) return undefined;
   const values = rows.map((row) => row.testAccuracy);
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  const deviation = Math.sqrt(squares / (values.length - 1));
-  return { seeds: values.length, mean, deviation, least: Math.min(...values), most: Math.max(...values) };
+  const { mean, deviation } = spread(values);
+  return { seeds: values.length, mean, deviation: deviation!, least: Math.min(...values), most: Math.max(...values) };
 }
 
 function summary(rows: readonly TrainedRow[], curve: readonly EpochRow[], spread: ReturnType<typeof spreadOf>) {

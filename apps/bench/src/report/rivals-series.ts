@@ -1,3 +1,4 @@
+import { spread } from "../spread.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 import { distinct, type Series } from "./series.ts";
 
@@ -29,14 +30,6 @@ const DATASETS: Readonly<Record<string, string>> = {
 /** "CIFAR-100", "Fashion-MNIST". */
 export function datasetName({ datasets }: RivalsResult, dataset: string): string {
   return datasets.find((one) => one.dataset === dataset)?.name ?? DATASETS[dataset] ?? dataset;
-}
-
-/** Mean and standard deviation (n − 1) over seeds; the deviation undefined for one. */
-export function spread(values: readonly number[]): { readonly mean: number; readonly deviation: number | undefined } {
-  const mean = values.reduce((sum, value) => sum + value / values.length, 0);
-  if (values.length < 2) return { mean, deviation: undefined };
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return { mean, deviation: Math.sqrt(squares / (values.length - 1)) };
 }
 
 /** Methods of a budget in the order of their first appearance. */

@@ -1,7 +1,8 @@
+import { spread } from "../spread.ts";
 import { NOT_MEASURED, table } from "./chart.ts";
 import { type Html, html } from "./html.ts";
 import { count, decimal, milliseconds, percent, points } from "./numbers.ts";
-import { atFraction, datasetName, methodsOf, rivalSeries, spread } from "./rivals-series.ts";
+import { atFraction, datasetName, methodsOf, rivalSeries } from "./rivals-series.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 import { distinct } from "./series.ts";
 

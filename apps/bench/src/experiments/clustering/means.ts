@@ -1,3 +1,4 @@
+import { spread } from "../../spread.ts";
 import type { ClusteringRow } from "./measure.ts";
 import type { MeanPoint } from "./paper.ts";
 
@@ -33,15 +34,14 @@ export function meansOf(rows: readonly ClusteringRow[]): readonly Mean[] {
   return [...groups.values()].map((own) => {
     const n = own.length;
     const mean = (value: (row: ClusteringRow) => number) => own.reduce((sum, row) => sum + value(row) / n, 0);
-    const accuracy = mean((row) => row.accuracy);
-    const squares = own.reduce((sum, row) => sum + (row.accuracy - accuracy) ** 2, 0);
+    const { mean: accuracy, deviation = 0 } = spread(own.map((row) => row.accuracy));
     return {
       dataset: own[0]!.dataset,
       budget: own[0]!.budget,
       runs: n,
       macsFraction: mean((row) => row.macsFraction),
       accuracy,
-      deviation: n > 1 ? Math.sqrt(squares / (n - 1)) : 0,
+      deviation,
       nmi: mean((row) => row.nmi),
       ari: mean((row) => row.ari),
       agreement: mean((row) => row.agreement),

@@ -1,5 +1,6 @@
 import { exitNovelty, exitRecord, type FittedExits, type ScoreRecord } from "@exitkit/e2cm";
 import { auroc, type ExitRecord } from "@exitkit/early-exit";
+import { spread } from "../../spread.ts";
 
 /** How well one number of one exit tells unknown from known pictures. */
 export interface AurocRow {
@@ -43,14 +44,6 @@ export function averaged(repetitions: readonly (readonly AurocRow[])[]): readonl
     const { mean, deviation } = spread(repetitions.map((rows) => rows[index]!.auroc));
     return { ...row, auroc: mean, ...(deviation === undefined ? {} : { deviation }) };
   });
-}
-
-/** Mean and standard deviation (n − 1; undefined for one value). */
-export function spread(values: readonly number[]): { readonly mean: number; readonly deviation?: number } {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  if (values.length < 2) return { mean };
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return { mean, deviation: Math.sqrt(squares / (values.length - 1)) };
 }
 
 /** Fraction of a record's rows whose answer at an exit is their label. */
