@@ -70,4 +70,9 @@ describe("optimisations that are left out", () => {
     expect(await optimised(gelu, "")).toHaveProperty("Gelu");
     expect(await optimised(gelu, "GeluFusionL1;GeluFusionL2")).not.toHaveProperty("Gelu");
   });
+
+  test("none is left out where a body of a loop or branch may hold what it looks for", async () => {
+    const file = new URL("../fixtures/onnx/control-flow.onnx", import.meta.url);
+    expect(idlePasses(readModel(await readFile(file)))).toBe("");
+  });
 });
