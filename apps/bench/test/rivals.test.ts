@@ -234,7 +234,7 @@ function candidate(n: number, seed: number): Candidate {
   };
   const costs: ExitCosts = { exits: [30, 101], full: 100 };
   const open = () => Promise.reject(new Error("not run"));
-  return { method: "sdn", budget: "one epoch", seed, epochs: 1, seconds: 1, costs, record, open };
+  return { method: "sdn", budget: "one epoch", seed, epochs: 1, seconds: 1, costs, record, own: record, open };
 }
 
 describe("frontiers", () => {

@@ -1,7 +1,7 @@
 import { openDevice } from "@exitkit/core-gpu";
 import { accuracyAt as accuracyOfExit } from "./e2cm/network.ts";
 import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
-import type { Candidate, Method } from "./rivals/candidate.ts";
+import type { Candidate, Divergence, Method } from "./rivals/candidate.ts";
 import { chosenDatasets, type RivalDataset } from "./rivals/datasets.ts";
 import { classMeansCandidate, gatedCandidate, trainedCandidate } from "./rivals/fit.ts";
 import { frontierRows, type RivalRow, type WithinRow, withinRows } from "./rivals/frontiers.ts";
@@ -9,7 +9,7 @@ import { peakMemory } from "./rivals/memory.ts";
 import { accuracyAt, claimsOf, FIGURE, POSTER, POSTER_FRACTIONS } from "./rivals/paper.ts";
 import { prepare, type Subject } from "./rivals/prepare.ts";
 import { type RivalSettings, SETTINGS } from "./rivals/settings.ts";
-import { type RivalWall, TIMED_LOSS, timeRival } from "./rivals/wall.ts";
+import { type RivalWall, TIMED_FRACTION, TIMED_LOSS, timeRival } from "./rivals/wall.ts";
 
 /** E²CM beside exits that are trained. */
 export const e2cmRivals: Experiment = {
@@ -62,10 +62,17 @@ export async function rivals(context: Context, usual: RivalSettings): Promise<Ex
     values: {
       ranOn: device.kind,
       datasets: parts.map(({ about }) => about),
-      settings: { epochs: settings.epochs, batch: settings.batch, timedLoss: TIMED_LOSS },
+      settings: {
+        epochs: settings.epochs,
+        batch: settings.batch,
+        seeds: extras.seeds ?? 1,
+        timedLoss: TIMED_LOSS,
+        timedFraction: TIMED_FRACTION,
+      },
       rows,
       within,
       training: parts.flatMap((part) => part.training),
+      diverged: parts.flatMap((part) => part.diverged),
       memory: parts.flatMap((part) => part.memory),
       wall: parts.flatMap((part) => part.wall),
       poster: { fractions: POSTER_FRACTIONS, paper: POSTER },
@@ -86,6 +93,7 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     await classMeansCandidate(context, subject, "e2cm"),
     await classMeansCandidate(context, subject, "e2cm-euclidean"),
   ];
+  const diverged: ({ readonly dataset: RivalDataset } & Divergence)[] = [];
   for (const own of seeds) {
     const budgets = [
       ["one epoch", 1, ["sdn", "sdn-joint", "branchynet"]],
@@ -94,6 +102,10 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     for (const [budget, epochs, methods] of budgets) {
       for (const method of methods) {
         const made = await trainedCandidate(context, subject, method, budget, { seed: own, epochs });
+        if (!("candidate" in made)) {
+          diverged.push({ dataset: name, ...made });
+          continue;
+        }
         candidates.push(made.candidate);
         if (method === "sdn") candidates.push(await gatedCandidate(context, subject, made));
       }
@@ -101,19 +113,24 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
   }
   const plain = candidates[0]!.record;
   const wall: RivalWall[] = [];
-  const timed = candidates.filter((candidate) => candidate.seed === null || candidate.seed === seed);
+  // Of every method the first seed that did not diverge.
+  const timed = candidates.filter(
+    (candidate, index) =>
+      candidates.findIndex(({ method, budget }) => method === candidate.method && budget === candidate.budget) ===
+      index,
+  );
   const stage = progress.stage(`${name}: wall clock`, timed.length, "methods");
   for (const candidate of timed) {
     const { method, budget } = candidate;
     const key = `${name}-${method}-${budget === "unlimited" ? `epochs${candidate.epochs}-` : ""}wall`;
-    const row = await folder.step(key, () =>
+    const own = await folder.step(key, () =>
       timeRival(material.device, material.network, name, candidate, plain, test, {
         normalisation: data.normalisation,
         rounds: settings.rounds,
         pictures: settings.timedPictures,
       }),
     );
-    wall.push(row);
+    wall.push(...own);
     stage.advance(1);
   }
   stage.done();
@@ -157,6 +174,7 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     rows,
     within,
     training,
+    diverged,
     memory: await memoryRows(context, subject, settings),
     wall,
   };
@@ -186,24 +204,26 @@ async function memoryRows(
 function summary(parts: readonly Awaited<ReturnType<typeof compare>>[]) {
   const percent = (value: number | null) => (value === null ? "–" : `${(100 * value).toFixed(2)} %`);
   const rows = parts.flatMap(({ about, rows: points, wall, training, memory }) =>
-    wall.map((row) => {
-      const taken = training.find((one) => one.method === row.method && one.budget === row.budget);
-      // Gates take the memory of the exits that they are learned on.
-      const peak = memory.find((one) => one.method === (row.method === "bwds" ? "sdn" : row.method));
-      const at = (fraction: number) => percent(accuracyAt(points, about.dataset, row.method, row.budget, fraction));
-      return [
-        about.name,
-        row.method,
-        row.budget,
-        at(0.25),
-        at(0.5),
-        `${percent(row.accuracy)} (plain ${percent(row.fullAccuracy)})`,
-        `${row.macsFraction.toFixed(3)} ×`,
-        `${row.wallFraction.toFixed(3)} ×`,
-        taken?.seconds == null ? "–" : `${taken.seconds.toFixed(1)} s`,
-        peak === undefined ? "–" : `${Math.round(peak.bytes / 2 ** 20)} MiB`,
-      ];
-    }),
+    wall
+      .filter(({ asked }) => asked === "loss")
+      .map((row) => {
+        const taken = training.find((one) => one.method === row.method && one.budget === row.budget);
+        // Gates take the memory of the exits that they are learned on.
+        const peak = memory.find((one) => one.method === (row.method === "bwds" ? "sdn" : row.method));
+        const at = (fraction: number) => percent(accuracyAt(points, about.dataset, row.method, row.budget, fraction));
+        return [
+          about.name,
+          row.method,
+          row.budget,
+          at(0.25),
+          at(0.5),
+          `${percent(row.accuracy)} (plain ${percent(row.fullAccuracy)})`,
+          `${row.macsFraction.toFixed(3)} ×`,
+          `${row.wallFraction.toFixed(3)} ×`,
+          taken?.seconds == null ? "–" : `${taken.seconds.toFixed(1)} s`,
+          peak === undefined ? "–" : `${Math.round(peak.bytes / 2 ** 20)} MiB`,
+        ];
+      }),
   );
   return {
     head: [

@@ -21,10 +21,22 @@ export interface Candidate {
   readonly costs: ExitCosts;
   /** All test pictures, in their order. */
   readonly record: ExitRecord;
+  /** The same with the network's own last exit answering last: what the exits are asked to agree with. */
+  readonly own: ExitRecord;
   /** Gates learned on the first and on the second half of the test pictures, for several trade-offs; of `bwds` only. */
   readonly gates?: readonly [readonly Gates[], readonly Gates[]];
   /** The network to run, with one of its settings. */
   readonly open: (setting: Setting) => Promise<Opened>;
+}
+
+/** A training whose loss became NaN or infinite: it gave no exits. */
+export interface Divergence {
+  readonly method: Method;
+  readonly budget: Budget;
+  readonly seed: number;
+  readonly epochs: number;
+  /** Of its steps, from 0. */
+  readonly step: number;
 }
 
 /** A setting of a method that was chosen on calibration pictures: thresholds, and the gates they are thresholds of. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Device } from "@exitkit/core-gpu";
+import { type Device, training } from "@exitkit/core-gpu";
 import { exitRecord, type FittedExits, openClassifier, recordScores } from "@exitkit/e2cm";
 import {
   attachGates,
@@ -16,7 +16,7 @@ import {
 } from "@exitkit/early-exit";
 import { counted, PASS_BATCH } from "../e2cm/network.ts";
 import type { Context } from "../experiment.ts";
-import type { Budget, Candidate, Opened } from "./candidate.ts";
+import type { Budget, Candidate, Divergence, Opened } from "./candidate.ts";
 import { type ClassMeansMethod, fitClassMeans, meansAt } from "./class-means.ts";
 import { halfOfLogits } from "./frontiers.ts";
 import type { Subject } from "./prepare.ts";
@@ -52,6 +52,7 @@ export async function classMeansCandidate(
     seconds: kept.seconds,
     costs: fitted.costs,
     record,
+    own: record,
     open: ({ thresholds }) => openClassifier(model, fitted, { thresholds, device }),
   };
 }
@@ -70,16 +71,18 @@ export interface Trained {
   readonly key: string;
   readonly rival: TrainedRival;
   readonly params: ExitParameters;
+  /** What the exits, each for itself, say about all test pictures. */
+  readonly own: LogitsRecord;
 }
 
-/** A trained rival on a subject: trained with one seed, then asked about all test pictures. */
+/** A trained rival on a subject: trained with one seed, then asked about all test pictures; or where its training diverged. */
 export async function trainedCandidate(
   { run, progress }: Context,
   { dataset, material, test }: Subject,
   method: TrainedMethod,
   budget: Budget,
   plan: { readonly seed: number; readonly epochs: number },
-): Promise<Trained> {
+): Promise<Trained | Divergence> {
   const { device, network, normalisation } = material;
   const { seed, epochs } = plan;
   const key = `${dataset.name}-${method}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
@@ -92,30 +95,47 @@ export async function trainedCandidate(
         })
       : null;
   const rival = await trainedRival(material, method, means?.exits);
-  const kept = await run.step(`${key}-fit`, async (): Promise<KeptTraining> => {
+  const kept = await run.step(`${key}-fit`, async (): Promise<KeptTraining | { readonly divergedAt: number }> => {
     const steps = epochs * Math.floor(material.train.n / material.batch);
     const stage = progress.stage(`${key}: training`, steps * material.batch, "pictures");
     let first = true;
-    const { params, seconds } = await trainRival(material, rival, {
-      ...plan,
-      checkpoint: { folder: join(run.path, "checkpoints", key), everySteps: CHECKPOINT_EVERY },
-      onStep: ({ step }) => {
-        stage.advance(material.batch * (first ? step : 1));
-        first = false;
-      },
-    });
-    stage.done();
-    const { trains } = rival.method.training;
-    return { exits: params.exits, backbone: trains === "all" ? params.backbone : null, seconds };
+    try {
+      const { params, seconds } = await trainRival(material, rival, {
+        ...plan,
+        checkpoint: { folder: join(run.path, "checkpoints", key), everySteps: CHECKPOINT_EVERY },
+        onStep: ({ step }) => {
+          stage.advance(material.batch * (first ? step : 1));
+          first = false;
+        },
+      });
+      const { trains } = rival.method.training;
+      return { exits: params.exits, backbone: trains === "all" ? params.backbone : null, seconds };
+    } catch (error) {
+      // A cause means that something else failed than the training.
+      if (!(error instanceof training.TrainingError) || error.cause !== undefined) throw error;
+      progress.note(`${key} diverged: ${error.message}`);
+      return { divergedAt: error.step };
+    } finally {
+      stage.done();
+    }
   });
+  if ("divergedAt" in kept) return { method, budget, ...plan, step: kept.divergedAt };
   const { exits, backbone } = kept;
   const params = { exits, backbone: backbone ?? rival.network.backbone.params };
-  const model = toExitModel(rival.network, params, rival.method.exits);
-  const record = await run.step(
-    `${key}-test`,
-    async (): Promise<ExitRecord> =>
-      recordExits(device, model, counted(progress, `${key}: test pictures`, test, PASS_BATCH, normalisation)),
-  );
+  const options = rival.method.exits;
+  const model = toExitModel(rival.network, params, options);
+  const pictures = (title: string) => counted(progress, `${key}: ${title}`, test, PASS_BATCH, normalisation);
+  const own = await run.step(`${key}-own`, async (): Promise<LogitsRecord> => {
+    const each = toExitModel(rival.network, params, { ...options, whenNoneIsSure: "last" });
+    return recordLogits(device, each, pictures("test pictures, each exit for itself"));
+  });
+  const record =
+    options.whenNoneIsSure === "mostConfident"
+      ? await run.step(
+          `${key}-test`,
+          async (): Promise<ExitRecord> => recordExits(device, model, pictures("test pictures")),
+        )
+      : own;
   const candidate: Candidate = {
     method,
     budget,
@@ -124,9 +144,10 @@ export async function trainedCandidate(
     seconds: kept.seconds === null ? null : kept.seconds + (means?.seconds ?? 0),
     costs: rival.costs,
     record,
+    own,
     open: ({ thresholds }) => openAt(device, model, thresholds),
   };
-  return { candidate, key, rival, params };
+  return { candidate, key, rival, params, own };
 }
 
 /** What the whole cost of the plain network counts in errors, from hardly anything to more than all of them. */
@@ -137,23 +158,17 @@ const TRADE_OFFS: readonly number[] = Array.from({ length: 32 }, (_, index) => 0
  * learned on each half of the test pictures; the last exit answers what no gate lets go.
  */
 export async function gatedCandidate(
-  { run, progress }: Context,
-  { material, test }: Subject,
-  { candidate, key, rival, params }: Trained,
+  { run }: Context,
+  { material: { device } }: Subject,
+  { candidate, key, rival, params, own: record }: Trained,
 ): Promise<Candidate> {
-  const { device, normalisation } = material;
   const { costs } = candidate;
   const model = toExitModel(rival.network, params);
-  const record = await run.step(
-    `${key}-bwds-test`,
-    async (): Promise<LogitsRecord> =>
-      recordLogits(device, model, counted(progress, `${key}, gates: test pictures`, test, PASS_BATCH, normalisation)),
-  );
   const kept = await run.step(`${key}-bwds-fit`, async () => {
     const begun = performance.now();
     const learned = [0, 1].map((half) => {
-      const own = halfOfLogits(record, half);
-      return TRADE_OFFS.map((tradeOff) => fitGates(own, costs, { tradeOff }));
+      const learnedOn = halfOfLogits(record, half);
+      return TRADE_OFFS.map((tradeOff) => fitGates(learnedOn, costs, { tradeOff }));
     });
     return { gates: learned as [Gates[], Gates[]], seconds: (performance.now() - begun) / 1000 / 2 };
   });
@@ -162,6 +177,7 @@ export async function gatedCandidate(
     method: "bwds",
     seconds: candidate.seconds === null ? null : candidate.seconds + kept.seconds,
     record,
+    own: record,
     gates: kept.gates,
     open: ({ gates, thresholds }) => openAt(device, attachGates(model, gates!), thresholds),
   };

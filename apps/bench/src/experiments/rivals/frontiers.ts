@@ -51,16 +51,19 @@ interface Way {
 }
 
 /**
- * Both ways round. All exits of a method ask for one and the same probability of agreeing with its last exit, so that the
- * methods differ in their exits alone and not in how hard their thresholds were searched. Only gates have their own: a setting
- * is a trade-off that they were learned for and one threshold for all.
+ * Both ways round. All exits of a method ask for one and the same probability of agreeing with the network's last exit, so that
+ * the methods differ in their exits alone and not in how hard their thresholds were searched. (Of exits among which the most
+ * confident answers when none is sure, it is still the network that they are asked to agree with: a sure exit agrees with the
+ * most confident by being it.) Only gates have their own: a setting is a trade-off that they were learned for and one threshold
+ * for all.
  */
-export function bothWays({ record, costs, gates }: Candidate): readonly [Way, Way] {
+export function bothWays({ record, own: asked, costs, gates }: Candidate): readonly [Way, Way] {
   const halves = foldRecords(record);
+  const agreements = foldRecords(asked).map((half) => fitAgreement(half));
   const ways = halves.map((calibration, index): Way => {
     const other = halves[1 - index]!;
     if (gates === undefined) {
-      const points = agreementFrontier(calibration, costs, fitAgreement(calibration), { resolution: 0 });
+      const points = agreementFrontier(calibration, costs, agreements[index]!, { resolution: 0 });
       return { points, report: ({ thresholds }) => replay(other, thresholds, costs) };
     }
     const logits = [0, 1].map((half) => halfOfLogits(record as LogitsRecord, half));

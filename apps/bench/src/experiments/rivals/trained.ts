@@ -91,7 +91,8 @@ async function costsOf(
 export interface TrainedExitsOf {
   readonly params: ExitParameters;
   /**
-   * Of the whole call, compilation included. Of an interrupted run the steps seen stand for all; null where none was left.
+   * Of the whole call, compilation included. Of an interrupted run the mean time of the steps seen stands for all steps; null
+   * where none was left.
    */
   readonly seconds: number | null;
 }
@@ -113,7 +114,7 @@ export async function trainRival(
   const falling = (step: number) =>
     (typeof learningRate === "number" ? learningRate : learningRate(step)) * (step < 0.6 * perEpoch * epochs ? 1 : 0.1);
   const begun = performance.now();
-  let seen = 0;
+  const seen = { steps: 0, first: 0, last: 0 };
   const { params, steps } = await trainExits(device, network, augmentedPictures(train, normalisation, augmentation), {
     ...method.training,
     learningRate: epochs === 1 ? learningRate : falling,
@@ -122,9 +123,12 @@ export async function trainRival(
     generator: generator(seed),
     ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint, resume: true }),
     onStep: (event) => {
-      seen++;
+      seen.last = performance.now();
+      if (seen.steps++ === 0) seen.first = seen.last;
       return onStep?.(event);
     },
   });
-  return { params, seconds: seen === 0 ? null : ((performance.now() - begun) / 1000) * (steps / seen) };
+  if (seen.steps === 0) return { params, seconds: null };
+  const aStep = seen.steps === 1 ? 0 : (seen.last - seen.first) / (seen.steps - 1);
+  return { params, seconds: (performance.now() - begun + (steps - seen.steps) * aStep) / 1000 };
 }
