@@ -9,7 +9,7 @@ const METHODS = {
   e2cm: "E²CM, shared covariance",
   "e2cm-euclidean": "E²CM, class means (the paper's)",
   sdn: "SDN, exits alone",
-  bwds: "gates on SDN's exits (BWDS)",
+  bwds: "gates on SDN's exits (BWDS, reconstructed)",
   "sdn-joint": "SDN, joint",
   branchynet: "BranchyNet",
   "e2cm-sdn": "E²CM + SDN",
@@ -29,7 +29,7 @@ export function page(result) {
   return [
     "## One pass of class means against trained exits",
     "",
-    `One epoch: a forward pass for E²CM, an epoch of training for the others. Unlimited: ${settings.epochs} epochs on the frozen network. Thresholds from one half of the test pictures, reported on the other half, both ways. ${machine(result)}.`,
+    `One epoch: a forward pass for E²CM, an epoch of training for the others. Unlimited: ${settings.epochs} epochs of the exits alone, on the frozen network (SDN's authors train exits for 25; joint training for many epochs was not attempted). Thresholds from one half of the test pictures, reported on the other half, both ways. ± is the standard deviation over ${settings.seeds} seeds of the exits' training, 1 to ${settings.seeds}; the plain network and the halves are the same for all, and class means have nothing random. ${machine(result)}.`,
     "",
     ...datasets.flatMap((dataset) => datasetPart(result, dataset)),
     "### The paper, and what was measured",
@@ -56,7 +56,7 @@ function datasetPart(result, { dataset, name: title, complete, train, test, netw
   return [
     `### ${title}: ${name(network)}, ${percent(accuracy)} right with ${(macs / 1e6).toFixed(1)} million MACs`,
     "",
-    `${train.toLocaleString("en")} training and ${test.toLocaleString("en")} test pictures${split}; the network is ${origin}. Accuracy at a mean cost of at most so much of the plain network's, exits included:`,
+    `${train.toLocaleString("en")} training and ${test.toLocaleString("en")} test pictures${split}; the network is ${origin}. Accuracy where a mean cost of at most so much of the plain network's, exits included, was allowed on the pictures that chose the thresholds:`,
     "",
     table(
       ["method", "budget", ...SHOWN.map((share) => `≤ ${share}`)],
@@ -71,58 +71,99 @@ function datasetPart(result, { dataset, name: title, complete, train, test, netw
           "unlimited, the paper (ResNet-152)",
           ...SHOWN.map((share) => {
             const at = poster.fractions.indexOf(share);
-            return at < 0 ? "" : percent(accuracies[at]);
+            return at < 0 ? "not given" : percent(accuracies[at]);
           }),
         ]),
       ],
     ),
     "",
-    "An empty cell: the method cannot be so cheap. ± is the standard deviation over seeds; E²CM has none.",
+    "Fitting: mean over seeds, compilation included, each measured once in the course of the run. Peak memory: the largest resident set of a process of its own that fits the method on 1,024 pictures; gates are given with the exits they are learned on.",
+    "",
+    table(
+      ["method", "budget", "fitting", "peak memory", "asked to lose at most 1 point: MACs, right", "seeds"],
+      [...kinds, ...onlyDiverged(result, dataset, kinds)].map(([method, budget]) =>
+        effort(result, dataset, method, budget),
+      ),
+    ),
+    "",
+    ...timed(result, dataset),
+  ];
+}
+
+/** Methods of which no seed gave exits. */
+function onlyDiverged({ diverged }, dataset, kinds) {
+  const known = new Set(kinds.map((kind) => kind.join("\n")));
+  const lost = diverged.filter((row) => row.dataset === dataset).map(({ method, budget }) => `${method}\n${budget}`);
+  return [...new Set(lost)].filter((kind) => !known.has(kind)).map((kind) => kind.split("\n"));
+}
+
+function effort({ training, memory, within, diverged }, dataset, method, budget) {
+  const of = (list) => list.filter((row) => row.dataset === dataset && row.method === method && row.budget === budget);
+  const seconds = of(training).flatMap((row) => row.seconds ?? []);
+  const peak = memory.find((row) => row.dataset === dataset && row.method === (method === "bwds" ? "sdn" : method));
+  const kept = of(within).filter(({ wantedLoss }) => wantedLoss === 0.01);
+  const [costs, right] = ["macsFraction", "accuracy"].map((key) => kept.flatMap((row) => row[key] ?? []));
+  const lost = of(diverged);
+  const seeds = of(training).flatMap(({ seed }) => seed ?? []);
+  return [
+    METHODS[method] ?? method,
+    budget,
+    seconds.length === 0 ? "unknown" : `${mean(seconds).toFixed(0)} s`,
+    peak === undefined ? "unknown" : `${Math.round(peak.bytes / 2 ** 20)} MiB`,
+    costs.length === 0 || costs.length < kept.length
+      ? `not kept${costs.length === 0 ? "" : ` with ${kept.length - costs.length} of ${kept.length} seeds`}`
+      : `${times(mean(costs))}, ${spreadOf(right)}`,
+    `${seeds.length === 0 ? "none" : seeds.length}${lost.length === 0 ? "" : `; diverged: ${lost.map(({ seed, step }) => `seed ${seed} in step ${step}`).join(", ")}`}`,
+  ];
+}
+
+/** Wall clock at both settings. */
+function timed({ wall, settings }, dataset) {
+  const own = wall.filter((row) => row.dataset === dataset);
+  if (own.length === 0) return [];
+  const { batch, pictures, runs } = own[0];
+  const cells = (row) =>
+    row === undefined
+      ? ["costs more", "", ""]
+      : [
+          times(row.macsFraction),
+          times(row.wallFraction),
+          `${percent(row.accuracy)}${row.within ? "" : " (loss not kept)"}`,
+        ];
+  const kinds = [...new Set(own.map(({ method, budget }) => `${method}\n${budget}`))].map((kind) => kind.split("\n"));
+  return [
+    `Wall clock, batch ${batch}, in stages against one plain session, interleaved, medians over ${runs} rounds; ${pictures.toLocaleString("en")} pictures of the second half of the test pictures (the plain network is right on ${percent(own[0].fullAccuracy)} of them), thresholds from the first half, one seed:`,
     "",
     table(
       [
         "method",
         "budget",
-        "fitting",
-        "peak memory",
-        "MACs to lose at most 1 point",
-        "timed: MACs",
-        "time, batch 64",
-        "right (plain)",
+        `asked to lose ≤ ${points(settings.timedLoss)}: MACs`,
+        "time",
+        "right",
+        `allowed ${settings.timedFraction} of the MACs: MACs`,
+        "time",
+        "right",
       ],
-      kinds.map(([method, budget]) => effort(result, dataset, method, budget)),
+      kinds.map(([method, budget]) => {
+        const at = (asked) => own.find((row) => row.method === method && row.budget === budget && row.asked === asked);
+        return [METHODS[method] ?? method, budget, ...cells(at("loss")), ...cells(at("cost"))];
+      }),
     ),
     "",
   ];
 }
 
-function effort({ training, memory, within, wall }, dataset, method, budget) {
-  const of = (list) => list.filter((row) => row.dataset === dataset && row.method === method && row.budget === budget);
-  const seconds = of(training).flatMap((row) => row.seconds ?? []);
-  const peak = memory.find((row) => row.dataset === dataset && row.method === (method === "bwds" ? "sdn" : method));
-  const kept = of(within).filter(({ wantedLoss }) => wantedLoss === 0.01);
-  const costs = kept.flatMap(({ macsFraction }) => macsFraction ?? []);
-  const [timed] = of(wall);
-  return [
-    METHODS[method] ?? method,
-    budget,
-    seconds.length === 0 ? "" : `${mean(seconds).toFixed(0)} s`,
-    peak === undefined ? "" : `${Math.round(peak.bytes / 2 ** 20)} MiB`,
-    costs.length === 0 || costs.length < kept.length ? "not within" : times(mean(costs)),
-    timed === undefined ? "" : `${times(timed.macsFraction)}${timed.within ? "" : " (loses more)"}`,
-    timed === undefined ? "" : times(timed.wallFraction),
-    timed === undefined ? "" : `${percent(timed.accuracy)} (${percent(timed.fullAccuracy)})`,
-  ];
-}
-
 function cell(own, method, budget, share) {
   const found = own.filter((row) => row.method === method && row.budget === budget && row.askedFraction === share);
-  if (found.length === 0) return "";
-  const values = found.map(({ accuracy }) => accuracy);
-  if (values.length === 1) return percent(values[0]);
+  return found.length === 0 ? "costs more" : spreadOf(found.map(({ accuracy }) => accuracy));
+}
+
+function spreadOf(values) {
   const middle = mean(values);
+  if (values.length === 1) return percent(middle);
   const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
-  return `${percent(middle)} ± ${points(deviation)}`;
+  return `${percent(middle)} ± ${(100 * deviation).toFixed(2)}`;
 }
 
 function titleOf(datasets, dataset) {

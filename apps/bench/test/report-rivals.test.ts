@@ -20,6 +20,7 @@ describe("the report of e2cm-rivals", () => {
       "rows",
       "within",
       "training",
+      "diverged",
       "memory",
       "wall",
       "poster",
@@ -36,9 +37,11 @@ describe("the report of e2cm-rivals", () => {
   it("says first what one pass gives beside one epoch", () => {
     const page = plain(renderReport([sampleRivals()]));
     expect(/<h1>([^<]*)<\/h1>/.exec(page)![1]).toBe(
-      "With a quarter of the multiply-accumulates, one pass of E²CM answers 66.3 % of the CIFAR-10 pictures right, one epoch of trained exits 54.3 %.",
+      "With a quarter of the multiply-accumulates, one pass of E²CM answers 66.3 % of the CIFAR-10 pictures right, one epoch of SDN 54.3 %.",
     );
-    expect(page).toContain("E²CM is 11.9 points ahead of SDN, fitted in 70 instead of 110 seconds.");
+    expect(page).toContain(
+      "E²CM is 11.9 points ahead of SDN in its default form. Fitting takes 70 seconds, an epoch of SDN 110.",
+    );
   });
 
   it("draws both budgets, and the paper's figure where it has one", () => {
@@ -59,7 +62,7 @@ describe("the report of e2cm-rivals", () => {
 
   it("has the poster's table with the spread, and says what was not attempted", () => {
     const section = sectionOf(renderReport([sampleRivals()]), "poster");
-    expect(section).toMatch(/CIFAR-10: SDN<\/th><td>43\.7 % ± 0\.1/);
+    expect(section).toMatch(/CIFAR-10: SDN, 5 epochs<\/th><td>43\.7 % ± 0\.1/);
     expect(section).toContain("the paper, CIFAR-10: E²CM + SDN</th><td>82.4 %");
     expect(section).toContain("Not attempted here with an unlimited budget: gates (BWDS).");
     expect(sectionOf(renderReport([sampleRivals(1)]), "poster")).not.toContain("±");
@@ -71,7 +74,11 @@ describe("the report of e2cm-rivals", () => {
       /CIFAR-10: SDN, joint<\/th><td>1 epoch<\/td><td>–<\/td><td>–<\/td><td>360 MiB/,
     );
     expect(sectionOf(page, "within")).toMatch(/CIFAR-10: BranchyNet, one epoch<\/th><td>–/);
-    expect(sectionOf(page, "wall")).toContain("not kept");
+    expect(sectionOf(page, "effort")).toContain("diverged with seed 9");
+    const wall = sectionOf(page, "wall");
+    expect(wall).toContain("Asked to lose at most 1.0 point");
+    expect(wall).toContain("Allowed 50 % of the multiply-accumulates");
+    expect(wall.match(/loss not kept/g)).toHaveLength(2);
     const claims = sectionOf(page, "claims");
     for (const status of ["as the paper says", "otherwise", "not attempted"])
       expect(claims).toContain(`>${status}</span>`);

@@ -38,7 +38,7 @@ export function sampleRivals(seeds = 2): RivalsResult {
       trained: dataset === "cifar10" ? null : { epochs: 30, seconds: 750 },
       files: [{ name: `${dataset}.bin`, sha256: "b".repeat(64) }],
     })),
-    settings: { epochs: 5, batch: 128, timedLoss: 0.01 },
+    settings: { epochs: 5, batch: 128, seeds, timedLoss: 0.01, timedFraction: 0.5 },
     rows: runs.flatMap(({ skill, ...point }) =>
       Array.from({ length: 17 }, (_, index) => ({
         ...point,
@@ -60,16 +60,19 @@ export function sampleRivals(seeds = 2): RivalsResult {
       epochs: point.budget === "unlimited" ? 5 : 1,
       seconds: index === 3 ? null : 70 + 20 * index,
     })),
+    diverged: [{ dataset: "cifar10", method: "sdn-joint", budget: "one epoch", seed: 9, epochs: 1, step: 63 }],
     memory: SETS.flatMap((dataset) =>
       ["plain", ...ONE, "e2cm-sdn"].map((method, index) => ({ dataset, method, bytes: (200 + 40 * index) * 2 ** 20 })),
     ),
     wall: points
       .filter(({ seed }) => seed === null || seed === 1)
+      .flatMap((point) => (["loss", "cost"] as const).map((asked) => ({ ...point, asked })))
       .map((point) => ({
         ...point,
         batch: 64,
-        within: point.method !== "branchynet",
-        macsFraction: 0.61,
+        pictures: 2048,
+        within: point.asked === "cost" || point.method !== "branchynet",
+        macsFraction: point.asked === "cost" ? 0.49 : 0.61,
         accuracy: 0.925,
         fullAccuracy: 0.934,
         wallFraction: 0.66,

@@ -21,11 +21,11 @@ import { type Pictures, slicePictures } from "../src/data/pictures.ts";
 import { rivals } from "../src/experiments/e2cm-rivals.ts";
 import { type Context, openDataSource } from "../src/experiments/experiment.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
+import { accuraciesAt, claimsOf } from "../src/experiments/rivals/claims.ts";
 import { chosenDatasets } from "../src/experiments/rivals/datasets.ts";
 import { frontierRows, mostAccurate, type RivalRow, withinRows } from "../src/experiments/rivals/frontiers.ts";
 import { peakMemory } from "../src/experiments/rivals/memory.ts";
 import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/rivals/network.ts";
-import { accuracyAt, claimsOf } from "../src/experiments/rivals/paper.ts";
 import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
 import { renderReport } from "../src/report/report.ts";
 import { type RivalsResult, readResult } from "../src/report/types.ts";
@@ -108,7 +108,7 @@ async function context(folder: string, extras: Context["extras"] = {}, progress 
 describe("e2cm-rivals", () => {
   it("compares all methods, gives what the report reads, and goes on where it stopped", async () => {
     const folder = join(await temporaryFolder(), "run");
-    const { values, summary } = await rivals(await context(folder), TINY);
+    const { values, summary } = await rivals(await context(folder, { seeds: 2 }), TINY);
     const result = readResult({
       experiment: "e2cm-rivals",
       preset: "quick",
@@ -116,7 +116,9 @@ describe("e2cm-rivals", () => {
       device: "cpu",
       ...(JSON.parse(JSON.stringify(values)) as object),
     }) as RivalsResult;
-    const methods = result.wall.map(({ method, budget }) => `${method}, ${budget}`);
+    const settings = result.wall.filter(({ asked }) => asked === "loss");
+    const methods = settings.map(({ method, budget }) => `${method}, ${budget}`);
+    expect(result.diverged).toEqual([]);
     expect(methods).toEqual([
       "e2cm, one epoch",
       "e2cm-euclidean, one epoch",
@@ -137,16 +139,24 @@ describe("e2cm-rivals", () => {
       );
       expect(row.wallFraction === null).toBe(row.askedFraction !== null);
     }
-    expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, 1, 1, 1, 1, 2, 2, 2]);
+    const seed = [1, 1, 1, 1, 2, 2, 2];
+    expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, ...seed, ...seed]);
     expect(result.memory.map(({ method }) => method)).toEqual(TINY.memory);
     // The sources are translated in the process, which takes memory of its own.
     for (const { bytes } of result.memory) expect(bytes).toBeGreaterThan(50 * 2 ** 20);
-    expect(result.claims.map(({ dataset }) => dataset)).toEqual(["mnist", "mnist", "mnist", "kmnist"]);
+    expect(result.claims.map(({ dataset }) => dataset)).toEqual([
+      "mnist",
+      "mnist",
+      "mnist",
+      "mnist",
+      "cifar10",
+      "kmnist",
+    ]);
     expect(renderReport([result])).not.toMatch(/NaN|undefined|Infinity|\[object/);
     expect(summary.rows).toHaveLength(9);
 
     const stderr = memory();
-    const again = await rivals(await context(folder, {}, createProgress(stderr)), TINY);
+    const again = await rivals(await context(folder, { seeds: 2 }, createProgress(stderr)), TINY);
     expect(JSON.parse(JSON.stringify(again.values))).toEqual(JSON.parse(JSON.stringify(values)));
     expect(stderr.text()).toMatch(/\d\d finished steps are reused/);
     expect(stderr.text()).not.toMatch(/training: \d/);
@@ -295,42 +305,79 @@ describe("what the paper says", () => {
     }) as const;
   const plain = new Map([["mnist", 0.9]] as const);
 
-  it("is compared at the largest allowance up to the fraction, over the seeds", () => {
+  const judged = (rows: readonly RivalRow[], diverged: Parameters<typeof claimsOf>[0]["diverged"] = []) =>
+    claimsOf({ rows, plain, diverged });
+  const poster = [0.15, 0.2, 0.25, 0.3];
+
+  it("is compared at the largest allowance up to the fraction, seed by seed", () => {
     const rows = [
       row("sdn", "one epoch", 0.2, 0.5),
       row("sdn", "one epoch", 0.3, 0.9),
       { ...row("sdn", "one epoch", 0.25, 0.7), seed: 2 },
+      // A timed setting is not part of the frontier.
+      { ...row("sdn", "one epoch", 0.25, 1), askedFraction: null, wallFraction: 0.3 },
     ];
-    expect(accuracyAt(rows, "mnist", "sdn", "one epoch", 0.25)).toBeCloseTo(0.6);
-    expect(accuracyAt(rows, "mnist", "sdn", "one epoch", 0.1)).toBeNull();
-    expect(accuracyAt(rows, "mnist", "e2cm", "one epoch", 1)).toBeNull();
+    const at = (method: RivalRow["method"], fraction: number) =>
+      Object.fromEntries(accuraciesAt(rows, "mnist", [method, "one epoch"], fraction));
+    expect(at("sdn", 0.25)).toEqual({ 1: 0.5, 2: 0.7 });
+    expect(at("sdn", 0.1)).toEqual({});
+    expect(at("e2cm", 1)).toEqual({});
   });
 
-  it("is confirmed, not confirmed or not attempted", () => {
-    const rows = [
-      row("e2cm-euclidean", "one epoch", 0.25, 0.8),
-      row("sdn", "one epoch", 0.25, 0.6),
-      row("branchynet", "one epoch", 1, 0.95),
-    ];
-    expect(claimsOf({ rows, within: [], plain }).map(({ status }) => status)).toEqual([
-      "as the paper says",
-      "otherwise",
-      "not attempted",
-      "not attempted",
-    ]);
-    const many = [
-      ...[0.15, 0.2, 0.25, 0.3].flatMap((at) => [
-        row("sdn", "unlimited", at, 0.8),
-        row("e2cm-sdn", "unlimited", at, 0.81),
-      ]),
-    ];
-    const [means, branchy, both] = claimsOf({ rows: many, within: [], plain });
-    expect([means!.status, branchy!.status, both!.status]).toEqual([
-      "not attempted",
-      "not attempted",
-      "as the paper says",
-    ]);
-    expect(both!.measured).toBe("gains of 1.0, 1.0, 1.0, 1.0 points");
+  it("names the data set it was said of, and is not attempted where nothing ran", () => {
+    const claims = judged([]);
+    expect(claims.map(({ status }) => status)).toEqual(Array.from({ length: 6 }, () => "not attempted"));
+    expect(claims.slice(0, 4).map(({ paper }) => paper.startsWith("of CIFAR-10: "))).toEqual([true, true, true, true]);
+    expect(claims.slice(4).map(({ dataset }) => dataset)).toEqual(["cifar10", "kmnist"]);
+    const own = claimsOf({ rows: [], plain: new Map([["kmnist", 0.96]]), diverged: [] });
+    expect(own).toHaveLength(5);
+    expect(own[0]!.paper).toMatch(/^one pass .*\.917/);
+  });
+
+  it("holds where the lead is larger than its spread", () => {
+    const pass = { ...row("e2cm-euclidean", "one epoch", 0.25, 0.8), seed: null };
+    const sdn = (...accuracies: number[]) =>
+      accuracies.map((accuracy, index) => ({ ...row("sdn", "one epoch", 0.25, accuracy), seed: index + 1 }));
+    const first = (rows: readonly RivalRow[]) => judged(rows)[0]!;
+    expect(first([pass, ...sdn(0.6, 0.62)])).toMatchObject({ status: "as the paper says" });
+    expect(first([pass, ...sdn(0.9, 0.92)])).toMatchObject({ status: "otherwise" });
+    expect(first([pass, ...sdn(0.7, 0.88)])).toMatchObject({
+      status: "within the spread",
+      measured: "at .25: class means 80.0 %, with a shared covariance not that cheap, SDN 79.0 % ± 12.7",
+    });
+    expect(first([{ ...pass, askedFraction: 0.3 }, ...sdn(0.6)])).toMatchObject({ status: "cannot be so cheap" });
+  });
+
+  it("calls it forgetting where one epoch costs ten points or more, on the frontier", () => {
+    const second = (...accuracies: number[]) =>
+      judged(
+        accuracies.map((accuracy, index) => ({ ...row("branchynet", "one epoch", 1, accuracy), seed: index })),
+      )[1]!;
+    expect(second(0.3, 0.5)).toMatchObject({
+      status: "as the paper says",
+      measured: "at best 40.0 % ± 14.1, the network 90.0 %",
+    });
+    expect(second(0.85)).toMatchObject({ status: "otherwise" });
+    const lost = { dataset: "mnist", method: "branchynet", budget: "one epoch", seed: 2, epochs: 1, step: 7 } as const;
+    const [, claim] = judged([row("branchynet", "one epoch", 1, 0.3)], [lost]);
+    expect(claim!.measured).toBe("at best 30.0 %, the network 90.0 %; diverged with 1 seeds");
+  });
+
+  it("compares seed with seed, and shows where one of the methods costs more", () => {
+    const rows = (gains: readonly number[]) =>
+      poster.flatMap((at, index) =>
+        gains.flatMap((gain, seed) => [
+          { ...row("sdn", "unlimited", at, 0.5 + seed / 10), seed },
+          ...(index === 0 ? [] : [{ ...row("e2cm-sdn", "unlimited", at, 0.5 + seed / 10 + gain), seed }]),
+        ]),
+      );
+    expect(judged(rows([0.01, 0.03]))[2]).toMatchObject({
+      status: "as the paper says",
+      measured: "ahead by –, 2.0 ± 1.4, 2.0 ± 1.4, 2.0 ± 1.4 points (–: one of them costs more)",
+    });
+    expect(judged(rows([-0.03, -0.01]))[2]).toMatchObject({ status: "otherwise" });
+    expect(judged(rows([-0.01, 0.03]))[2]).toMatchObject({ status: "within the spread" });
+    expect(judged(rows([0.01, 0.03]))[3]).toMatchObject({ status: "not attempted" });
   });
 });
 

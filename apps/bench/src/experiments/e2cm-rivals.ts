@@ -1,12 +1,14 @@
 import { openDevice } from "@exitkit/core-gpu";
+import { spread } from "../spread.ts";
 import { accuracyAt as accuracyOfExit } from "./e2cm/network.ts";
 import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 import type { Candidate, Divergence, Method } from "./rivals/candidate.ts";
+import { accuraciesAt, claimsOf } from "./rivals/claims.ts";
 import { chosenDatasets, type RivalDataset } from "./rivals/datasets.ts";
-import { classMeansCandidate, gatedCandidate, trainedCandidate } from "./rivals/fit.ts";
+import { classMeansCandidate, distanceMeans, gatedCandidate, trainedCandidate } from "./rivals/fit.ts";
 import { frontierRows, type RivalRow, type WithinRow, withinRows } from "./rivals/frontiers.ts";
 import { peakMemory } from "./rivals/memory.ts";
-import { accuracyAt, claimsOf, FIGURE, POSTER, POSTER_FRACTIONS } from "./rivals/paper.ts";
+import { FIGURE, POSTER, POSTER_FRACTIONS } from "./rivals/paper.ts";
 import { prepare, type Subject } from "./rivals/prepare.ts";
 import { type RivalSettings, SETTINGS } from "./rivals/settings.ts";
 import { type RivalWall, TIMED_FRACTION, TIMED_LOSS, timeRival } from "./rivals/wall.ts";
@@ -57,6 +59,7 @@ export async function rivals(context: Context, usual: RivalSettings): Promise<Ex
   }
   const rows = parts.flatMap((part) => part.rows);
   const within = parts.flatMap((part) => part.within);
+  const diverged = parts.flatMap((part) => part.diverged);
   const plain = new Map(parts.map(({ about }) => [about.dataset, about.accuracy]));
   return {
     values: {
@@ -72,12 +75,12 @@ export async function rivals(context: Context, usual: RivalSettings): Promise<Ex
       rows,
       within,
       training: parts.flatMap((part) => part.training),
-      diverged: parts.flatMap((part) => part.diverged),
+      diverged,
       memory: parts.flatMap((part) => part.memory),
       wall: parts.flatMap((part) => part.wall),
       poster: { fractions: POSTER_FRACTIONS, paper: POSTER },
       figure: FIGURE,
-      claims: claimsOf({ rows, within, plain }),
+      claims: claimsOf({ rows, plain, diverged }),
     },
     summary: summary(parts),
   };
@@ -94,6 +97,7 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     await classMeansCandidate(context, subject, "e2cm-euclidean"),
   ];
   const diverged: ({ readonly dataset: RivalDataset } & Divergence)[] = [];
+  const means = await distanceMeans(context, subject);
   for (const own of seeds) {
     const budgets = [
       ["one epoch", 1, ["sdn", "sdn-joint", "branchynet"]],
@@ -101,7 +105,11 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     ] as const;
     for (const [budget, epochs, methods] of budgets) {
       for (const method of methods) {
-        const made = await trainedCandidate(context, subject, method, budget, { seed: own, epochs });
+        const made = await trainedCandidate(context, subject, method, budget, {
+          seed: own,
+          epochs,
+          ...(method === "e2cm-sdn" ? { means } : {}),
+        });
         if (!("candidate" in made)) {
           diverged.push({ dataset: name, ...made });
           continue;
@@ -210,7 +218,10 @@ function summary(parts: readonly Awaited<ReturnType<typeof compare>>[]) {
         const taken = training.find((one) => one.method === row.method && one.budget === row.budget);
         // Gates take the memory of the exits that they are learned on.
         const peak = memory.find((one) => one.method === (row.method === "bwds" ? "sdn" : row.method));
-        const at = (fraction: number) => percent(accuracyAt(points, about.dataset, row.method, row.budget, fraction));
+        const at = (fraction: number) => {
+          const seeds = accuraciesAt(points, about.dataset, [row.method, row.budget], fraction);
+          return percent(seeds.size === 0 ? null : spread([...seeds.values()]).mean);
+        };
         return [
           about.name,
           row.method,
@@ -241,6 +252,11 @@ function summary(parts: readonly Awaited<ReturnType<typeof compare>>[]) {
     rows,
     notes: [
       "Thresholds from one half of the test pictures, accuracy on the other half, both ways; timed on the second half only, batch 64.",
+      ...parts.flatMap(({ about, diverged }) =>
+        diverged.map(
+          ({ method, seed, step }) => `${about.name}: ${method} with seed ${seed} diverged in step ${step}.`,
+        ),
+      ),
       "MACs (exits included) and time are fractions of the plain network's.",
     ],
   };

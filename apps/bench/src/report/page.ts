@@ -262,7 +262,7 @@ function rivalsSections(result: RivalsResult): Section[] {
     {
       id: "within",
       title: "What a small loss buys",
-      about: "The cheapest setting that keeps to a loss against the plain network.",
+      about: "The cheapest setting that keeps to a loss against the plain network, on the pictures that chose it.",
       content: withinSection(result),
     },
     {
@@ -273,14 +273,14 @@ function rivalsSections(result: RivalsResult): Section[] {
     },
     {
       id: "unlimited",
-      title: "Without a limit: class distances as further inputs",
+      title: "Several epochs: class distances as further inputs",
       about: "Trained exits after several epochs, alone and with the distances to the class means.",
       content: unlimitedSection(result),
     },
     {
       id: "poster",
       title: "The poster's table",
-      about: "Accuracy where little may be computed, with an unlimited budget for training.",
+      about: "Accuracy where little may be computed, after several epochs of training.",
       content: posterSection(result),
     },
     {

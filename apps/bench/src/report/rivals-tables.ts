@@ -10,13 +10,14 @@ const DASH = "–";
 
 /** Accuracy at the poster's cost fractions, ours and the paper's. */
 export function posterSection(result: RivalsResult): Html {
-  const { poster, datasets, rows } = result;
+  const { poster, datasets, rows, settings } = result;
   if (poster === undefined || rows.length === 0) return NOT_MEASURED;
   const { fractions, paper } = poster;
+  const budget = settings === undefined ? "" : `, ${settings.epochs} epochs`;
   const own = datasets.flatMap(({ dataset, name }) => {
     const of = rows.filter((row) => row.dataset === dataset);
     return methodsOf(of, "unlimited").map((method) => [
-      `${name}: ${rivalSeries(method).name}`,
+      `${name}: ${rivalSeries(method).name}${budget}`,
       ...fractions.map((fraction) => withSpread(atFraction(of, method, "unlimited", fraction))),
     ]);
   });
@@ -27,27 +28,31 @@ export function posterSection(result: RivalsResult): Html {
   const absent = paper.filter(({ method }) => !methodsOf(rows, "unlimited").includes(method));
   const names = absent.map(({ method }) => rivalSeries(method).name).join(", ");
   return html`${table(["accuracy at", ...fractions.map((fraction) => `at most ${percent(fraction)}`)], [...own, ...theirs])}
-<p class="caption">Mean cost allowed, as a share of the plain network's; a dash: the method cannot be so cheap. The paper's network is ResNet-152.${
+<p class="caption">Mean cost allowed on calibration pictures, as a share of the plain network's; a dash: the method cannot be so cheap. Ours: exits alone, trained on the frozen network (SDN's authors: 25 epochs). The paper's network is ResNet-152, trained without a limit.${
     names === "" ? "" : ` Not attempted here with an unlimited budget: ${names}.`
   }</p>`;
 }
 
 /** How long fitting takes, and how much memory. */
-export function effortSection({ training, memory, datasets, ...rest }: RivalsResult): Html {
+export function effortSection(result: RivalsResult): Html {
+  const { training, memory, datasets } = result;
   if (training.length === 0) return NOT_MEASURED;
-  const result = { training, memory, datasets, ...rest };
   const body = datasets.flatMap(({ dataset }) => {
     const own = training.filter((row) => row.dataset === dataset);
     const peak = (method: string) =>
       memory.find((row) => row.dataset === dataset && row.method === (method === "bwds" ? "sdn" : method))?.bytes;
+    const failed = result.diverged.filter((row) => row.dataset === dataset);
     const pass = own.find(({ method }) => method === "e2cm")?.seconds;
-    return distinct(own.map(({ method, budget }) => `${method}\n${budget}`)).map((key) => {
+    return distinct([...own, ...failed].map(({ method, budget }) => `${method}\n${budget}`)).map((key) => {
       const [method, budget] = key.split("\n") as [string, string];
-      const of = own.filter((row) => row.method === method && row.budget === budget);
+      const [of, lost] = [own, failed].map((rows) =>
+        rows.filter((row) => row.method === method && row.budget === budget),
+      ) as [typeof own, typeof failed];
       const known = of.flatMap(({ seconds }) => seconds ?? []);
       const time = known.length === 0 ? undefined : spread(known).mean;
       const bytes = peak(method);
-      const epochs = of[0]!.epochs;
+      const { epochs } = (of[0] ?? lost[0])!;
+      const which = lost.map(({ seed }) => seed).join(", ");
       return [
         `${datasetName(result, dataset)}: ${rivalSeries(method).name}`,
         method.startsWith("e2cm") && method !== "e2cm-sdn"
@@ -56,12 +61,13 @@ export function effortSection({ training, memory, datasets, ...rest }: RivalsRes
         time === undefined ? DASH : `${time < 100 ? decimal(time, 1) : count(time)}\u00a0s`,
         time === undefined || pass == null ? DASH : `${decimal(time / pass, 1)}\u00a0×`,
         bytes === undefined ? DASH : `${count(bytes / 2 ** 20)}\u00a0MiB`,
+        lost.length === 0 ? "" : `diverged with ${lost.length === 1 ? "seed" : "seeds"} ${which}`,
       ];
     });
   });
   const plain = memory.filter(({ method }) => method === "plain");
-  return html`${table(["method", "budget", "time to fit", "of E²CM's", "peak memory"], body)}
-<p class="caption">Time: from the plain network to exits that can be used, compilation of the training step included. Memory: the largest resident set of a process of its own that fits the method on 1,024 pictures${
+  return html`${table(["method", "budget", "time to fit", "of E²CM's", "peak memory", ""], body)}
+<p class="caption">Time: from the plain network to exits that can be used, compilation of the training step included; means over seeds, each measured once in the course of the run. Gates: with the exits they are learned on, whose memory is given. Memory: the largest resident set of a process of its own that fits the method on 1,024 pictures${
     plain.length === 0
       ? ""
       : `; one that only answers some with the plain network takes ${plain.map(({ dataset, bytes }) => `${count(bytes / 2 ** 20)}\u00a0MiB (${datasetName(result, dataset)})`).join(", ")}`
@@ -71,23 +77,25 @@ export function effortSection({ training, memory, datasets, ...rest }: RivalsRes
 /** Wall clock of every method in stages. */
 export function rivalWallSection(result: RivalsResult): Html {
   const { wall, settings } = result;
-  if (wall.length === 0) return NOT_MEASURED;
-  const body = wall.map((row) => [
-    `${datasetName(result, row.dataset)}: ${rivalSeries(row.method).name}, ${row.budget}`,
-    percent(row.macsFraction),
-    percent(row.wallFraction),
-    milliseconds(row.plainMs),
-    milliseconds(row.stagedMs),
-    percent(row.accuracy, 1),
-    percent(row.fullAccuracy, 1),
-    row.within ? "kept" : "not kept",
-  ]);
-  const loss =
-    settings === undefined ? "" : ` that loses at most ${points(settings.timedLoss)} on calibration pictures`;
-  return html`${table(
-    ["method", "MACs", "time", "plain", "in stages", "right", "plain network", "wanted loss"],
-    body,
-  )}<p class="caption">Batch ${wall[0]!.batch}. Timed is the cheapest setting${loss}; where none does (“not kept”), the most accurate one. Every batch goes through the plain session and through the stages in turn; medians over ${wall[0]!.runs} rounds.</p>`;
+  const [first] = wall;
+  if (first === undefined) return NOT_MEASURED;
+  const part = (asked: string, title: string) => {
+    const rows = wall.filter((row) => row.asked === asked);
+    if (rows.length === 0) return null;
+    const body = rows.map((row) => [
+      `${datasetName(result, row.dataset)}: ${rivalSeries(row.method).name}, ${row.budget}`,
+      percent(row.macsFraction),
+      percent(row.wallFraction),
+      milliseconds(row.plainMs),
+      milliseconds(row.stagedMs),
+      `${percent(row.accuracy, 1)}${row.within ? "" : " (loss not kept)"}`,
+      percent(row.fullAccuracy, 1),
+    ]);
+    return html`<h3>${title}</h3>${table(["method", "MACs", "time", "plain", "in stages", "right", "plain network"], body)}`;
+  };
+  const loss = settings === undefined ? "a small loss" : `at most ${points(settings.timedLoss)}`;
+  const most = settings === undefined ? "so much" : percent(settings.timedFraction);
+  return html`${part("loss", `Asked to lose ${loss}`)}${part("cost", `Allowed ${most} of the multiply-accumulates`)}<p class="caption">Batch ${first.batch}, ${count(first.pictures)} pictures of the second half of the test pictures, thresholds from the first half, one seed. “Loss not kept”: no setting keeps it on calibration pictures, and the most accurate one was timed. Every batch goes through the plain session and through the stages in turn; medians over ${first.runs} rounds.</p>`;
 }
 
 /** The cheapest settings within some losses. */

@@ -31,7 +31,15 @@ export const rivalsSchema = z.object({
       files: list(z.object({ name: z.string(), sha256: z.string() })),
     }),
   ),
-  settings: z.object({ epochs: z.number(), batch: z.number(), timedLoss: z.number() }).optional(),
+  settings: z
+    .object({
+      epochs: z.number(),
+      batch: z.number(),
+      seeds: z.number(),
+      timedLoss: z.number(),
+      timedFraction: z.number(),
+    })
+    .optional(),
   rows: list(
     z.object({
       ...point,
@@ -53,12 +61,17 @@ export const rivalsSchema = z.object({
     }),
   ),
   training: list(z.object({ ...point, epochs: z.number(), seconds: z.number().nullable() })),
+  /** Trainings whose loss became NaN or infinite, and in which step. */
+  diverged: list(z.object({ ...point, epochs: z.number(), step: z.number() })),
   /** Largest resident set of a process that fits the method on some pictures; "plain": answers them. */
   memory: list(z.object({ dataset: z.string(), method: z.string(), bytes: z.number() })),
   wall: list(
     z.object({
       ...point,
+      /** loss: the cheapest setting within the wanted loss; cost: the best within the allowed cost. */
+      asked: z.string(),
       batch: z.number(),
+      pictures: z.number(),
       /** Whether the wanted loss could be kept on calibration pictures. */
       within: z.boolean(),
       macsFraction: z.number(),

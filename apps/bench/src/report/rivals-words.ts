@@ -18,11 +18,12 @@ export function rivalsWords({ datasets, settings }: RivalsResult): Html {
   return html`<dl>
 ${about}
 <dt>E²CM</dt><dd>One forward pass over the training pictures as they are. “Class means” is the paper's method: full features after every block, Euclidean distances, each divided by its root mean square over the training pictures. “Shared covariance” is the package's default, three exits.</dd>
-<dt>SDN</dt><dd>Shallow-Deep Networks: exits of mixed pooling and one linear layer at (at most) 15, 30, 45, 60, 75 and 90 % of the compute, one epoch of Adam on the frozen network; where no exit is sure the most confident answers. “Joint”: backbone and exits together, SGD, weights that rise to each exit's share of the cost.</dd>
-<dt>Gates (BWDS)</dt><dd>SDN's exits, left by learned gates instead of thresholds (reconstructed from the abstract of Bolukbasi et al., 2017): logistic regressions that price cost against errors, for 32 prices, learned on the pictures that choose among them.</dd>
+<dt>SDN</dt><dd>Shallow-Deep Networks: exits of mixed pooling and one linear layer at (at most) 15, 30, 45, 60, 75 and 90 % of the compute, one epoch of Adam on the frozen network; where no exit is sure the most confident answers. “Joint”: backbone and exits together, SGD at the published learning rate, each exit weighted by its share of the cost (the weights rise from epoch to epoch; one epoch has the last ones).</dd>
+<dt>Gates (BWDS)</dt><dd>SDN's exits, left by learned gates instead of thresholds (reconstructed from the abstract of Bolukbasi et al., 2017): logistic regressions that price cost against errors, for 32 prices, learned on the pictures that choose among them; the network's own last exit answers what no gate lets go.</dd>
 <dt>BranchyNet</dt><dd>Three exits with a convolution each, trained with the backbone, weighted by their share of the cost; leaves where the entropy is low.</dd>
-<dt>E²CM + SDN</dt><dd>The same exits as SDN, to whose linear layer the normalised distances to the class means at that place are added, for ${settings === undefined ? "several" : settings.epochs} epochs, as SDN beside it.</dd>
-<dt>Thresholds</dt><dd>Chosen on one half of the test pictures and reported on the other, both ways round. All exits of a method ask for one probability of agreeing with its last exit, for every method alike.</dd>
+<dt>E²CM + SDN</dt><dd>The same exits as SDN, to whose linear layer the normalised distances to the class means at that place are added, for ${settings === undefined ? "several" : settings.epochs} epochs on the frozen network, as SDN beside it. The paper says “unlimited budget”, and SDN's authors train exits for 25 epochs.</dd>
+<dt>Thresholds</dt><dd>Chosen on one half of the test pictures and reported on the other, both ways round. All exits of a method ask for one probability of agreeing with the network's last exit, for every method alike.</dd>
+<dt>Seeds</dt><dd>${settings === undefined ? "Not recorded." : `${settings.seeds} of the exits’ training.`} They decide initial weights and order of pictures. The plain network and the halves are the same for all; class means have nothing random.</dd>
 <dt>Cost</dt><dd>Multiply-accumulates of one picture: the backbone up to the exit it leaves at, and every exit on the way. 100 % is the plain network without exits.</dd>
 </dl>`;
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type Device, training } from "@exitkit/core-gpu";
-import { exitRecord, type FittedExits, openClassifier, recordScores } from "@exitkit/e2cm";
+import { type ClassMeansExit, exitRecord, type FittedExits, openClassifier, recordScores } from "@exitkit/e2cm";
 import {
   attachGates,
   type ExitModel,
@@ -57,6 +57,21 @@ export async function classMeansCandidate(
   };
 }
 
+/** Class means at the places of Shallow-Deep exits, for the distances of `e2cm-sdn`. Nothing of them is random. */
+export interface DistanceMeans {
+  readonly exits: readonly ClassMeansExit[];
+  readonly seconds: number;
+}
+
+/** {@link DistanceMeans} of a subject, by one pass. */
+export async function distanceMeans({ run }: Context, { dataset, material }: Subject): Promise<DistanceMeans> {
+  return run.step(`${dataset.name}-e2cm-sdn-means`, async () => {
+    const begun = performance.now();
+    const exits = await meansAt(material, tapsOf(material.network, "e2cm-sdn"));
+    return { exits, seconds: (performance.now() - begun) / 1000 };
+  });
+}
+
 /** What a step keeps of training: of a frozen backbone nothing. */
 interface KeptTraining {
   readonly exits: ExitParameters["exits"];
@@ -75,25 +90,21 @@ export interface Trained {
   readonly own: LogitsRecord;
 }
 
-/** A trained rival on a subject: trained with one seed, then asked about all test pictures; or where its training diverged. */
+/**
+ * A trained rival on a subject: trained with one seed, then asked about all test pictures; or where its training diverged.
+ *
+ * @param plan.means Of `e2cm-sdn`.
+ */
 export async function trainedCandidate(
   { run, progress }: Context,
   { dataset, material, test }: Subject,
   method: TrainedMethod,
   budget: Budget,
-  plan: { readonly seed: number; readonly epochs: number },
+  plan: { readonly seed: number; readonly epochs: number; readonly means?: DistanceMeans },
 ): Promise<Trained | Divergence> {
-  const { device, network, normalisation } = material;
-  const { seed, epochs } = plan;
+  const { device, normalisation } = material;
+  const { seed, epochs, means } = plan;
   const key = `${dataset.name}-${method}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
-  const means =
-    method === "e2cm-sdn"
-      ? await run.step(`${dataset.name}-${method}-means`, async () => {
-          const begun = performance.now();
-          const exits = await meansAt(material, tapsOf(network, method));
-          return { exits, seconds: (performance.now() - begun) / 1000 };
-        })
-      : null;
   const rival = await trainedRival(material, method, means?.exits);
   const kept = await run.step(`${key}-fit`, async (): Promise<KeptTraining | { readonly divergedAt: number }> => {
     const steps = epochs * Math.floor(material.train.n / material.batch);
@@ -101,7 +112,8 @@ export async function trainedCandidate(
     let first = true;
     try {
       const { params, seconds } = await trainRival(material, rival, {
-        ...plan,
+        seed,
+        epochs,
         checkpoint: { folder: join(run.path, "checkpoints", key), everySteps: CHECKPOINT_EVERY },
         onStep: ({ step }) => {
           stage.advance(material.batch * (first ? step : 1));
@@ -119,7 +131,7 @@ export async function trainedCandidate(
       stage.done();
     }
   });
-  if ("divergedAt" in kept) return { method, budget, ...plan, step: kept.divergedAt };
+  if ("divergedAt" in kept) return { method, budget, seed, epochs, step: kept.divergedAt };
   const { exits, backbone } = kept;
   const params = { exits, backbone: backbone ?? rival.network.backbone.params };
   const options = rival.method.exits;
