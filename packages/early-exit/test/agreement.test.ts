@@ -80,7 +80,10 @@ describe("fitAgreement", () => {
     const ones = new Int32Array(500).fill(1);
     const record = {
       ...drawn,
-      confidences: [Number.isNaN(constant) ? drawn.confidences[0]! : new Float32Array(500).fill(constant), drawn.confidences[1]!],
+      confidences: [
+        Number.isNaN(constant) ? drawn.confidences[0]! : new Float32Array(500).fill(constant),
+        drawn.confidences[1]!,
+      ],
       predictions: [Number.isNaN(always) ? drawn.predictions[0]! : ones, ones],
     };
     const points = agreementFrontier(record, { exits: [10, 30], full: 30 }, fitAgreement(record));
