@@ -28,7 +28,7 @@ export interface ScoreRecord {
 }
 
 /** How recorded scores of Euclidean exits become confidences and answers; see `DecisionOptions`. */
-export interface HostDecision {
+interface HostDecision {
   readonly rule: DistanceRule;
   readonly predictFrom: "raw" | "normalised";
   readonly last: "head" | "nearestMean";
