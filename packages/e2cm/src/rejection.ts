@@ -68,8 +68,8 @@ interface Halves {
 }
 
 /**
- * Deals n calibration pictures into two halves, in an order drawn at random once for every n: whatever the order of the stream
- * is (class after class, or classes in turn), both halves have pictures of all kinds.
+ * Deals n calibration pictures into two halves, in an order drawn at random once for every n (a generator with a fixed seed):
+ * whatever the order of the stream is, class after class or classes in turn, either half is a random sample of it.
  *
  * The order looks at no picture, so pictures exchangeable before it are so after it.
  */
