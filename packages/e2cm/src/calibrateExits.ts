@@ -1,13 +1,13 @@
 import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Batches } from "./batches.ts";
-import { attachHeads, checkSameModel, costsOf, type FittedExit } from "./exits.ts";
+import { attachHeads, checkSameModel, costsOf, type FittedExit, type OutputExit } from "./exits.ts";
 import { type FittedExits, outputsOf } from "./fittedExits.ts";
 import { inspectNetwork, type Network } from "./network.ts";
 import { batchesOption, callbackOption, deviceOption } from "./options.ts";
-import { checkNovelty, type RejectOptions, rejectionThresholds, rejectOption } from "./rejection.ts";
+import { checkNovelty, halvesOf, type RejectOptions, rejectionThresholds, rejectOption } from "./rejection.ts";
 import {
-  argMaxRows,
+  answersOf,
   checkCalibrationSize,
   noveltyOfRecord,
   operatingPointsOf,
@@ -22,8 +22,8 @@ export interface CalibrateOptions {
   readonly calibration: Batches;
   /**
    * Turn pictures of no known class away: each exit answers `REJECTED` (−1) where the smallest distance to any class mean is
-   * larger than a quantile of the calibration pictures'. Needs class means of the network's outputs, unless it goes by probability.
-   * Default: every picture is given a class.
+   * larger than a quantile of the calibration pictures'. Needs class means of the network's outputs, unless it goes by probability,
+   * and so many calibration pictures that the quantile is one of half of them. Default: every picture is given a class.
    */
   readonly reject?: RejectOptions;
   /** Where to run. Default: the best device there is, opened and closed by the call. */
@@ -41,13 +41,16 @@ const schema = z.strictObject({
 
 /**
  * Chooses, for every exit, the candidate that answers most calibration pictures rightly, and then the thresholds of every
- * operating point. Candidates are what `solveExits` gave for the same statistics and different shrinkages.
+ * operating point. Candidates are what `solveExits` gave for the same statistics and different shrinkages; class means of the
+ * network's outputs are the first candidate's.
  *
- * With `reject`, pictures of no known class are turned away, and of pictures of known classes at most a fraction of 1 − q, whatever
- * the thresholds (distribution-free, for calibration pictures exchangeable with those to come). Operating points count rejected
- * calibration pictures as wrong.
+ * With `reject`, pictures of no known class are turned away, and a picture of a known class with a probability of at most 1 − q,
+ * whatever the thresholds: a probability over the draw of the calibration pictures too, free of distributions, for calibration
+ * pictures exchangeable with those to come and not used to fit the exits. Half of them, in a fixed random order, then choose among
+ * the candidates and say how novelty is scaled, the other half how much of it is too much. Operating points are chosen on all, and
+ * count rejected ones as wrong.
  *
- * @param candidates At least one; all of one model, with the same taps.
+ * @param candidates At least one; all of one model, with the same exits, classes and decision, fitted on as many pictures.
  * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, rejection by distance
  * without class means of the network's outputs, bad batches or unknown options.
  */
@@ -85,16 +88,9 @@ export async function calibrated(
   { calibration, heldOut, reject, onProgress }: CalibrateSettings,
 ): Promise<FittedExits> {
   const first = candidates[0]!;
-  const taps = (exits: readonly FittedExit[]) => exits.map(({ metric, tap }) => `${metric} at ${tap}`).join(", ");
   for (const candidate of candidates) {
     checkSameModel(caller, candidate.modelHash, network.hash);
-    if (taps(candidate.exits) !== taps(first.exits)) {
-      throw new InputError(
-        caller,
-        "all candidates must have the same exits",
-        `${taps(first.exits)} and ${taps(candidate.exits)}`,
-      );
-    }
+    checkAlike(caller, first, candidate);
   }
   if (reject?.by === "distance") for (const candidate of candidates) checkNovelty(caller, candidate);
   const all = candidates.flatMap(({ exits }) => exits);
@@ -102,7 +98,9 @@ export async function calibrated(
   const heads = attachHeads(network, all, { ...first, rejection: null });
   const scored = await runScores(caller, device, heads, calibration, settings);
   checkCalibrationSize(caller, scored.n);
-  const { exits, scores } = bestCandidates(candidates, scored);
+  // What the scaling half chose is as independent of the testing half as its scales are.
+  const choosing = reject === undefined ? null : halvesOf(scored.n).scaling;
+  const { exits, scores } = bestCandidates(candidates, scored, choosing);
   const plain = recordFromScores(exits, scores, { ...first, rejection: null });
   const rejection = reject === undefined ? null : { ...reject, thresholds: rejectionOf(reject) };
   const record = rejection === null ? plain : recordFromScores(exits, scores, { ...first, rejection });
@@ -127,18 +125,60 @@ export async function calibrated(
   }
 }
 
-/** Of every exit the candidate that answers most pictures rightly, the first of equals, and its scores. */
+/** Refuses a candidate that differs from the first in more than how its exits were solved. */
+function checkAlike(caller: string, first: FittedExits, candidate: FittedExits): void {
+  const said = (fitted: FittedExits): Readonly<Record<string, string>> => ({
+    exits: fitted.exits.map(({ metric, tap }) => `${metric} at ${tap}`).join(", "),
+    classes: `${fitted.classes}`,
+    rule: fitted.rule,
+    predictFrom: fitted.predictFrom,
+    last: fitted.last,
+    output: outputSaid(fitted.output),
+    counts: fitted.counts?.join(", ") ?? "not kept",
+  });
+  const [wanted, given] = [said(first), said(candidate)];
+  for (const [name, value] of Object.entries(wanted)) {
+    if (given[name] === value) continue;
+    const fix = "Solve all candidates from the same statistics, with the same options but for the shrinkage.";
+    throw new InputError(caller, `all candidates must have the same ${name}`, `${value} and ${given[name]}`, fix);
+  }
+  if (first.output?.metric !== "euclidean" || candidate.output?.metric !== "euclidean") return;
+  const { means } = candidate.output;
+  if (first.output.means.every((value, i) => value === means[i])) return;
+  throw new InputError(
+    caller,
+    "all candidates must have the same output",
+    "other class means of the network's outputs",
+  );
+}
+
+/** Metric and size of class means of the network's outputs: with a shared covariance their numbers change with the shrinkage. */
+function outputSaid(output: OutputExit | null): string {
+  if (output === null) return "none";
+  const matrix = output.metric === "euclidean" ? output.means : output.weights;
+  return `${output.metric} of ${matrix.length} numbers`;
+}
+
+/**
+ * Of every exit the candidate that answers most pictures rightly, the first of equals, and its scores.
+ *
+ * @param rows The pictures that are looked at; null: all.
+ */
 function bestCandidates(
   candidates: readonly FittedExits[],
   scored: ScoreRecord,
+  rows: Int32Array | null,
 ): { exits: readonly FittedExit[]; scores: ScoreRecord } {
-  const count = candidates[0]!.exits.length;
-  const scoresOf = (candidate: number, exit: number) => scored.scores[candidate * count + exit]!;
-  const chosen = candidates[0]!.exits.map((_, exit) => {
-    const accuracies = candidates.map((_candidate, candidate) =>
-      fractionRight(argMaxRows(scoresOf(candidate, exit), scored.classes), scored.labels),
-    );
-    return accuracies.indexOf(Math.max(...accuracies));
+  const first = candidates[0]!;
+  const { labels } = scored;
+  const asked = rows ?? labels.map((_, i) => i);
+  const scoresOf = (candidate: number, exit: number) => scored.scores[candidate * first.exits.length + exit]!;
+  const chosen = first.exits.map((_, exit) => {
+    const right = candidates.map(({ exits }, candidate) => {
+      const answers = answersOf(exits[exit]!, scoresOf(candidate, exit), first);
+      return asked.reduce((sum, i) => sum + (answers[i] === labels[i] ? 1 : 0), 0);
+    });
+    return right.indexOf(Math.max(...right));
   });
   return {
     exits: chosen.map((candidate, exit) => candidates[candidate]!.exits[exit]!),

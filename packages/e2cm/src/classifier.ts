@@ -1,10 +1,9 @@
 import { type Device, InputError, type Model, openDevice, parseOptions, type Tensor } from "@exitkit/core-gpu";
 import { type Classification, cheapestWithin, openStaged } from "@exitkit/early-exit";
 import { z } from "zod";
-import { attachExits, checkSameModel } from "./exits.ts";
-import { type FittedExits, outputsOf } from "./fittedExits.ts";
-import { inspectNetwork } from "./network.ts";
+import type { FittedExits } from "./fittedExits.ts";
 import { deviceOption } from "./options.ts";
+import { exitModelOf } from "./toExitModel.ts";
 
 /** Options of {@link openClassifier}. */
 export interface ClassifierOptions {
@@ -78,9 +77,7 @@ export async function openClassifier(
     if (lent === undefined) await device.close();
   };
   try {
-    const network = await inspectNetwork(caller, device, model, outputsOf(fitted));
-    checkSameModel(caller, fitted.modelHash, network.hash);
-    const staged = await openStaged(device, attachExits(network, fitted.exits, fitted));
+    const staged = await openStaged(device, await exitModelOf(caller, device, model, fitted));
     let released = false;
     return {
       thresholds,

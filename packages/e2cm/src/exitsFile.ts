@@ -14,6 +14,7 @@ import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
 import type { FittedExit, OutputExit } from "./exits.ts";
 import { type FittedExits, outputsOf } from "./fittedExits.ts";
 import { dequantise, matrixOf, quantise } from "./quantise.ts";
+import { rejectionSchema } from "./rejection.ts";
 
 const map = z.strictObject({
   kind: z.enum(["full", "pooled", "moments"]),
@@ -69,14 +70,7 @@ const second = z.strictObject({
   output: z.strictObject({ scores: z.int().min(2), means }).nullable(),
   exits: z.array(z.strictObject({ tap: z.string(), map, means })),
   counts: z.array(z.number().min(0)).nullable(),
-  rejection: z
-    .strictObject({
-      quantile: z.number().gt(0).lt(1),
-      at: z.enum(["leaving", "everyExit"]),
-      by: z.enum(["distance", "probability"]),
-      thresholds: z.array(z.number()),
-    })
-    .nullable(),
+  rejection: rejectionSchema.nullable(),
 });
 
 type Means = z.output<typeof means>;

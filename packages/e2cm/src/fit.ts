@@ -36,7 +36,8 @@ export interface FitOptions {
   readonly last?: "head" | "nearestMean";
   /**
    * Pictures that choose shrinkage and thresholds: best ones the network was not trained on. Default: every tenth training
-   * batch is held out, up to 5,000 pictures or 256 MB.
+   * batch is held out, up to 5,000 pictures or 256 MB. They do not make the exits, but the network was usually trained on them, and
+   * is surer of them than of new ones: what `reject` promises holds for pictures like them.
    */
   readonly calibration?: Batches;
   /** Turn pictures of no known class away; see `calibrateExits`. Default: every picture is given a class. */

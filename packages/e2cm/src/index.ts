@@ -23,8 +23,9 @@ export {
 } from "./fromStatistics.ts";
 export { quantisedExits } from "./quantise.ts";
 export type { Rejection, RejectOptions } from "./rejection.ts";
-export type { HostDecision, ScoreRecord } from "./scoreRecord.ts";
-export { exitNovelty, exitRecord, type RecordScoresOptions, recordScores } from "./scores.ts";
+export type { ScoreRecord } from "./scoreRecord.ts";
+export { exitNovelty, exitRecord, type RecordDecision, type RecordScoresOptions, recordScores } from "./scores.ts";
 export type { Shrinkage } from "./sharedCovariance.ts";
 export { type ClassStatistics, type ExitStatistics, mergeStatistics, withMoreClasses } from "./statistics.ts";
+export { type ToExitModelOptions, toExitModel } from "./toExitModel.ts";
 export { updateClasses } from "./updateClasses.ts";

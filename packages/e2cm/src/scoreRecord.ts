@@ -28,7 +28,7 @@ export interface ScoreRecord {
 }
 
 /** How recorded scores of Euclidean exits become confidences and answers; see `DecisionOptions`. */
-export interface HostDecision {
+interface HostDecision {
   readonly rule: DistanceRule;
   readonly predictFrom: "raw" | "normalised";
   readonly last: "head" | "nearestMean";
@@ -51,8 +51,7 @@ export function recordFromScores(
     const exit = exits[index] ?? (last === "nearestMean" ? output : null);
     const ruled = exit?.metric === "euclidean" ? scoresOnHost(rule, own, exit.distances) : null;
     const confidence = Float32Array.from(confidences(ruled ?? tensor("float32", [n, classes], own), "maxProbability"));
-    const answers = ruled === null ? own : predictFrom === "raw" ? own.map((d) => -d) : ruled.data;
-    const predictions = argMaxRows(answers, classes);
+    const predictions = answersOf(exit, own, { classes, rule, predictFrom });
     if (rejection !== null) {
       const threshold = Math.fround(rejection.thresholds[index]!);
       const novelty = distance?.[index] ?? confidence.map((value) => 1 - value);
@@ -71,6 +70,21 @@ export function recordFromScores(
     predictions: rows.map(({ predictions }) => predictions),
     labels,
   };
+}
+
+/**
+ * What an exit answers to recorded scores, [n]: arg max, or of Euclidean exits the nearest mean.
+ *
+ * @param exit Null: the network's own head.
+ */
+export function answersOf(
+  exit: OutputExit | null,
+  scores: Float32Array,
+  { classes, rule, predictFrom }: Pick<HostDecision, "rule" | "predictFrom"> & { readonly classes: number },
+): Int32Array {
+  if (exit?.metric !== "euclidean") return argMaxRows(scores, classes);
+  const nearness = predictFrom === "raw" ? scores.map((d) => -d) : scoresOnHost(rule, scores, exit.distances).data;
+  return argMaxRows(nearness, classes);
 }
 
 /** Novelty of every recorded sample at every exit, `[e][n]`. */

@@ -2,12 +2,13 @@ import { addTaps, type Device, InputError, type Model, openDevice, parseOptions 
 import type { ExitModel, ExitRecord } from "@exitkit/early-exit";
 import { z } from "zod";
 import { type Batches, checkBatch } from "./batches.ts";
+import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
 import { attachHeads, checkSameModel } from "./exits.ts";
 import { type FittedExits, outputsOf } from "./fittedExits.ts";
 import { inspectNetwork } from "./network.ts";
 import { callbackOption, deviceOption } from "./options.ts";
-import { checkNovelty } from "./rejection.ts";
-import { type HostDecision, noveltyOfRecord, recordFromScores, type ScoreRecord } from "./scoreRecord.ts";
+import { checkNovelty, type Rejection, rejectionSchema } from "./rejection.ts";
+import { noveltyOfRecord, recordFromScores, type ScoreRecord } from "./scoreRecord.ts";
 
 /** Options of {@link recordScores}. */
 export interface RecordScoresOptions {
@@ -66,18 +67,50 @@ export async function recordScores(
   }
 }
 
+/** How {@link exitRecord} may decide otherwise than the exits were fitted to. */
+export interface RecordDecision {
+  /** Euclidean exits only: how distances become a confidence. */
+  readonly rule?: DistanceRule;
+  /** Euclidean exits only: answer the nearest mean by `raw` or by `normalised` distances. */
+  readonly predictFrom?: "raw" | "normalised";
+  /** How pictures of no known class are turned away; null: they are not. */
+  readonly rejection?: Rejection | null;
+}
+
+const decisionSchema = z.strictObject({
+  rule: z.enum(DISTANCE_RULES as [DistanceRule, ...DistanceRule[]]).optional(),
+  predictFrom: z.enum(["raw", "normalised"]).optional(),
+  rejection: rejectionSchema.nullish(),
+});
+
 /**
  * What recorded scores amount to: every exit's confidences and answers, for `replay` and the threshold solvers of
  * `@exitkit/early-exit`.
  *
- * @param decision Another distance rule or answer than the exits were fitted with (Euclidean exits only).
+ * @param scores Of the same exits: what the last exit scored depends on how it answers.
+ * @param decision What is decided otherwise; default: nothing.
+ * @throws InputError on another number of exits or classes, rejection by distance where novelty cannot be told, another number of
+ * rejection thresholds, or unknown options.
  */
-export function exitRecord(fitted: FittedExits, scores: ScoreRecord, decision: Partial<HostDecision> = {}): ExitRecord {
-  return recordFromScores(fitted.exits, scores, { ...pick(fitted), ...decision });
-}
-
-function pick({ rule, predictFrom, last, output, rejection }: FittedExits): HostDecision {
-  return { rule, predictFrom, last, output, rejection };
+export function exitRecord(fitted: FittedExits, scores: ScoreRecord, decision: RecordDecision = {}): ExitRecord {
+  const caller = "e2cm.exitRecord";
+  const { rule, predictFrom, rejection } = parseOptions(caller, decisionSchema, decision);
+  const e = fitted.exits.length + 1;
+  if (scores.scores.length !== e || scores.classes !== fitted.classes) {
+    const actual = `${scores.scores.length} exits and ${scores.classes} classes`;
+    throw new InputError(caller, `scores of ${e} exits and ${fitted.classes} classes`, actual, "Use recordScores.");
+  }
+  const decided = {
+    ...fitted,
+    rule: rule ?? fitted.rule,
+    predictFrom: predictFrom ?? fitted.predictFrom,
+    rejection: rejection === undefined ? fitted.rejection : rejection,
+  };
+  if (decided.rejection !== null && decided.rejection.thresholds.length !== e) {
+    throw new InputError(caller, `rejection thresholds of ${e} exits`, `${decided.rejection.thresholds.length}`);
+  }
+  if (decided.rejection?.by === "distance") checkNovelty(caller, fitted);
+  return recordFromScores(fitted.exits, scores, decided);
 }
 
 /**

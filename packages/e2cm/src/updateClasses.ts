@@ -14,11 +14,12 @@ type EuclideanMeans = OutputExit & { readonly metric: "euclidean" };
  * c_k' = (n_k c_k + Σ_{i∈new, y_i = k} x_i) / (n_k + number of them). The root mean square distance of all pictures to every mean,
  * r_k' = √(E'‖x‖² − 2 c_k'·E'[x] + ‖c_k'‖²), follows from the same sums, and the normaliser keeps its ratio to it:
  * m_k' = r_k'·m_k/r_k; a new class has the average ratio of the old ones. So pictures may come one by one or all at once, in any
- * order, and nothing is different from having fitted all of them from the start, up to float32 rounding (of the means; where m_k
- * was a mean distance, the ratio's part is an estimate).
+ * order, and nothing is different from having fitted all of them from the start with normalisers from one pass, up to float32
+ * rounding. Where m_k was a mean distance of a second pass, the new one is an estimate of what a second pass would give.
  *
  * Thresholds were chosen for the old means and are dropped with the operating points and the rejection: call
- * `calibrateExits`, or open the classifier with thresholds of your own.
+ * `calibrateExits`, or open the classifier with thresholds of your own. Calibrate on other pictures of the new classes than those
+ * their means are made of: a mean is nearer to its own pictures than to others, and with `reject` the promise would be lost.
  *
  * @param statistics Of the new pictures at the same exits, from `accumulateStatistics` with `classes` as large as the largest label asks
  * and `outputs` as many as the network has; the network's output named last where the exits hold class means of it.
@@ -35,13 +36,14 @@ type EuclideanMeans = OutputExit & { readonly metric: "euclidean" };
  * const model = await readModelFile("network.onnx"); // 4 scores
  * const exits = await fit(model, batches(0, 180), { classes: 4, metric: "euclidean", last: "nearestMean" , calibration: batches(180, 240) });
  *
- * // Five pictures of a fifth class, here: dark ones.
- * const few = { x: rows(train!, 0, 5), y: new Int32Array(5).fill(4) };
- * (few.x.data as Float32Array).fill(-2);
+ * // Ten pictures of a fifth class, here: dark ones. Five make its means, five calibrate.
+ * const dark = rows(train!, 0, 10);
+ * (dark.data as Float32Array).forEach((value, i, pixels) => { pixels[i] = value / 4 - 2; });
+ * const [few, others] = [0, 5].map((from) => ({ x: rows(dark, from, from + 5), y: new Int32Array(5).fill(4) }));
  * const taps = [...exits.exits.map(({ tap }) => tap), "logits"];
- * const statistics = await accumulateStatistics(model, [few], { classes: 5, outputs: 4, metric: "euclidean", exits: taps });
+ * const statistics = await accumulateStatistics(model, [few!], { classes: 5, outputs: 4, metric: "euclidean", exits: taps });
  * const wider = updateClasses(exits, statistics);
- * const ready = await calibrateExits(model, [wider], { calibration: [...batches(180, 240), few] });
+ * const ready = await calibrateExits(model, [wider], { calibration: [...batches(180, 240), others!] });
  * console.assert(ready.classes === 5 && ready.counts!.join() === "45,45,45,45,5");
  * ```
  */

@@ -1,7 +1,7 @@
 import { generator } from "@exitkit/core-gpu";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { rejectionThresholds } from "../src/rejection.ts";
+import { halvesOf, rejectionThresholds } from "../src/rejection.ts";
 
 /** Novelty of n samples at e exits that know of each other, of unlike scales, with long tails. */
 function novelty(n: number, e: number, random: ReturnType<typeof generator>): Float32Array[] {
@@ -43,6 +43,37 @@ describe("rejectionThresholds", () => {
     expect(rate).toBeGreaterThan(1 - quantile - 2 / (half + 1) - slack);
   });
 
+  it.each([2, 4, 10])(
+    "reject at most 1 − q where %d classes come in turn and one is ten times as novel as the others",
+    (classes) => {
+      const random = generator(5);
+      const draw = (label: number) => (label === 0 ? 10 : 1) * Math.exp(0.3 * random.normal());
+      const [n, fresh, rounds, quantile] = [400, 100, 300, 0.95];
+      let rejected = 0;
+      for (let round = 0; round < rounds; round++) {
+        const row = Float32Array.from({ length: n + fresh }, (_, i) => draw(i % classes));
+        const thresholds = rejectionThresholds("test", [row.subarray(0, n)], quantile);
+        for (let i = n; i < n + fresh; i++) if (rejects([row], thresholds, i)) rejected += 1;
+      }
+      const rate = rejected / (rounds * fresh);
+      const slack = 3 * Math.sqrt((quantile * (1 - quantile) * (1 / (n / 2 + 2) + 1 / fresh)) / rounds);
+      expect(rate).toBeLessThan(1 - quantile + slack);
+      expect(rate).toBeGreaterThan(1 - quantile - 2 / (n / 2 + 1) - slack);
+    },
+  );
+
+  it("halves are disjoint, cover all, and have pictures of every class whatever their order", () => {
+    for (const n of [1, 2, 51, 400]) {
+      const { scaling, testing } = halvesOf(n);
+      expect([scaling.length, testing.length]).toEqual([Math.ceil(n / 2), Math.floor(n / 2)]);
+      expect([...scaling, ...testing].sort((a, b) => a - b)).toEqual(Array.from({ length: n }, (_, i) => i));
+    }
+    const { scaling, testing } = halvesOf(400);
+    for (const classOf of [(i: number) => i % 10, (i: number) => Math.floor(i / 40)]) {
+      expect([scaling, testing].map((half) => new Set(Array.from(half, classOf)).size)).toEqual([10, 10]);
+    }
+  });
+
   it("a larger quantile never rejects more, at any exit", () => {
     const q = fc.double({ min: 0.05, max: 0.95, noNaN: true });
     fc.assert(
@@ -65,8 +96,11 @@ describe("rejectionThresholds", () => {
   });
 
   it("exactly: one exit, q = 0.9, the ninth of nine", () => {
-    // Every second value scales: their 0.95-quantile, 1. The others are 1 … 9.
-    const row = Float32Array.from({ length: 18 }, (_, i) => (i % 2 === 0 ? 1 : (i + 1) / 2));
+    // The scaling half's 0.95-quantile is 1. The others are 1 … 9.
+    const row = new Float32Array(18).fill(1);
+    halvesOf(18).testing.forEach((i, at) => {
+      row[i] = at + 1;
+    });
     expect(rejectionThresholds("test", [row], 0.9)[0]).toBeCloseTo(9.009, 12);
     expect(rejectionThresholds("test", [row], 0.5)).toEqual([5.5]);
   });

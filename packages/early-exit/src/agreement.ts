@@ -10,7 +10,10 @@ import { between } from "./search/problem.ts";
  * P(agree | c) = 1 / (1 + exp(−(slope·logit c + offset))), logit c = ln((c + 1e−12)/(1 − c + 1e−7)).
  */
 export interface Agreement {
-  /** `[e − 1]` slope of every early exit, ≥ 0; 0 where confidence says nothing about agreement. */
+  /**
+   * `[e − 1]` slope of every early exit, ≥ 0; 0 where confidence says nothing about agreement (it never changes, or the exit is
+   * surer where it disagrees): the exit then agrees with one probability, whatever its confidence.
+   */
   readonly slopes: readonly number[];
   /** `[e − 1]` offset of every early exit. */
   readonly offsets: readonly number[];
@@ -73,8 +76,9 @@ const frontierOptions = z.strictObject({ resolution: z.number().min(0).max(1).de
 /**
  * All operating points at which every exit asks for the same probability τ of agreeing with the full network, as
  * thresholds on the exits' own confidences. One number is chosen in place of e − 1, so the choice over-fits a small
- * calibration set far less than free thresholds do ({@link solveThresholds}). Every distinct τ of the record is looked at;
- * points that cost more and are not more accurate than another are left out.
+ * calibration set far less than free thresholds do ({@link solveThresholds}). At an exit with slope 0 all leave
+ * ({@link ALWAYS}) once τ is no higher than its one probability. Every distinct τ of the record is looked at; points that cost
+ * more and are not more accurate than another are left out.
  *
  * @param options.resolution In [0, 1], default 0.02: of points whose accuracy losses (against the most accurate) differ by less
  * than this fraction, the more accurate one is returned; 0 returns all.
@@ -95,14 +99,19 @@ export function agreementFrontier(
     const actual = `${agreement.slopes.length} slopes and ${agreement.offsets.length} offsets`;
     throw new InputError(caller, `an agreement of ${record.exits.length - 1} early exits`, actual, "Use fitAgreement.");
   }
+  const falling = agreement.slopes.findIndex((slope) => !(slope >= 0));
+  if (falling >= 0) {
+    const actual = `${agreement.slopes[falling]} at exit ${falling}`;
+    throw new InputError(caller, "an agreement with slopes of at least 0", actual, "Use fitAgreement.");
+  }
   const { n, labels, predictions } = record;
   const last = record.exits.length - 1;
   const probabilities = agreement.slopes.map((_, j) => agreementOf(agreement, j, record.confidences[j]!));
 
   // Lower τ step by step: the samples of one step move to the first exit whose probability is above τ.
-  const steps = Array.from({ length: last * n }, (_, index) => index)
-    .filter((index) => agreement.slopes[Math.floor(index / n)]! > 0)
-    .sort((a, b) => probabilityAt(b) - probabilityAt(a));
+  const steps = Array.from({ length: last * n }, (_, index) => index).sort(
+    (a, b) => probabilityAt(b) - probabilityAt(a),
+  );
   function probabilityAt(index: number): number {
     return probabilities[Math.floor(index / n)]![index % n]!;
   }
@@ -136,17 +145,17 @@ export function agreementFrontier(
     if (before === undefined || lost - (most - before.correct) >= resolution * lost) kept.push(one);
   }
   return kept.reverse().map(({ tau }) => {
-    const thresholds = probabilities.map((row, j) =>
-      thresholdFor(record.confidences[j]!, row, agreement.slopes[j]!, tau),
-    );
+    const thresholds = probabilities.map((row, j) => thresholdFor(record.confidences[j]!, row, tau));
     const { accuracy, meanCost, costFraction } = replayChecked(record, thresholds, costs);
     return { thresholds, accuracy, meanCost, costFraction };
   });
 }
 
-/** The threshold that lets exactly the recorded samples with probability ≥ τ leave: midway to the next confidence below. */
-function thresholdFor(confidences: Float32Array, probabilities: Float64Array, slope: number, tau: number): number {
-  if (!(slope > 0)) return NEVER;
+/**
+ * The threshold that lets exactly the recorded samples with probability ≥ τ leave: midway to the next confidence below, ALWAYS
+ * where there is none.
+ */
+function thresholdFor(confidences: Float32Array, probabilities: Float64Array, tau: number): number {
   let leaving = Number.POSITIVE_INFINITY;
   let staying = Number.NEGATIVE_INFINITY;
   confidences.forEach((confidence, i) => {
@@ -157,8 +166,15 @@ function thresholdFor(confidences: Float32Array, probabilities: Float64Array, sl
   return staying === Number.NEGATIVE_INFINITY ? ALWAYS : between(staying, leaving);
 }
 
-/** Two-parameter logistic regression of `target` on `x`, on standardised x. */
+/** The line of {@link newton}, or the best of those without a slope where it falls or x never changes. */
 function fitLine(x: Float64Array, target: Float64Array): { slope: number; offset: number } {
+  const line = x.every((value) => value === x[0]) ? null : newton(x, target);
+  if (line !== null && line.slope > 0) return line;
+  return { slope: 0, offset: newton(new Float64Array(x.length), target).offset };
+}
+
+/** Two-parameter logistic regression of `target` on `x`, on standardised x. */
+function newton(x: Float64Array, target: Float64Array): { slope: number; offset: number } {
   const n = x.length;
   const mean = x.reduce((sum, value) => sum + value, 0) / n;
   const deviation = Math.sqrt(x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / n) || 1;
@@ -188,7 +204,7 @@ function fitLine(x: Float64Array, target: Float64Array): { slope: number; offset
     b += stepB;
     if (Math.abs(stepA) + Math.abs(stepB) < 1e-10) break;
   }
-  return a > 0 ? { slope: a / deviation, offset: b - (a * mean) / deviation } : { slope: 0, offset: b };
+  return { slope: a / deviation, offset: b - (a * mean) / deviation };
 }
 
 function logit(confidence: number): number {

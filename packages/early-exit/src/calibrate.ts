@@ -2,7 +2,7 @@ import { type Generator, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { agreementOf, confidencesAt, fitAgreement } from "./agreement.ts";
 import { checkCosts, type ExitCosts } from "./cost.ts";
-import { checkRecord, type ExitRecord, selectRows } from "./record.ts";
+import { checkClasses, checkRecord, type ExitRecord, selectRows } from "./record.ts";
 import { NEVER, type OperatingPoint, type Replay, replayChecked } from "./replay.ts";
 import { meanIsBelow } from "./risk/betting.ts";
 import { loadBinomialTail } from "./risk/binomial.ts";
@@ -12,7 +12,8 @@ import { heldThresholds } from "./thresholds.ts";
  * What is lost on a sample, on average over all samples to come:
  * `error` = 1 where the answer is wrong; `loss` = 1 where the full network is right and the answer wrong, −1 the other
  * way round (the accuracy lost); `harm` = 1 where the full network is right and the answer wrong; `disagreement` = 1 where
- * the answer is not the full network's (true labels are not looked at).
+ * the answer is not the full network's (true labels are not looked at). The full network is the record's last exit, or the
+ * `reference` of {@link CalibrateOptions}.
  */
 export type Risk = "error" | "loss" | "harm" | "disagreement";
 
@@ -33,15 +34,24 @@ export interface CalibrateOptions {
    * samples then test them. Default: found on `pathShare` of the samples.
    */
   readonly path?: readonly (readonly number[])[];
+  /**
+   * `[n]` what the network that `loss`, `harm` and `disagreement` compare with answers to the record's samples. Needed where the
+   * record's last exit is not that network: with `whenNoneIsSure: "mostConfident"` it is the most confident exit. Default: the
+   * predictions of the last exit.
+   */
+  readonly reference?: Int32Array;
 }
 
 /** Thresholds, and what is guaranteed about them. Accuracy and cost are of the samples that tested them. */
 export interface Calibrated extends OperatingPoint {
-  /** Whether the risk is guaranteed. Only `error` can be refused: the full network has none of the other risks. */
+  /**
+   * Whether the risk is guaranteed. Without a `reference` only `error` can be refused: the last exit has none of the other risks
+   * against itself.
+   */
   readonly certified: boolean;
   /**
-   * The guaranteed risk: `maxRisk`; 0 for thresholds that let nothing leave early, which have none (`error` apart); 1 where
-   * nothing is certified.
+   * The guaranteed risk: `maxRisk`; 0 for thresholds that let nothing leave early where they have none by definition (neither `error`
+   * nor a `reference`); 1 where nothing is certified.
    */
   readonly bound: number;
   /** The risk seen on the samples that tested. */
@@ -66,6 +76,7 @@ const schema = z.strictObject({
   }),
   pathShare: z.number().gt(0).lt(1).default(0.3),
   path: z.array(z.array(z.number()).readonly()).min(1).readonly().optional(),
+  reference: z.instanceof(Int32Array, { message: "must be an Int32Array" }).optional(),
 });
 
 /**
@@ -81,9 +92,13 @@ const schema = z.strictObject({
  * points is needed. Losses of 0 and 1 are tested by the exact binomial tail P(Bin(n, maxRisk) ≤ losses seen) ≤ δ; those of
  * `loss`, in {−1, 0, 1}, by betting (its power does not suffer from the many samples that lose nothing).
  *
- * Where no point passes, nothing leaves early ({@link NEVER} everywhere), exactly the full network. It has none of the
+ * Where no point passes, nothing leaves early ({@link NEVER} everywhere), exactly the last exit. It has none of the
  * risks but `error`; for that one `certified` is then false, and the risk may be anything: ask for more than the full
- * network's error. Begin an own path with NEVER everywhere to have the full network itself tested.
+ * network's error. Begin an own path with NEVER everywhere to have the last exit itself tested.
+ *
+ * With `whenNoneIsSure: "mostConfident"` (Shallow-Deep Networks) the record's last exit is the most confident one, which can be
+ * wrong where the network is right. Pass the network's own answers as `reference`: the last exit is then tested as all others are, as
+ * the first point of a path that is found here, and not certified where it fails.
  *
  * The guarantee costs something. Measured by drawing calibration samples from 2,500 recorded CIFAR-10 pictures (ResNet-20, three
  * early exits, disagreement ≤ 0.04, δ = 0.1): mean cost 0.78 of the full network's from 500 samples and 0.75 from 2,000,
@@ -92,7 +107,7 @@ const schema = z.strictObject({
  * certified.
  *
  * @throws InputError on a bad record, costs that do not increase, options out of range, a path of another number of
- * thresholds, or too few samples to split.
+ * thresholds, a reference that is not n classes, or too few samples to split.
  * Source: A. N. Angelopoulos, S. Bates, E. J. Candès, M. I. Jordan, L. Lei, "Learn then Test", 2021 (fixed-sequence
  * testing) [D]; for early exits: M. Jazbec et al., "Fast yet Safe: Early-Exiting with Risk Control", 2024 [D].
  * Differs: exact tests in place of Hoeffding and Bentkus' bound; per-exit thresholds along a fitted path.
@@ -123,7 +138,8 @@ export async function calibrate(record: ExitRecord, costs: ExitCosts, options: C
   checkRecord(caller, record);
   const e = record.exits.length;
   checkCosts(caller, costs, e);
-  const { risk, maxRisk, delta, random, pathShare, path: given } = parseOptions(caller, schema, options);
+  const { risk, maxRisk, delta, random, pathShare, path: given, reference } = parseOptions(caller, schema, options);
+  if (reference !== undefined) checkClasses(caller, "reference", reference, record.n);
   const path = given?.map((thresholds) => [...heldThresholds(caller, e, thresholds)]);
   const order = random.permutation(record.n);
   const onPath = path === undefined ? Math.round(pathShare * record.n) : 0;
@@ -131,21 +147,25 @@ export async function calibrate(record: ExitRecord, costs: ExitCosts, options: C
     const fix = "Record more samples, or pass a path found on others.";
     throw new InputError(caller, "there must be samples both to find a path and to test it", `${record.n}`, fix);
   }
+  const never = new Array<number>(e - 1).fill(NEVER);
+  const comparedWith = reference ?? record.predictions.at(-1)!;
   const testing = selectRows(record, order.subarray(onPath));
-  const points = path ?? pathOf(selectRows(record, order.subarray(0, onPath)));
+  const testingReference = Int32Array.from(order.subarray(onPath), (i) => comparedWith[i]!);
+  const points = path ?? foundPath(order.subarray(0, onPath));
   const tail = await loadBinomialTail();
   const passes = (losses: Int8Array): boolean =>
     risk === "loss" ? meanIsBelow(losses, maxRisk, delta) : tail(total(losses), testing.n, maxRisk) <= delta;
 
-  const never = new Array<number>(e - 1).fill(NEVER);
+  // The last exit loses nothing against itself; against another network it may.
+  const exact = risk !== "error" && reference === undefined;
   const full = replayChecked(testing, never, costs);
-  const fullRisk = total(lossesOf(testing, full, risk)) / testing.n;
-  let best = { point: full, risk: fullRisk, certified: risk !== "error", bound: risk === "error" ? 1 : 0 };
+  const fullRisk = total(lossesOf(testing, full, testingReference, risk)) / testing.n;
+  let best = { point: full, risk: fullRisk, certified: exact, bound: exact ? 0 : 1 };
   let tested = 0;
   let passed = 0;
   for (const thresholds of points) {
     const point = replayChecked(testing, thresholds, costs);
-    const losses = lossesOf(testing, point, risk);
+    const losses = lossesOf(testing, point, testingReference, risk);
     tested++;
     if (!passes(losses)) break;
     passed++;
@@ -156,6 +176,14 @@ export async function calibrate(record: ExitRecord, costs: ExitCosts, options: C
   const { certified, bound } = best;
   const found = { certified, bound, risk: best.risk, tested, passed, samples: testing.n };
   return { thresholds, accuracy, meanCost, costFraction, ...found };
+
+  /** A path towards agreement with the reference; where there is one, from the last exit on. */
+  function foundPath(rows: Int32Array): readonly (readonly number[])[] {
+    const { predictions, ...own } = selectRows(record, rows);
+    const last = Int32Array.from(rows, (i) => comparedWith[i]!);
+    const found = pathOf({ ...own, predictions: [...predictions.slice(0, -1), last] });
+    return reference === undefined ? found : [never, ...found];
+  }
 }
 
 /**
@@ -170,9 +198,8 @@ function pathOf(record: ExitRecord): readonly (readonly number[])[] {
   return [...new Set(taus)].map((tau) => confidencesAt(agreement, tau));
 }
 
-/** `[n]` each sample's loss. */
-function lossesOf({ n, predictions, labels }: ExitRecord, point: Replay, risk: Risk): Int8Array {
-  const full = predictions.at(-1)!;
+/** `[n]` each sample's loss against the answers of the full network, `[n]`. */
+function lossesOf({ n, labels }: ExitRecord, point: Replay, full: Int32Array, risk: Risk): Int8Array {
   const losses = new Int8Array(n);
   for (let i = 0; i < n; i++) {
     const wrong = point.predictions[i] === labels[i] ? 0 : 1;

@@ -1,13 +1,19 @@
 import {
   cutStages,
   type Generator,
+  generator,
   InputError,
+  layers,
   onnx,
   ops,
+  type Spec,
+  spec,
   type Tensor,
   type TreeRecord,
+  trace,
   type Value,
 } from "@exitkit/core-gpu";
+import { z } from "zod";
 import type { Backbone } from "./backbone.ts";
 import type { Head } from "./heads/index.ts";
 
@@ -55,12 +61,15 @@ export interface ExitNetwork {
 /** Name of the last exit. */
 export const FULL = "full";
 
+/** A plan's head is checked for itself, to say which exit lacks one. */
+const planSchema = z.strictObject({ name: z.string().min(1).optional(), tap: z.string(), head: z.unknown() });
+
 /**
- * Puts early exits on a backbone.
+ * Puts early exits on a backbone. Every head is initialised and traced once, to see that it can read its tap.
  *
  * @param exits In the order of the backbone, at least one.
- * @throws InputError on no exits, an unknown tap, a repeated name, a name `full`, taps out of order, or a head that cannot
- * read its tap's features.
+ * @throws InputError on no exits, an unknown key of a plan, an unknown tap, a name that is empty, repeated or `full`, taps out of
+ * order, or a head that cannot read its tap's features or gives other logits than [n, k].
  * @example
  * ```ts
  * import { generator, proposeCuts, readModelFile } from "@exitkit/core-gpu";
@@ -80,6 +89,13 @@ export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): Exi
   if (!Array.isArray(exits) || exits.length === 0) {
     throw new InputError(caller, "at least one early exit is needed", "none", "Pass [{ tap, head }, …].");
   }
+  exits.forEach((plan, at) => {
+    const parsed = planSchema.safeParse(plan);
+    if (parsed.success) return;
+    const { path, message } = parsed.error.issues[0]!;
+    const problem = path.length === 0 ? message : `${path.join(".")}: ${message}`;
+    throw new InputError(caller, `exit ${at} must be { name?, tap, head }`, problem);
+  });
   const named = exits.map(({ name, tap, head }, j) => ({ name: name ?? `exit${j + 1}`, tap, head }));
   checkPlan(caller, backbone, named);
   const { classes } = backbone;
@@ -89,6 +105,9 @@ export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): Exi
     head: withCheckedLogits(caller, name, head, classes),
   }));
   const shapes = planned.map(({ tap }) => backbone.taps[tap]!);
+  planned.forEach(({ head }, j) => {
+    tryHead(head, shapes[j]!, classes);
+  });
   return {
     backbone,
     exits: planned,
@@ -132,6 +151,15 @@ function checkPlan(caller: string, backbone: Backbone, exits: readonly Required<
     backbone.toModel(backbone.params),
     exits.map(({ tap }) => [tap]),
   );
+}
+
+/** Lets a head throw where it cannot read features of that shape. */
+function tryHead(head: Head, shape: readonly number[], classes: number): void {
+  const params = head.init(generator(1), shape, classes);
+  trace((given) => ({ logits: head.apply(given.params as TreeRecord<Value>, given.x, false).logits }), {
+    x: spec("float32", ["n", ...shape]),
+    params: layers.specsOf<TreeRecord<Spec>>(params),
+  });
 }
 
 function withCheckedLogits(caller: string, name: string, head: Head, classes: number): Head {

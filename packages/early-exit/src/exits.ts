@@ -6,7 +6,10 @@ export interface Exit {
   readonly name: string;
   /** The backbone tensor the exit reads; the backbone is cut behind it. */
   readonly tap: string;
-  /** Tensor float32 `[n]`: higher is surer. */
+  /**
+   * Tensor float32 `[n]`, in [0, 1]: higher is surer. Others are refused where they are seen, by `classify` and `recordExits`; an
+   * exported file compares whatever it computes.
+   */
   readonly confidence: string;
   /** Tensor int64 `[n]`: the class answered. */
   readonly prediction: string;

@@ -6,6 +6,10 @@ export const REJECTED = -1;
 /**
  * What every exit said about every sample of a labelled data set, early-exit decisions apart: enough to replay any
  * thresholds without running the network again. n samples, e exits; the last exit is the full network.
+ *
+ * Recorded of a model that lets the most confident exit answer where none is sure (`toExitModel`'s `whenNoneIsSure`), the last row
+ * holds that fallback's answers, not the plain network's. What is said of "the full network" then means the fallback, here and in
+ * all that reads a record: agreement, accuracy lost, and the risks of `calibrate`, which takes the network's own answers as `reference`.
  */
 export interface ExitRecord {
   /** Names of the e exits in order; the last is the full network. */
@@ -22,6 +26,11 @@ export interface ExitRecord {
 
 /** Rounding of a float32 softmax may leave [0, 1] by this much. */
 const SLACK = 1e-3;
+
+/** Whether a number can be a confidence: in [0, 1] but for rounding. NaN cannot. */
+export function isConfidence(value: number): boolean {
+  return value >= -SLACK && value <= 1 + SLACK;
+}
 
 /**
  * Checks a record: lengths, numbers of rows, confidences in [0, 1] (to within 0.001 of rounding) and never NaN, labels
@@ -58,7 +67,7 @@ export function checkRecord(caller: string, record: ExitRecord): void {
         "A running network compares float32; convert with Float32Array.from.",
       );
     }
-    const bad = row.findIndex((value) => !(value >= -SLACK && value <= 1 + SLACK));
+    const bad = row.findIndex((value) => !isConfidence(value));
     if (bad >= 0) {
       throw new InputError(
         caller,
@@ -69,7 +78,8 @@ export function checkRecord(caller: string, record: ExitRecord): void {
   }
 }
 
-function checkClasses(caller: string, name: string, classes: Int32Array, n: number): void {
+/** Refuses what are not n classes or −1. */
+export function checkClasses(caller: string, name: string, classes: Int32Array, n: number): void {
   if (!(classes instanceof Int32Array) || classes.length !== n) {
     throw new InputError(caller, `${name} must be an Int32Array of ${n}`, describe(classes));
   }

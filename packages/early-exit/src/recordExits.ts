@@ -4,7 +4,7 @@ import type { ExitModel } from "./exits.ts";
 import { checkRecord, concatRecords, type ExitRecord } from "./record.ts";
 import { cutAtExits } from "./stages.ts";
 
-/** A labelled batch: `x` `[n, ...]` as the model takes it, `y` `[n]` the true classes. */
+/** A labelled batch: `x` `[n, ...]` as the model takes it, `y` `[n]` the true classes, −1 (`REJECTED`) for samples of no known class. */
 export interface LabelledBatch {
   readonly x: Tensor;
   readonly y: Int32Array;
@@ -25,8 +25,8 @@ const optionsSchema = z.strictObject({
  *
  * @param batches The data, in batches of any size; empty ones are passed over.
  * @returns A record of all samples in order, for `replay`, `solveThresholds` and `frontier`.
- * @throws InputError on no samples, labels that do not fit the samples or are negative, a confidence outside [0, 1] or
- * NaN, an answer that is not `[n]`, or when the device refuses the network or a batch.
+ * @throws InputError on no samples, labels that do not fit the samples or are below −1 (`REJECTED`: of no known class), a
+ * confidence outside [0, 1] or NaN, an answer that is not `[n]`, or when the device refuses the network or a batch.
  * @example
  * ```ts
  * import { recordExits, type ExitModel, type LabelledBatch } from "@exitkit/early-exit";

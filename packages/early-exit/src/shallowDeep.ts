@@ -30,7 +30,8 @@ const optionsSchema = z.strictObject({
  * @throws InputError on an option that is unknown or out of range.
  * Source: Kaya, Hong, Dumitraş, Shallow-Deep Networks (ICML 2019) [S: the authors' code].
  * Differs: leaving needs a probability strictly above the threshold, there at least as high. The frozen backbone keeps its
- * running statistics, which there go on moving. Learning rates are constant here: pass a schedule for theirs.
+ * running statistics, which there go on moving. Learning rates are constant here: pass a schedule for theirs. Adam has no weight
+ * decay here where the exits are trained alone; there it has 10⁻⁴ (ResNet, MobileNet) or 5·10⁻⁴ (VGG, Wide ResNet).
  */
 export function shallowDeep(options: ShallowDeepOptions): ExitMethod {
   const { trains, costs } = parseOptions("early-exit.shallowDeep", optionsSchema, options);

@@ -2,7 +2,7 @@ import { type Device, type Session, type Tensor, tensor } from "@exitkit/core-gp
 import type { BatchLayout } from "./batchAxis.ts";
 import type { ExitModel } from "./exits.ts";
 import { type Fused, fuse } from "./fuse.ts";
-import type { Engine } from "./staged-engine.ts";
+import { type Engine, lazy, releaseAll } from "./staged-engine.ts";
 import type { ExitStages } from "./stages.ts";
 
 /**
@@ -20,16 +20,15 @@ export async function openFused(
     return { fused, session: await device.load(fused.model) };
   };
   const many = await load(layout.rowTensors);
-  let single: Promise<Loaded> | undefined;
+  const single = lazy(
+    () => load(new Map()),
+    ({ session }) => session.release(),
+  );
   return {
-    release: async () => {
-      await many.session.release();
-      await (await single)?.session.release();
-    },
+    release: () => releaseAll([many.session, single]),
     run: async (batch, thresholds) => {
       const alone = batch.shape[0] === 1 && layout.rowTensors.size > 0;
-      if (alone) single ??= load(new Map());
-      const { fused, session } = alone ? await single! : many;
+      const { fused, session } = alone ? await single.get() : many;
       const feeds: Record<string, Tensor> = { [exitModel.input]: batch };
       for (const [j, name] of fused.thresholds.entries()) {
         feeds[name] = tensor("float32", [1], thresholds.subarray(j, j + 1));

@@ -1,7 +1,7 @@
 import { type Device, rows, type Session, sizeOf, type Tensor, tensor } from "@exitkit/core-gpu";
 import type { BatchLayout } from "./batchAxis.ts";
 import type { ExitModel } from "./exits.ts";
-import { type Engine, keptRows, type StageAnswers } from "./staged-engine.ts";
+import { type Engine, keptRows, releaseAll, type StageAnswers } from "./staged-engine.ts";
 import type { ExitStages } from "./stages.ts";
 
 /** The straight path: one session a stage, rows that leave are taken out of every carried tensor between two runs. */
@@ -12,9 +12,7 @@ export async function openSessions(
   layout: BatchLayout,
 ): Promise<Engine> {
   const sessions: Session[] = [];
-  const release = async () => {
-    await Promise.all(sessions.map((session) => session.release()));
-  };
+  const release = () => releaseAll(sessions);
   try {
     for (const { model } of stages) sessions.push(await device.load(model));
   } catch (error) {

@@ -1,7 +1,7 @@
-import { cutStages, type Device, type Session } from "@exitkit/core-gpu";
+import { cutStages, type Device } from "@exitkit/core-gpu";
 import type { ExitModel } from "./exits.ts";
 import { onlyOutputs } from "./outputs.ts";
-import type { Engine } from "./staged-engine.ts";
+import { type Engine, lazy } from "./staged-engine.ts";
 import type { ExitStages } from "./stages.ts";
 
 /**
@@ -10,12 +10,15 @@ import type { ExitStages } from "./stages.ts";
  */
 export function openWhole(device: Device, { input, exits }: ExitModel, { model }: ExitStages): Engine {
   const { confidence, prediction } = exits.at(-1)!;
-  let session: Promise<Session> | undefined;
+  const loaded = lazy(
+    async () => device.load(cutStages(onlyOutputs(model, [confidence, prediction]), [])[0]!.model),
+    (session) => session.release(),
+  );
   return {
-    release: async () => (await session)?.release(),
+    release: loaded.release,
     run: async (batch) => {
-      session ??= device.load(cutStages(onlyOutputs(model, [confidence, prediction]), [])[0]!.model);
-      const results = await (await session).run({ [input]: batch });
+      const session = await loaded.get();
+      const results = await session.run({ [input]: batch });
       const confidences = results[confidence]!.data as Float32Array;
       const predictions = results[prediction]!.data as BigInt64Array;
       const unsure = { confidences: new Float32Array(confidences.length), predictions };

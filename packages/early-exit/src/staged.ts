@@ -3,8 +3,9 @@ import { z } from "zod";
 import { type BatchLayout, probeBatchLayout } from "./batchAxis.ts";
 import type { ExitModel } from "./exits.ts";
 import { MOST_FUSED_EXITS } from "./fuse.ts";
+import { isConfidence } from "./record.ts";
 import { NEVER } from "./replay.ts";
-import { goesOn, type StageAnswers } from "./staged-engine.ts";
+import { goesOn, releaseAll, type StageAnswers } from "./staged-engine.ts";
 import { openFused } from "./staged-fused.ts";
 import { openSessions } from "./staged-sessions.ts";
 import { openWhole } from "./staged-whole.ts";
@@ -45,7 +46,8 @@ export interface StagedClassifier {
    *
    * @param batch `[n, ...]` in the model's input dtype. It is not changed and must not change until the answer is there.
    * @param thresholds `[e − 1]`, rounded to float32; `NEVER` switches an exit off, `ALWAYS` makes it the last.
-   * @throws InputError on another dtype or shape, a wrong number of thresholds, a NaN threshold, or after release.
+   * @throws InputError on another dtype or shape, a wrong number of thresholds, a NaN threshold, a confidence outside [0, 1], or
+   * after release.
    */
   classify(batch: Tensor, thresholds: readonly number[]): Promise<Classification>;
   /** Waits for runs in progress and frees the sessions. Releasing twice is allowed. */
@@ -61,7 +63,8 @@ const optionsSchema = z.strictObject({
  * Opens a network with exits for staged execution: compute up to an exit, decide, compact the batch to the samples that
  * go on, compute the next stage.
  *
- * With `NEVER` at every exit the plain network is run, in a session of its own that is loaded then: its answers bit for bit.
+ * With `NEVER` at every exit the plain network is run, in a session of its own that is loaded then: its answers bit for bit (of
+ * a model with `whenNoneIsSure: "mostConfident"` those of its last exit, the most confident of all; see `toExitModel`).
  * With other thresholds the last places of confidences behind a cut can differ from it, as ONNX Runtime's blocked layout on the
  * CPU adds residuals there in another order. They can also with the number of rows computed together, as in any session.
  * While opening, the network is run on 2 and on 3 made-up samples to see which tensors that cross between stages have a
@@ -116,13 +119,10 @@ export async function openStaged(
       // Buffers are shared between runs.
       const run = last.then(() => (n === 0 ? [] : (off ? whole : engine).run(batch, held)));
       last = run.catch(() => undefined);
-      return assemble(n, e, await run, held);
+      return assemble(caller, exitModel.exits, n, await run, held);
     },
     release: () => {
-      released ??= last.then(async () => {
-        await engine.release();
-        await whole.release();
-      });
+      released ??= last.then(() => releaseAll([engine, whole]));
       return released;
     },
   };
@@ -153,7 +153,14 @@ function checkBatch(caller: string, layout: BatchLayout, input: string, batch: T
 }
 
 /** Plain loops: this runs after every batch, too seldom to be compiled and with the network in the caches. */
-function assemble(n: number, e: number, answers: readonly StageAnswers[], thresholds: Float32Array): Classification {
+function assemble(
+  caller: string,
+  described: ExitModel["exits"],
+  n: number,
+  answers: readonly StageAnswers[],
+  thresholds: Float32Array,
+): Classification {
+  const e = described.length;
   const predictions = new Int32Array(n);
   const exits = new Int32Array(n);
   const confidences = new Float32Array(n);
@@ -173,6 +180,15 @@ function assemble(n: number, e: number, answers: readonly StageAnswers[], thresh
     for (let at = 0; at < count; at++) {
       const row = alive[at]!;
       const confidence = answer!.confidences[at]!;
+      if (!isConfidence(confidence) && !Number.isNaN(confidence)) {
+        const expectation = `confidences of exit "${described[j]!.name}" must lie in [0, 1]`;
+        throw new InputError(
+          caller,
+          expectation,
+          `${confidence} at row ${row}`,
+          "Scale it, e.g. by a sigmoid, in the graph.",
+        );
+      }
       predictions[row] = Number(answer!.predictions[at]!);
       exits[row] = j;
       confidences[row] = confidence;

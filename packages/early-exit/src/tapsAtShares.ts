@@ -5,7 +5,8 @@ import type { Backbone } from "./backbone.ts";
 const SHALLOW_DEEP = [0.15, 0.3, 0.45, 0.6, 0.75, 0.9] as const;
 
 /**
- * The taps nearest to given shares of the backbone's MACs, in order; one that is nearest to several comes once.
+ * The taps nearest to given shares of the backbone's MACs, in the order of their MACs and of the graph; one that is nearest to
+ * several comes once.
  *
  * @param shares In (0, 1). Default: those of Shallow-Deep Networks, .15, .3, .45, .6, .75, .9.
  * @throws InputError on no shares or one outside (0, 1).
@@ -33,13 +34,17 @@ export async function tapsAtShares(
   }
   const model = backbone.toModel(backbone.params);
   const count = countMacs(model, await probeShapes(device, model));
-  const taps = Object.keys(backbone.taps);
   const full = macsUpTo(model, count, [backbone.output]);
+  const order = model.proto.graph!.node.flatMap(({ output }) => output);
+  // An object's keys are in no order to rely on: those that look like integers come first.
+  const taps = Object.keys(backbone.taps)
+    .map((tap) => ({ tap, macs: macsUpTo(model, count, [tap]), at: order.indexOf(tap) }))
+    .sort((a, b) => a.macs - b.macs || a.at - b.at);
   const chosen = nearest(
-    taps.map((tap) => macsUpTo(model, count, [tap]) / full),
+    taps.map(({ macs }) => macs / full),
     shares,
   );
-  return taps.filter((_, at) => chosen.has(at));
+  return taps.filter((_, at) => chosen.has(at)).map(({ tap }) => tap);
 }
 
 /** For each wanted number the index of the nearest of `values`, the first of equals. */

@@ -39,7 +39,9 @@ const optionsSchema = z.strictObject({
  * logits; the backbone's part is what {@link Backbone.toModel} gives.
  *
  * With `mostConfident` the last exit's confidence and prediction are those of the most confident of all exits, the last
- * included, chosen in the graph: what the earlier exits said is carried along. Its `scores` stay its own logits.
+ * included, chosen in the graph: what the earlier exits said is carried along. Its `scores` stay its own logits. So the last exit
+ * is not the plain network then: with `NEVER` at every exit, and in the last row of a record, the most confident exit answers. To
+ * calibrate against the network itself, pass its answers (the last row of a record made with `last`) to `calibrate` as `reference`.
  *
  * @throws InputError on an unknown option, parameters that are not the network's, or as `defineExits`.
  * Source: the fallback to the most confident exit is Shallow-Deep Networks' [S: the authors' code].

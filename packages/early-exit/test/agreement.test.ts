@@ -1,6 +1,7 @@
 import { generator } from "@exitkit/core-gpu";
 import { describe, expect, test } from "vitest";
 import {
+  ALWAYS,
   agreementFrontier,
   agreementOf,
   type ExitRecord,
@@ -55,12 +56,46 @@ describe("fitAgreement", () => {
     }
   });
 
-  test("an exit that is surer where it disagrees is not used", () => {
+  test("an exit that is surer where it disagrees agrees with one probability: all of it leave, or none", () => {
     const record = knownRecord(2000, -1, 0, 3);
     const agreement = fitAgreement(record);
     expect(agreement.slopes).toEqual([0]);
+    const agreeing = record.predictions[0]!.reduce((sum, answer) => sum + answer, 0) / 2000;
+    const probabilities = agreementOf(agreement, 0, record.confidences[0]!);
+    expect(new Set(probabilities).size).toBe(1);
+    expect(probabilities[0]).toBeCloseTo(agreeing, 4);
     const points = agreementFrontier(record, { exits: [10, 30], full: 30 }, agreement);
-    expect(points.map(({ thresholds }) => thresholds)).toEqual([[NEVER]]);
+    expect(points.map(({ thresholds, accuracy }) => [...thresholds, accuracy])).toEqual([
+      [ALWAYS, agreeing],
+      [NEVER, 1],
+    ]);
+  });
+
+  test.each([
+    ["whose confidence never changes", 1, 0.5, Number.NaN],
+    ["that always agrees, with a constant confidence", 0, 0.5, 1],
+    ["that always agrees, with any confidence", 0, Number.NaN, 1],
+  ])("an exit %s is used", (_, offset, constant, always) => {
+    const drawn = knownRecord(500, 0, offset, 4);
+    const ones = new Int32Array(500).fill(1);
+    const record = {
+      ...drawn,
+      confidences: [
+        Number.isNaN(constant) ? drawn.confidences[0]! : new Float32Array(500).fill(constant),
+        drawn.confidences[1]!,
+      ],
+      predictions: [Number.isNaN(always) ? drawn.predictions[0]! : ones, ones],
+    };
+    const points = agreementFrontier(record, { exits: [10, 30], full: 30 }, fitAgreement(record));
+    expect(points[0]).toMatchObject({ thresholds: [ALWAYS], meanCost: 10 });
+    expect(points.length).toBe(always === 1 ? 1 : 2);
+  });
+
+  test("with a slope below 0 is refused", () => {
+    const record = knownRecord(50, 1, 0, 3);
+    expect(() => agreementFrontier(record, { exits: [10, 30], full: 30 }, { slopes: [-1], offsets: [0] })).toThrow(
+      "early-exit.agreementFrontier: an agreement with slopes of at least 0; got -1 at exit 0. Use fitAgreement.",
+    );
   });
 });
 

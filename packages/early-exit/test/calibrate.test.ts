@@ -182,6 +182,59 @@ describe("calibrate", () => {
     expect([shares[2], shares[3]]).toEqual([0, 0]);
   });
 
+  /** A record whose last exit is the most confident one; the early one is never right about a share of samples, and always sure. */
+  const fallback = (share: number) => {
+    const n = 1000;
+    const network = new Int32Array(n).fill(1);
+    const early = network.map((answer, i) => (i < share * n ? 0 : answer));
+    const confidences = [0.99, 0.99].map((value) => new Float32Array(n).fill(value));
+    const record: ExitRecord = {
+      exits: ["early", "full"],
+      n,
+      confidences,
+      predictions: [early, early],
+      labels: network,
+    };
+    return { record, network };
+  };
+  const risks = ["loss", "harm", "disagreement"] as const;
+
+  it.each(risks)("counts %s against a reference where the last exit is not the network", async (risk) => {
+    const { record, network } = fallback(0.2);
+    const cost = { exits: [10, 40], full: 40 };
+    const goal = { risk, maxRisk: 0.05 } as const;
+    // The last exit has none of the risks against itself, and says nothing about the network.
+    const own = await calibrate(record, cost, { ...goal, random: generator(1) });
+    expect(own).toMatchObject({ certified: true, risk: 0 });
+    for (const path of [undefined, [[NEVER], [0.5]], [[0.5]]]) {
+      const options = { ...goal, reference: network, ...(path && { path }) };
+      const found = await calibrate(record, cost, { ...options, random: generator(1) });
+      expect(found).toMatchObject({ certified: false, bound: 1, tested: 1, passed: 0, thresholds: [NEVER] });
+      expect(found.risk).toBeCloseTo(0.2, 1);
+    }
+    // Where the fallback seldom errs it is tested and passes, as any other point does.
+    const good = fallback(0.01);
+    const found = await calibrate(good.record, cost, { ...goal, reference: good.network, random: generator(1) });
+    expect(found).toMatchObject({ certified: true, bound: 0.05, passed: found.tested });
+    expect(found.passed).toBeGreaterThan(1);
+    expect(found.risk).toBeGreaterThan(0);
+    const alone = { ...goal, reference: good.network, path: [[NEVER]] };
+    const never = await calibrate(good.record, cost, { ...alone, random: generator(1) });
+    expect(never).toMatchObject({ certified: true, bound: 0.05, passed: 1, thresholds: [NEVER] });
+    // So it is where too few samples say that it does not err at all.
+    const few = selectRows(good.record, [990, 991, 992, 993, 994, 995]);
+    const unsure = await calibrate(few, cost, { ...goal, reference: good.network.slice(0, 6), random: generator(1) });
+    expect(unsure).toMatchObject({ certified: false, bound: 1, risk: 0, thresholds: [NEVER] });
+  });
+
+  it("with the last exit's own answers as the reference passes the same points", async () => {
+    const goal = { risk: "disagreement", maxRisk: 0.04 } as const;
+    const reference = population.predictions.at(-1)!;
+    const plain = await calibrate(population, costs, { ...goal, random: generator(3) });
+    const found = await calibrate(population, costs, { ...goal, reference, random: generator(3) });
+    expect(found).toEqual({ ...plain, tested: plain.tested + 1, passed: plain.passed + 1 });
+  });
+
   it("is the same for the same seed", async () => {
     const goal = { risk: "loss", maxRisk: 0.02 } as const;
     const run = (seed: number) => calibrate(population, costs, { ...goal, random: generator(seed) });
@@ -203,6 +256,9 @@ describe("calibrate", () => {
     await refused({ random: Math.random }, "must be a generator");
     await refused({ alpha: 0.1 }, "alpha");
     await refused({ path: [] }, "path");
+    await refused({ reference: [...population.labels] }, "reference");
+    await refused({ reference: new Int32Array(3) }, "reference must be an Int32Array of 2500; got a Int32Array of 3");
+    await refused({ reference: new Int32Array(2500).fill(-2) }, "reference must be class indices");
     await refused({ path: [[0.5]] }, "4 exits need 3 thresholds, none for the last; got 1");
     await refused({}, "samples both to find a path and to test it; got 1", selectRows(population, [0]));
     await expect(calibrate(population, { ...costs, exits: [1, 2] }, goal)).rejects.toThrow(InputError);

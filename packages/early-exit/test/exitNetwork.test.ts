@@ -156,6 +156,31 @@ describe("places of exits", () => {
       "early-exit.tapsAtShares: shares must be numbers above 0 and below 1; got [0.5, 1].",
     );
   });
+
+  it("come in the order of the network, whatever they are called", async () => {
+    const random = generator(1);
+    const eight = () => layers.initLinear(random, { in: 8, out: 8 });
+    const backbone = programBackbone({
+      params: { a: eight(), b: eight(), c: eight(), last: layers.initLinear(random, { in: 8, out: 3 }) },
+      input: spec("float32", ["n", 8]),
+      apply: (params, x) => {
+        const first = layers.linear(params.a, x);
+        const active = ops.relu(first);
+        const second = layers.linear(params.b, active);
+        const third = layers.linear(params.c, second);
+        return { taps: { first, 1: active, 129: second, 7: third }, logits: layers.linear(params.last, third) };
+      },
+    });
+    expect(Object.keys(backbone.taps)[0]).toBe("1");
+    // Shares of the cost: .30 twice, .59, .89.
+    const taps = await tapsAtShares(device, backbone, [0.3, 0.6, 0.9]);
+    expect(taps).toEqual(["first", "129", "7"]);
+    const network = exitNetwork(
+      backbone,
+      taps.map((tap) => ({ tap, head: heads.linear() })),
+    );
+    expect(network.exits).toHaveLength(3);
+  });
 });
 
 describe("methods", () => {
@@ -213,6 +238,11 @@ describe("networks that cannot be are refused", () => {
     expect(() => exitNetwork(written, [{ tap: "stem", head: "linear" as unknown as heads.Head }])).toThrow(
       'exit "exit1" must have a head; got string.',
     );
+    const refused = (plan: object, pattern: RegExp) =>
+      expect(() => exitNetwork(written, [{ tap: "stem", head, ...plan }])).toThrow(pattern);
+    refused({ name: "" }, /^early-exit\.exitNetwork: exit 0 must be \{ name\?, tap, head \}; got name: .*1 character/);
+    refused({ heads: [head] }, /exit 0 must be .*; got Unrecognized key: "heads"/);
+    refused({ tap: 3 }, /exit 0 must be .*; got tap: /);
   });
 
   it("with heads for other features or of another number of classes", () => {
@@ -224,11 +254,11 @@ describe("networks that cannot be are refused", () => {
         return { taps: { hidden }, logits: layers.linear(params.last, hidden) };
       },
     });
-    const network = exitNetwork(flatNetwork, [{ tap: "hidden", head: heads.mixedPool() }]);
-    expect(() => network.init(generator(1))).toThrow("features of one sample must be [c, h, w]; got [4].");
+    expect(() => exitNetwork(flatNetwork, [{ tap: "hidden", head: heads.mixedPool() }])).toThrow(
+      "early-exit.heads.mixedPool: features of one sample must be [c, h, w]; got [4].",
+    );
     const narrow: heads.Head = { ...head, apply: (_, x: Value) => ({ logits: x, updated: {} }) };
-    const wrong = exitNetwork(flatNetwork, [{ tap: "hidden", head: narrow }]);
-    expect(() => toExitModel(wrong, wrong.init(generator(1)))).toThrow(
+    expect(() => exitNetwork(flatNetwork, [{ tap: "hidden", head: narrow }])).toThrow(
       'early-exit.exitNetwork: exit "exit1" must give logits [n, 3], as the backbone does; got [n, 4].',
     );
   });

@@ -1,6 +1,15 @@
-import { addTaps, type Device, openDevice, rows, type Tensor } from "@exitkit/core-gpu";
+import { addTaps, type Device, onnx, openDevice, rows, type Tensor } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ALWAYS, type Classification, type ExitModel, NEVER, openStaged, recordExits, replay } from "../src/index.ts";
+import {
+  ALWAYS,
+  type Classification,
+  defineExits,
+  type ExitModel,
+  NEVER,
+  openStaged,
+  recordExits,
+  replay,
+} from "../src/index.ts";
 import { counting, randomBatch, residualNetwork } from "./networks.ts";
 
 const executions = ["fused", "sessions"] as const;
@@ -231,6 +240,67 @@ describe.each(executions)("staged execution, %s", (execution) => {
     expect(predictions).toEqual((await everything(network, randomBatch(5)))[0]!.predictions);
     expect(rowsPerStage).toEqual([5]);
     await staged.release();
+  });
+
+  it("refuses confidences outside [0, 1]", async () => {
+    const network = residualNetwork({ exits: 3 });
+    const { graph } = network.model.proto;
+    const node = onnx.create(onnx.NodeProtoSchema, {
+      opType: "Add",
+      input: ["exit1/confidence", "exit1/confidence"],
+      output: ["twice"],
+    });
+    // In front of what lies behind the exit, as the graph must be sorted.
+    const at = graph!.node.findIndex(({ output }) => output.includes("exit1/confidence")) + 1;
+    const nodes = [...graph!.node.slice(0, at), node, ...graph!.node.slice(at)];
+    const model = { proto: onnx.changed(network.model.proto, { graph: onnx.changed(graph!, { node: nodes }) }) };
+    const exits = network.exits.map((exit, j) => (j === 1 ? { ...exit, confidence: "twice" } : exit));
+    const staged = await openStaged(device, defineExits(model, exits), { execution });
+    const batch = randomBatch(20);
+    // Switched off it is not computed, so not seen.
+    expect((await staged.classify(batch, [NEVER, NEVER])).rowsPerStage).toEqual([20, 20, 20]);
+    await expect(staged.classify(batch, [NEVER, 1])).rejects.toThrow(
+      /^early-exit\.classify: confidences of exit "exit1" must lie in \[0, 1\]; got 1\.\d+ at row \d+\. Scale it/,
+    );
+    await staged.release();
+  });
+
+  it.each([
+    ["the plain network", 3, [NEVER, NEVER]],
+    ["a single sample", 1, [0.5, 0.5]],
+  ] as const)("loads %s again after that failed, and leaves nothing open", async (_, n, thresholds) => {
+    const watched = counting(device);
+    let failing = false;
+    const load: Device["load"] = async (model, options) => {
+      if (failing) throw new Error("no memory");
+      return watched.load(model, options);
+    };
+    for (const again of [true, false]) {
+      const staged = await openStaged({ ...watched, load }, residualNetwork(), { execution });
+      const lazily = n > 1 || execution === "fused";
+      failing = lazily;
+      if (lazily) await expect(staged.classify(randomBatch(n), thresholds)).rejects.toThrow("no memory");
+      failing = false;
+      if (again) expect((await staged.classify(randomBatch(n), thresholds)).predictions).toHaveLength(n);
+      await staged.release();
+      expect(watched.open()).toBe(0);
+    }
+  });
+
+  it("releases all other sessions when one cannot be released, and says so", async () => {
+    const watched = counting(device);
+    let loaded = 0;
+    const load: Device["load"] = async (model, options) => {
+      const session = await watched.load(model, options);
+      // The first one probes; the second is the first that is kept.
+      if (++loaded !== 2) return session;
+      return { ...session, release: () => session.release().then(() => Promise.reject(new Error("stuck"))) };
+    };
+    const staged = await openStaged({ ...watched, load }, residualNetwork(), { execution });
+    await staged.classify(randomBatch(3), [NEVER, NEVER]);
+    await staged.classify(randomBatch(1), [0.5, 0.5]);
+    await expect(staged.release()).rejects.toThrow("stuck");
+    expect(watched.open()).toBe(0);
   });
 
   it("leaves no session open and refuses work after release", async () => {
