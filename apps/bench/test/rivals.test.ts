@@ -437,5 +437,5 @@ describe("data sets of a run", () => {
       "mnist",
     ]);
     expect(stderr.text()).toMatch(/without cifar100: .*\nwithout fashion-mnist: .*\nwithout kmnist: /);
-  });
+  }, 60_000);
 });
