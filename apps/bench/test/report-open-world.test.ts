@@ -58,6 +58,7 @@ describe("the report of open-world", () => {
     expect(sectionOf(page, "measured")).toContain("(cat and ship; dog and frog)");
     expect(sectionOf(page, "measured")).toContain("20,000 pictures, 8 epochs");
     expect(sectionOf(page, "measured")).toContain("Without cat and ship: 80.0 % right among the others.");
+    expect(sectionOf(page, "measured")).toContain("CIFAR-10, CIFAR-100 subset");
   });
 
   test("of nothing says that nothing was measured", () => {

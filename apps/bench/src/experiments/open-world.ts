@@ -65,6 +65,7 @@ export const openWorld: Experiment = {
     "cost and accuracy; classes left out of fitting, then added from 1 to 50 pictures. Unknown: CIFAR-100 where the data folder " +
     "has it, and held-out classes.",
   takes: ["seeds", "pictures"],
+  reads: ["cifar10", "cifar100"],
   run,
 };
 
