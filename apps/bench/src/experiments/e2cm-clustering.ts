@@ -101,7 +101,7 @@ function summary(
         dataset,
         budget === null ? "plain network" : `cost ≤ ${budget}`,
         `${macsFraction.toFixed(3)} ×`,
-        `${percent(accuracy)} ± ${(100 * deviation).toFixed(2)}`,
+        `${percent(accuracy)}${deviation === undefined ? "" : ` ± ${(100 * deviation).toFixed(2)}`}`,
         nmi.toFixed(3),
         ari.toFixed(3),
         percent(agreement),
