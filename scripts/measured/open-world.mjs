@@ -18,7 +18,7 @@ export function page(result) {
         : `Unknown: ${unknown.name}, ${kinds} (far: superclasses without a counterpart in CIFAR-10; near: other vehicles and four-legged animals). `
     }${machine(result)}.`,
     "",
-    `Held out: two of CIFAR-10's classes, left out of the class means, which are made of the others among ${settings.heldOutPictures.toLocaleString("en")} training pictures; the pretrained networks were trained on them. ${settings.seeds} pairs: ${heldOut.map(pairOf).join("; ")}.`,
+    `Held out: two of CIFAR-10's classes, left out of the class means, which are made of the others among ${settings.heldOutPictures.toLocaleString("en")} training pictures; the pretrained networks were trained on them. The pairs: ${heldOut.map(pairOf).join("; ")}.`,
     "",
     ...(unseen.length === 0
       ? []
