@@ -19,7 +19,9 @@ export function page(result) {
     "",
     `${sizes.join(" ")} ${machine(result)}.`,
     "",
-    `An autoencoder (${recipe.layers.join("-")}, ${recipe.pretrainingEpochs} epochs), k-means (${recipe.kmeansStarts} starts) and IDEC (γ = ${recipe.gamma}, at most ${recipe.mostUpdates} × ${recipe.updateEvery} steps of ${recipe.batch}) cluster the training pictures; exits after every hidden layer. Thresholds from one half of the test pictures, for agreement with the network's own clusters and without labels, reported on the other half, both ways. Labels name the clusters, on training pictures, and judge.`,
+    `An autoencoder (${recipe.layers.join("-")}, ${recipe.pretrainingEpochs} epochs), k-means (${recipe.kmeansStarts} starts) and IDEC (γ = ${recipe.gamma}, at most ${recipe.mostUpdates} × ${recipe.updateEvery} steps of ${recipe.batch}) cluster the training pictures; exits after every hidden layer. Thresholds from one half of the test pictures, for agreement with the network's own clusters and without labels, reported on the other half, both ways. Labels name the clusters, on training pictures, and judge. NMI: normalised by the arithmetic mean.`,
+    "",
+    settled(result),
     "",
     table(
       [
@@ -36,7 +38,7 @@ export function page(result) {
         mean.dataset,
         mean.budget === null ? "plain network" : times(mean.budget),
         times(mean.macsFraction),
-        `${percent(mean.accuracy)} ± ${(100 * mean.deviation).toFixed(2)}`,
+        `${percent(mean.accuracy)}${mean.deviation === undefined || mean.runs === 1 ? "" : ` ± ${(100 * mean.deviation).toFixed(2)}`}`,
         mean.nmi.toFixed(3),
         mean.ari.toFixed(3),
         percent(mean.agreement),
@@ -50,6 +52,10 @@ export function page(result) {
         : `${dataset}: within a point of the plain network's ${percent(fullAccuracy)} at ${times(point.macsFraction)} of the MACs, ${percent(point.accuracy)} (read off the mean curve).`,
       "",
     ]),
+    "### Accuracy if all pictures leave after the same layer",
+    "",
+    layers(runs, means),
+    "",
     "### The paper says, we measured",
     "",
     table(
@@ -86,7 +92,7 @@ export function page(result) {
         percent(run.kmeans.accuracy),
         percent(run.train.accuracy),
         percent(run.full.accuracy),
-        `${run.steps}${run.settled ? ", settled" : ""}`,
+        `${run.steps}${run.settled ? ", settled" : ", not settled"}`,
         times(run.faithful.macsFraction),
         percent(run.faithful.accuracy),
         `${run.staged.differences} of ${run.staged.pictures.toLocaleString("en")}`,
@@ -94,4 +100,38 @@ export function page(result) {
     ),
     "",
   ];
+}
+
+/** How many runs ended by themselves, and how long the method of the paper trains. */
+function settled({ runs, recipe }) {
+  const ended = runs.filter((run) => run.settled).length;
+  return `${ended} of ${runs.length} runs had settled (fewer than ${(100 * recipe.tolerance).toFixed(1)} % of answers changed); IDEC itself trains up to 20,000 steps, its autoencoder for hundreds of epochs.`;
+}
+
+/** Means over the runs of a data set, and the plain network's. */
+function layers(runs, means) {
+  const datasets = [...new Set(runs.map(({ dataset }) => dataset))];
+  const rows = datasets.flatMap((dataset) => {
+    const own = runs.filter((run) => run.dataset === dataset);
+    const plain = means.find((mean) => mean.dataset === dataset && mean.budget === null);
+    const line = (place, { macsFraction, accuracy, nmi, ari }) => [
+      dataset,
+      place,
+      times(macsFraction),
+      percent(accuracy),
+      nmi.toFixed(3),
+      ari.toFixed(3),
+    ];
+    const exits = own[0].perExit.map(({ exit }, at) => {
+      const mean = (value) => own.reduce((sum, { perExit }) => sum + value(perExit[at]) / own.length, 0);
+      return line(exit.replace(/^layer/, "layer "), {
+        macsFraction: mean((one) => one.macsFraction),
+        accuracy: mean((one) => one.accuracy),
+        nmi: mean((one) => one.nmi),
+        ari: mean((one) => one.ari),
+      });
+    });
+    return [...exits, line("plain network", plain)];
+  });
+  return table(["data", "leaving after", "MACs", "clustering accuracy, mean", "NMI", "ARI"], rows);
 }

@@ -1,12 +1,13 @@
 // Pictures of no known class, and classes added later.
 // @ts-check
-import { machine, name, percent, table, times } from "./words.mjs";
+import { machine, name, percent, points, table, times } from "./words.mjs";
 
 const FULL = "full network";
 
-/** Its part of docs/measured.md. */
+/** Its part of docs/measured.md; nothing for a result that does not hold what the words below say. */
 export function page(result) {
-  const { data, unknown, rows, rejection, online, unseenAccuracy } = result;
+  const { data, unknown, settings, heldOut, unseen, rows, rejection, online } = result;
+  if (settings === undefined) return [];
   const kinds = unknown.kinds.map(({ kind, pictures }) => `${pictures.toLocaleString("en")} ${kind}`).join(", ");
   return [
     "## The open world",
@@ -15,18 +16,22 @@ export function page(result) {
       unknown.name === null
         ? ""
         : `Unknown: ${unknown.name}, ${kinds} (far: superclasses without a counterpart in CIFAR-10; near: other vehicles and four-legged animals). `
-    }Held out: two of CIFAR-10's classes, left out of the class means; the pretrained networks were trained on them.${
-      unseenAccuracy === null
-        ? ""
-        : ` Unseen: ResNet-20 trained on the eight others only, ${percent(unseenAccuracy)} right among them.`
-    } ${machine(result)}.`,
+    }${machine(result)}.`,
     "",
-    "AUROC of unknown against known pictures: by distance to the nearest class mean / by one minus the exit's largest probability.",
+    `Held out: two of CIFAR-10's classes, left out of the class means, which are made of the others among ${settings.heldOutPictures.toLocaleString("en")} training pictures; the pretrained networks were trained on them. The pairs: ${heldOut.map(pairOf).join("; ")}.`,
+    "",
+    ...(unseen.length === 0
+      ? []
+      : [
+          `Unseen: two classes that the network has never seen, either. ${unseen.length} ${unseen.length === 1 ? "ResNet-20" : "networks (ResNet-20)"} trained on the eight others only, of ${settings.unseen.pictures.toLocaleString("en")} pictures, ${settings.unseen.epochs} epochs; without ${unseen.map((one) => `${pairOf(one)}: ${percent(one.accuracy)} right among the others`).join("; ")}.`,
+          "",
+        ]),
+    "AUROC of unknown against known pictures: by distance to the nearest class mean / by one minus the exit's largest probability. ±: standard deviation over pairs of held-out classes.",
     "",
     ...auroc(rows),
     "### Turning pictures away",
     "",
-    "At most 5 % of known pictures may be turned away; thresholds may lose two points. Both from one half of the test pictures, reported on the other, both ways.",
+    `At most ${(100 * (1 - settings.quantile)).toFixed(0)} % of known pictures may be turned away. Thresholds lose at most ${points(settings.wantedLoss)} against the plain network on the half of the test pictures that chose them, the same with and without rejection; the limits of rejection come from the same half. Reported on the other half, both ways. A picture turned away counts as wrong.`,
     "",
     table(
       [
@@ -37,6 +42,7 @@ export function page(result) {
         "turned away",
         "MACs",
         ...(rejection[0]?.unknown ?? []).flatMap(({ kind }) => [`${kind}: turned away`, `${kind}: MACs`]),
+        "known: leaving at each exit",
       ],
       rejection.map((row) => [
         name(row.backbone),
@@ -46,15 +52,16 @@ export function page(result) {
         percent(row.falseRejections),
         times(row.macsFraction),
         ...row.unknown.flatMap((one) => [percent(one.rejected), times(one.macsFraction)]),
+        row.leaving.map(({ share }) => `${(100 * share).toFixed(0)} %`).join(", "),
       ]),
     ),
     "",
     "### New classes from a few pictures",
     "",
-    "Two classes added to Euclidean class means of eight, answers by normalised distance; mean and standard deviation over draws and held-out classes.",
+    "Two classes added to Euclidean class means of eight, answers by normalised distance. Means and standard deviations over pairs of held-out classes and draws of their pictures; “old before”, when nothing was drawn yet, over the pairs only.",
     "",
     table(
-      ["network", "exit", "pictures a class", "new classes right", "old classes right", "old before", "repetitions"],
+      ["network", "exit", "pictures a class", "new classes right", "old classes right", "old before", "pairs × draws"],
       online
         .filter(({ predictFrom }) => predictFrom === "normalised")
         .map((row) => [
@@ -64,11 +71,15 @@ export function page(result) {
           spread(row.fresh),
           spread(row.old),
           spread(row.before),
-          String(row.repetitions),
+          `${row.seeds} × ${row.draws}`,
         ]),
     ),
     "",
   ];
+}
+
+function pairOf({ classes }) {
+  return classes.join(" and ");
 }
 
 /** A table for each network and kind of unknown pictures: exits by metrics. */

@@ -6,7 +6,7 @@ import type { Fetched, FetchOptions } from "./data/fetch.ts";
 import { fetchCifar10 } from "./data/fetch-cifar10.ts";
 import { fetchFashionMnist } from "./data/fetch-fashion-mnist.ts";
 import { doctor } from "./doctor.ts";
-import { type Experiment, type Extras, editionOf, openDataSource, type Preset } from "./experiments/experiment.ts";
+import { type Experiment, type Extras, editionsOf, openDataSource, type Preset } from "./experiments/experiment.ts";
 import { openRun } from "./runs/run.ts";
 import type { Progress } from "./terminal/progress.ts";
 import type { Terminal } from "./terminal/terminal.ts";
@@ -37,7 +37,14 @@ export async function run(experiment: Experiment, options: RunOptions, terminal:
   const { progress } = terminal;
   const extras = extrasOf(experiment, options);
   const directory = await dataDirectory(options.data);
-  const config = { experiment: experiment.name, preset, seed, device, data: await editionOf(directory), ...extras };
+  const config = {
+    experiment: experiment.name,
+    preset,
+    seed,
+    device,
+    data: await editionsOf(experiment, directory),
+    ...extras,
+  };
   const words = Object.entries(extras).map(([name, value]) => `-${name}${[value].flat().join("+")}`);
   const out = resolve(options.out ?? join("runs", `${experiment.name}-${preset}-seed${seed}${words.join("")}`));
   const folder = await openRun(out, config, progress, options.fresh === undefined ? {} : { fresh: options.fresh });

@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runCli } from "../src/cli.ts";
-import type { Experiment } from "../src/experiments/experiment.ts";
+import { type Experiment, editionsOf } from "../src/experiments/experiment.ts";
 import { ended, startNode } from "./child.ts";
 import { memory, temporaryFolder } from "./helpers.ts";
 import { sampleE2cm } from "./report-samples.ts";
@@ -106,6 +106,19 @@ describe("bench run", () => {
     const { code, stdout, stderr } = await bench(...args);
     expect([code, stdout]).toEqual([wanted, ""]);
     expect(stderr).toMatch(message);
+  });
+
+  it("names in its config the data sets an experiment reads, where they are there", async () => {
+    const folder = await temporaryFolder();
+    const reading = (...reads: NonNullable<Experiment["reads"]>) => editionsOf({ ...TINY, reads }, folder);
+    expect(await reading("cifar10", "cifar100")).toBe("CIFAR-10 subset");
+    for (const name of ["train.bin", "test.bin"]) await writeFile(join(folder, name), "");
+    expect(await reading("cifar10", "cifar100")).toBe("CIFAR-10 subset, CIFAR-100");
+    expect(await editionsOf(TINY, folder)).toBe("CIFAR-10 subset");
+    expect(await reading("fashionMnist", "mnist")).toBe("");
+    // A part of the files is no data set; reading it says what is missing.
+    await writeFile(join(folder, "train-images-idx3-ubyte"), "");
+    expect(await reading("fashionMnist")).toBe("");
   });
 
   it("refuses a folder that holds a run of another config", async () => {

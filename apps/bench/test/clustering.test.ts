@@ -227,6 +227,7 @@ describe("means over runs", () => {
     ]);
     expect(means[0]).toMatchObject({ accuracy: expect.closeTo(0.52, 12), macsFraction: expect.closeTo(0.25, 12) });
     expect(means[0]!.deviation).toBeCloseTo(0.04 / Math.sqrt(2), 12);
+    expect(meansOf(rows.slice(0, 1))[0]).not.toHaveProperty("deviation");
     expect(savingOf(means)).toEqual([{ dataset: "Fashion-MNIST", fullAccuracy: means[2]!.accuracy, point: means[1] }]);
     expect(savingOf(means.filter(({ budget }) => budget !== 0.376))[0]!.point).toBeNull();
   });

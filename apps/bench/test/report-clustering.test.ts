@@ -52,5 +52,22 @@ describe("the report of e2cm-clustering", () => {
     expect(sectionOf(page, "runs").match(/<th scope="row">Fashion-MNIST, \d+<\/th>/g)).toHaveLength(10);
     expect(sectionOf(page, "layers")).toContain("Fashion-MNIST, layer 3");
     expect(sectionOf(page, "measured")).toContain("0000000000");
+    expect(sectionOf(page, "measured")).toContain("100 % is the plain encoder.");
+  });
+
+  test("says how many runs had settled, and what was clustered", () => {
+    expect(sectionOf(page, "runs")).toContain("1 of 10 runs had settled; IDEC itself trains up to 20,000 steps");
+    expect(sectionOf(page, "runs").match(/, not settled/g)).toHaveLength(9);
+    const asked = { ...result, recipe: { ...result.recipe, tolerance: 0.001 }, config: { data: "CIFAR-10" } };
+    const own = renderReport([asked]);
+    expect(sectionOf(own, "measured")).toContain("(fewer than 0.1 % of answers changed)");
+    expect(sectionOf(own, "measured")).not.toContain("CIFAR-10");
+  });
+
+  test("gives a single run no deviation", () => {
+    const alone = result.means.map(({ deviation: _, ...mean }) => ({ ...mean, runs: 1 }));
+    const rows = result.rows.filter(({ run }) => run === 1);
+    const single = renderReport([{ ...result, means: alone, rows, runs: result.runs.slice(0, 1) }]);
+    expect(single).not.toMatch(/±|NaN|undefined/);
   });
 });

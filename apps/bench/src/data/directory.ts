@@ -176,14 +176,12 @@ export async function openCifar10(directory: string | undefined): Promise<Datase
  * sha256 is not the recorded one.
  */
 export async function openCifar100(directory: string | undefined): Promise<Dataset> {
-  const places =
-    directory === undefined ? [] : [directory, join(directory, "cifar100"), join(directory, "cifar-100-binary")];
-  const found = await find(places, [CIFAR100_OFFICIAL, CIFAR100_SUBSET]);
+  const found = await FINDERS.cifar100(directory);
   if (found === null) {
     throw new InputError(
       "bench.openCifar100",
       "CIFAR-100 must be in the data folder (train.bin and test.bin of the binary version)",
-      directory === undefined ? "no data folder" : `none of them in ${places.join(", ")}`,
+      directory === undefined ? "no data folder" : `none of them in ${cifar100Places(directory).join(", ")}`,
       "Unpack https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz there and pass the folder with --data.",
     );
   }
@@ -198,7 +196,7 @@ export async function openCifar100(directory: string | undefined): Promise<Datas
  */
 export async function openFashionMnist(directory: string | undefined): Promise<Dataset> {
   const fix = "Bring it with: bench data fashion-mnist --data <folder>";
-  return openIdx("bench.openFashionMnist", directory, FASHION_MNIST_FOLDERS, FASHION_MNIST, FASHION_MNIST_FORMAT, fix);
+  return openIdx("bench.openFashionMnist", directory, IDX.fashionMnist, FASHION_MNIST_FORMAT, fix);
 }
 
 /**
@@ -208,7 +206,7 @@ export async function openFashionMnist(directory: string | undefined): Promise<D
  */
 export async function openMnist(directory: string | undefined): Promise<Dataset> {
   const fix = "Put MNIST's four files into <folder>/mnist and pass the folder with --data.";
-  return openIdx("bench.openMnist", directory, ["mnist", "MNIST/raw"], MNIST, MNIST_FORMAT, fix);
+  return openIdx("bench.openMnist", directory, IDX.mnist, MNIST_FORMAT, fix);
 }
 
 /**
@@ -220,25 +218,65 @@ export async function openMnist(directory: string | undefined): Promise<Dataset>
 export async function openKmnist(directory: string | undefined): Promise<Dataset> {
   const fix =
     "Put KMNIST's four .gz files (http://codh.rois.ac.jp/kmnist/) into <folder>/kmnist and pass it with --data.";
-  return openIdx("bench.openKmnist", directory, ["kmnist", "KMNIST/raw"], KMNIST, KMNIST_FORMAT, fix);
+  return openIdx("bench.openKmnist", directory, IDX.kmnist, KMNIST_FORMAT, fix);
+}
+
+/** The data sets in MNIST's format, and the names their folders may have. */
+const IDX = {
+  fashionMnist: { edition: FASHION_MNIST, names: FASHION_MNIST_FOLDERS },
+  mnist: { edition: MNIST, names: ["mnist", "MNIST/raw"] },
+  kmnist: { edition: KMNIST, names: ["kmnist", "KMNIST/raw"] },
+} as const;
+
+type Idx = (typeof IDX)[keyof typeof IDX];
+
+/** The data sets that can be read. */
+export type DatasetName = "cifar10" | "cifar100" | keyof typeof IDX;
+
+/**
+ * Finds a data set without reading it; null: it is not there, or a part of its files is missing.
+ *
+ * @throws InputError as {@link findCifar10} does.
+ */
+export async function findDataset(name: DatasetName, directory: string | undefined): Promise<Found | null> {
+  if (name === "cifar10") return findCifar10(directory);
+  return FINDERS[name](directory).catch((error: unknown) => {
+    if (error instanceof InputError) return null;
+    throw error;
+  });
+}
+
+const FINDERS = {
+  cifar100: (directory: string | undefined) =>
+    find(directory === undefined ? [] : cifar100Places(directory), [CIFAR100_OFFICIAL, CIFAR100_SUBSET]),
+  fashionMnist: (directory: string | undefined) => findIdx(directory, IDX.fashionMnist),
+  mnist: (directory: string | undefined) => findIdx(directory, IDX.mnist),
+  kmnist: (directory: string | undefined) => findIdx(directory, IDX.kmnist),
+} as const;
+
+function cifar100Places(directory: string): readonly string[] {
+  return [directory, join(directory, "cifar100"), join(directory, "cifar-100-binary")];
+}
+
+function findIdx(directory: string | undefined, { edition, names }: Idx): Promise<Found | null> {
+  return find(directory === undefined ? [] : idxPlaces(directory, names), [edition]);
 }
 
 async function openIdx(
   caller: string,
   directory: string | undefined,
-  names: readonly string[],
-  edition: Edition,
+  idx: Idx,
   format: Format,
   fix: string,
 ): Promise<Dataset> {
-  const places = directory === undefined ? [] : idxPlaces(directory, names);
-  const found = await find(places, [edition]);
+  const { edition, names } = idx;
+  const found = await findIdx(directory, idx);
   if (found !== null) return openFound(found, format);
   const files = [...edition.train, ...edition.test].map(({ name }) => name).join(", ");
   throw new InputError(
     caller,
     `${edition.name} must be in the data folder (${files}, each plain or .gz)`,
-    directory === undefined ? "no data folder" : `none of them in ${places.join(", ")}`,
+    directory === undefined ? "no data folder" : `none of them in ${idxPlaces(directory, names).join(", ")}`,
     fix,
   );
 }

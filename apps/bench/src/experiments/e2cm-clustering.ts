@@ -21,6 +21,7 @@ export const e2cmClustering: Experiment = {
     "An autoencoder, k-means and IDEC cluster pictures without labels; every layer of the encoder gets an exit by cluster " +
     "means. Clustering accuracy against MACs over several runs, beside the paper's curve. Needs --data with the pictures.",
   takes: ["seeds", "pictures", "epochs"],
+  reads: ["fashionMnist", "mnist"],
   run,
 };
 
@@ -100,7 +101,7 @@ function summary(
         dataset,
         budget === null ? "plain network" : `cost ≤ ${budget}`,
         `${macsFraction.toFixed(3)} ×`,
-        `${percent(accuracy)} ± ${(100 * deviation).toFixed(2)}`,
+        `${percent(accuracy)}${deviation === undefined ? "" : ` ± ${(100 * deviation).toFixed(2)}`}`,
         nmi.toFixed(3),
         ari.toFixed(3),
         percent(agreement),

@@ -1,7 +1,8 @@
 import { type DeviceKind, InputError } from "@exitkit/core-gpu";
 import {
   type Dataset,
-  findCifar10,
+  type DatasetName,
+  findDataset,
   openCifar10,
   openCifar100,
   openFashionMnist,
@@ -36,6 +37,8 @@ export interface Experiment {
   readonly reported?: boolean;
   /** Which of the extra options of `bench run` it understands. Default none. */
   readonly takes?: readonly (keyof Extras)[];
+  /** The data sets it reads where they are there; their editions are part of a run's config. Default CIFAR-10. */
+  readonly reads?: readonly DatasetName[];
   run(context: Context): Promise<ExperimentResult>;
 }
 
@@ -66,13 +69,8 @@ interface Summary {
 }
 
 /** The data sets of the chosen data folder; read when asked for, once. */
-export interface DataSource {
+export interface DataSource extends Readonly<Record<DatasetName, () => Promise<Dataset>>> {
   readonly directory: string | undefined;
-  cifar10(): Promise<Dataset>;
-  cifar100(): Promise<Dataset>;
-  fashionMnist(): Promise<Dataset>;
-  mnist(): Promise<Dataset>;
-  kmnist(): Promise<Dataset>;
 }
 
 /** The data sets in `directory`; CIFAR-10 falls back to the repository's subset, and a note says which one is used. */
@@ -113,7 +111,8 @@ export async function whereThere(
   }
 }
 
-/** Which edition of CIFAR-10 a run with this data folder uses; part of the run's config. */
-export async function editionOf(directory: string | undefined): Promise<string> {
-  return (await findCifar10(directory)).edition.name;
+/** Which editions a run of an experiment with this data folder uses, e.g. "CIFAR-10, CIFAR-100 subset"; part of the run's config. */
+export async function editionsOf({ reads = ["cifar10"] }: Experiment, directory: string | undefined): Promise<string> {
+  const found = await Promise.all(reads.map((name) => findDataset(name, directory)));
+  return found.flatMap((one) => one?.edition.name ?? []).join(", ");
 }

@@ -1,9 +1,11 @@
 import type { ClusteringResult } from "./clustering-types.ts";
+import { settledWords } from "./clustering-words.ts";
 import type { Headline } from "./headline.ts";
 import { count, decimal, percent, points } from "./numbers.ts";
 
 /** What stopping early saves within a point of the plain network's clustering accuracy. */
-export function clusteringHeadline({ saving, means, runs, paper }: ClusteringResult): Headline {
+export function clusteringHeadline(result: ClusteringResult): Headline {
+  const { saving, means, runs, paper } = result;
   const [first] = saving;
   const plain = means.find((mean) => mean.dataset === first?.dataset && mean.budget === null);
   if (first === undefined || plain === undefined) {
@@ -26,13 +28,15 @@ export function clusteringHeadline({ saving, means, runs, paper }: ClusteringRes
       : `${dataset}, clustered without labels: ${percent(point.macsFraction)} of the computation keeps the clustering accuracy to within a point, ${percent(point.accuracy, 1)} instead of ${percent(fullAccuracy, 1)} (mean of ${over}).`;
   return {
     sentence,
-    detail: `The point is read off the curve of means; its thresholds saw no label. ${beside}`,
+    detail: ["The point is read off the curve of means; its thresholds saw no label.", beside, settledWords(result)]
+      .join(" ")
+      .trimEnd(),
     met: undefined,
     facts: [
       ...(point === null ? [] : [{ value: percent(1 - point.macsFraction), name: "of the computation saved" }]),
       {
         value: percent(plain.accuracy, 1),
-        name: `clustering accuracy of the plain network${plain.runs > 1 ? `, ± ${points(plain.deviation)} over runs` : ""}`,
+        name: `clustering accuracy of the plain network${plain.deviation !== undefined && plain.runs > 1 ? `, ± ${points(plain.deviation)} over runs` : ""}`,
       },
       ...(cheapest === undefined
         ? []

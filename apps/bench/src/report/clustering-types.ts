@@ -13,7 +13,8 @@ const mean = z.object({
   runs: z.number(),
   macsFraction: z.number(),
   ...quality,
-  deviation: z.number(),
+  /** Missing for one run. */
+  deviation: z.number().optional(),
   agreement: z.number(),
 });
 

@@ -1,5 +1,6 @@
 import { COLUMN, details, figure, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
 import type { ClusteringResult } from "./clustering-types.ts";
+import { settledWords } from "./clustering-words.ts";
 import { type Html, html } from "./html.ts";
 import { type Line, lineChart } from "./lines.ts";
 import { count, decimal, percent } from "./numbers.ts";
@@ -73,7 +74,7 @@ function linesOf({ rows, means, paper }: ClusteringResult, dataset: string): Lin
         .map((mean) => ({
           x: mean.macsFraction,
           y: mean.accuracy,
-          title: `${percent(mean.accuracy, 1)} ± ${decimal(100 * mean.deviation, 1)} at ${percent(mean.macsFraction, 1)} of the MACs`,
+          title: `${percent(mean.accuracy, 1)}${spreadOf(mean)} at ${percent(mean.macsFraction, 1)} of the MACs`,
         })),
     },
   ];
@@ -81,17 +82,30 @@ function linesOf({ rows, means, paper }: ClusteringResult, dataset: string): Lin
 
 function meansTable({ means }: ClusteringResult): Html {
   return table(
-    ["data, largest cost allowed", "MACs", "accuracy", "deviation", "NMI", "ARI", "same cluster as the plain network"],
+    [
+      "data, largest cost allowed",
+      "MACs",
+      "accuracy",
+      "deviation, points",
+      "NMI",
+      "ARI",
+      "same cluster as the plain network",
+    ],
     means.map((mean) => [
       `${mean.dataset}, ${settingOf(mean)}`,
       percent(mean.macsFraction, 1),
       percent(mean.accuracy, 1),
-      `${decimal(100 * mean.deviation, 1)} points`,
+      spreadOf(mean).trimStart() || "–",
       decimal(mean.nmi, 3),
       decimal(mean.ari, 3),
       percent(mean.agreement, 1),
     ]),
   );
+}
+
+/** " ± 1.2"; nothing for a single run, of which older results say 0. */
+function spreadOf({ deviation, runs }: Mean): string {
+  return deviation === undefined || runs === 1 ? "" : ` ± ${decimal(100 * deviation, 1)}`;
 }
 
 function settingOf({ budget }: Pick<Mean, "budget">): string {
@@ -114,7 +128,8 @@ export function paperSection({ paper }: ClusteringResult): Html {
 }
 
 /** Every run: how good its clusters are, and what keeping them costs. */
-export function runsSection({ runs }: ClusteringResult): Html {
+export function runsSection(result: ClusteringResult): Html {
+  const { runs } = result;
   if (runs.length === 0) return NOT_MEASURED;
   return html`${table(
     [
@@ -138,12 +153,12 @@ export function runsSection({ runs }: ClusteringResult): Html {
       percent(run.full.accuracy, 1),
       decimal(run.full.nmi, 3),
       decimal(run.full.ari, 3),
-      `${count(run.steps)}${run.settled ? ", settled" : ""}`,
+      `${count(run.steps)}${run.settled ? ", settled" : ", not settled"}`,
       percent(run.faithful.macsFraction, 1),
       percent(run.faithful.accuracy, 1),
       `${count(run.staged.differences)} of ${count(run.staged.pictures)}`,
     ]),
-  )}<p class="caption">“Settled”: fewer pictures changed their cluster than asked for, so it ended by itself; otherwise its steps were used up. “Differences in stages”: pictures that are answered otherwise, or leave elsewhere, when the network really stops early than when recorded confidences are replayed.</p>`;
+  )}<p class="caption">${settledWords(result)} “Not settled”: its steps were used up first. “Differences in stages”: pictures that are answered otherwise, or leave elsewhere, when the network really stops early than when recorded confidences are replayed.</p>`;
 }
 
 /** Accuracy if every picture left after the same layer, the mean over runs. */

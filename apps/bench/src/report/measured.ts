@@ -13,10 +13,24 @@ import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 export function measuredSection(result: ReportResult): Html {
   return html`${words(result)}
 <div class="pair facts">
-<div><h3>Configuration</h3>${pairs({ experiment: result.experiment, preset: result.preset, seed: result.seed, device: result.device, ...result.config })}</div>
+<div><h3>Configuration</h3>${pairs({ experiment: result.experiment, preset: result.preset, seed: result.seed, device: result.device, ...result.config, ...usedData(result) })}</div>
 <div><h3>Environment</h3>${pairs(result.environment)}</div>
 </div>
 ${filesOf(result)}`;
+}
+
+/** Where a result names several data sets, they are what was used; configurations of older runs name CIFAR-10 in any case. */
+function usedData(result: ReportResult): { readonly data?: string } {
+  const used =
+    result.experiment === "e2cm-clustering"
+      ? result.data
+      : result.experiment === "e2cm-rivals"
+        ? result.datasets
+        : result.experiment === "open-world"
+          ? [result.data, result.unknown]
+          : [];
+  const names = used.flatMap((one) => one?.name ?? []);
+  return names.length === 0 ? {} : { data: names.join(", ") };
 }
 
 function filesOf(result: ReportResult): Html | null {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { common, list } from "./common-types.ts";
 
 const file = z.object({ name: z.string(), sha256: z.string() });
+const heldOut = { seed: z.number(), classes: list(z.string()) };
 const spread = z.object({ mean: z.number(), deviation: z.number().optional() });
 
 /** result.json of open-world. Accuracies and shares are fractions of 1; deviations are standard deviations. */
@@ -18,8 +19,23 @@ export const openWorldSchema = z.object({
     })
     .optional(),
   weights: list(z.object({ backbone: z.string(), file: z.string(), sha256: z.string() })),
-  /** Of the network trained on eight classes only; null: none was. */
-  unseenAccuracy: z.number().nullable().default(null),
+  settings: z
+    .object({
+      /** Training pictures that means of eight classes are made of. */
+      heldOutPictures: z.number(),
+      /** Choices of held-out classes, and draws of new classes' pictures for each. */
+      seeds: z.number(),
+      draws: z.number(),
+      quantile: z.number(),
+      wantedLoss: z.number(),
+      /** Networks trained on eight classes only; null: none was. */
+      unseen: z.object({ seeds: z.number(), pictures: z.number(), epochs: z.number() }).nullable(),
+    })
+    .optional(),
+  /** The classes held out of the means of a network that was trained on them. */
+  heldOut: list(z.object(heldOut)),
+  /** The classes that a network trained here has never seen, and its accuracy among the others. */
+  unseen: list(z.object({ ...heldOut, accuracy: z.number() })),
   /** How well one number of an exit tells unknown from known pictures. */
   rows: list(
     z.object({
@@ -47,6 +63,8 @@ export const openWorldSchema = z.object({
       answeredAccuracy: z.number(),
       falseRejections: z.number(),
       macsFraction: z.number(),
+      /** Known pictures by where they leave. */
+      leaving: list(z.object({ exit: z.string(), share: z.number() })),
       unknown: list(z.object({ kind: z.string(), rejected: z.number(), macsFraction: z.number() })),
     }),
   ),
@@ -60,9 +78,11 @@ export const openWorldSchema = z.object({
       macsFraction: z.number(),
       predictFrom: z.string(),
       old: spread,
+      /** Over choices of held-out classes only. */
       before: spread,
       fresh: spread,
-      repetitions: z.number(),
+      seeds: z.number(),
+      draws: z.number(),
     }),
   ),
 });

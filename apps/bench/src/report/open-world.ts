@@ -2,7 +2,7 @@ import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "
 import type { Headline } from "./headline.ts";
 import { type Html, html } from "./html.ts";
 import { type Line, lineChart } from "./lines.ts";
-import { count, decimal, percent } from "./numbers.ts";
+import { count, decimal, percent, points } from "./numbers.ts";
 import type { OpenWorldResult } from "./open-world-types.ts";
 import { backboneName, distinct, metricSeries } from "./series.ts";
 
@@ -10,6 +10,12 @@ type Auroc = OpenWorldResult["rows"][number];
 type Online = OpenWorldResult["online"][number];
 
 const FULL = "full network";
+
+/** Held-out classes by the name of their rows, the more telling first. */
+const HELD_OUT: Readonly<Record<string, string>> = {
+  "held out, unseen": "classes the network has never seen",
+  "held out": "classes the network was trained on",
+};
 
 /** How well each score does at its best exit, and what rejection catches at what price. */
 export function openWorldHeadline({ rows, rejection, online }: OpenWorldResult): Headline {
@@ -20,7 +26,8 @@ export function openWorldHeadline({ rows, rejection, online }: OpenWorldResult):
   const best = (score: string) =>
     decimal(Math.max(...own.filter((row) => row.score === score).map((row) => row.auroc)), 3);
   const ways = rejection.filter((row) => row.backbone === first.backbone && row.at === "leaving");
-  const few = online.find((row) => row.exit === FULL && row.predictFrom === "normalised" && row.samples === 10);
+  const tens = online.filter((row) => row.exit === FULL && row.predictFrom === "normalised" && row.samples === 10);
+  const [few] = Object.keys(HELD_OUT).flatMap((unknown) => tens.find((row) => row.unknown === unknown) ?? []);
   return {
     ...nothing,
     sentence: `Unknown pictures (${first.unknown}) are told from known ones with an AUROC of ${best("novelty")} by their distance to the class means, and of ${best("maxProbability")} by the largest probability.`,
@@ -35,7 +42,12 @@ export function openWorldHeadline({ rows, rejection, online }: OpenWorldResult):
         })),
       ...(few === undefined
         ? []
-        : [{ value: percent(few.fresh.mean, 1), name: "of new classes’ pictures right, from 10 pictures a class" }]),
+        : [
+            {
+              value: percent(few.fresh.mean, 1),
+              name: `of new classes’ pictures right, from 10 pictures a class: ${HELD_OUT[few.unknown]!}`,
+            },
+          ]),
     ],
   };
 }
@@ -64,7 +76,7 @@ export function aurocSection({ rows }: OpenWorldResult): Html {
   });
   return html`${figure(
     html`<div class="pair">${charts}</div>`,
-    "Whole lines: the smallest distance to any class mean. Dashed lines: one minus the largest probability of the same exit. The pretrained networks have seen the classes that are “held out” of the means; they have not seen CIFAR-100.",
+    "Whole lines: the smallest distance to any class mean. Dashed lines: one minus the largest probability of the same exit. The pretrained networks have seen the classes that are “held out” of the means; they have not seen CIFAR-100. The networks of “held out, unseen” were trained here without the two classes. ±: standard deviation over pairs of held-out classes.",
   )}<details><summary>All ${rows.length} numbers</summary>${table(
     ["network, unknown pictures", "metric", "exit", "MACs", "score", "AUROC"],
     rows.map((row) => [
@@ -103,7 +115,7 @@ const AT: Readonly<Record<string, string>> = {
 };
 
 /** What turning pictures away costs and saves. */
-export function rejectionSection({ rejection }: OpenWorldResult): Html {
+export function rejectionSection({ rejection, settings }: OpenWorldResult): Html {
   const [first] = rejection;
   if (first === undefined) return NOT_MEASURED;
   const kinds = first.unknown.map(({ kind }) => kind);
@@ -114,6 +126,7 @@ export function rejectionSection({ rejection }: OpenWorldResult): Html {
     percent(row.falseRejections, 1),
     percent(row.macsFraction, 1),
     ...row.unknown.flatMap(({ rejected, macsFraction }) => [percent(rejected, 1), percent(macsFraction, 1)]),
+    row.leaving.map(({ share }) => percent(share)).join(", "),
   ]);
   return html`${table(
     [
@@ -123,9 +136,10 @@ export function rejectionSection({ rejection }: OpenWorldResult): Html {
       "known: turned away",
       "known: MACs",
       ...kinds.flatMap((kind) => [`${kind}: turned away`, `${kind}: MACs`]),
+      "known: leaving at each exit",
     ],
     body,
-  )}<p class="caption">At most ${percent(1 - first.quantile)} of known pictures may be turned away. Thresholds that may lose two points and the limits of distance were both chosen on one half of the test pictures and are reported on the other, both ways.</p>`;
+  )}<p class="caption">At most ${percent(1 - first.quantile)} of known pictures may be turned away. Thresholds lose at most ${settings === undefined ? "a little" : points(settings.wantedLoss)} against the plain network on the half of the test pictures that chose them, the same with and without rejection; the limits of rejection come from the same half. Reported on the other half, both ways. A picture turned away counts as wrong.</p>`;
 }
 
 /** Accuracy on new and old classes by the number of pictures the new ones were made of. */
@@ -167,7 +181,7 @@ export function onlineSection({ online }: OpenWorldResult): Html {
       "new classes right",
       "old classes right",
       "old before",
-      "repetitions",
+      "class pairs × draws",
     ],
     shown.map((row) => [
       `${backboneName(row.backbone)}, ${row.unknown}: ${row.exit}`,
@@ -175,9 +189,9 @@ export function onlineSection({ online }: OpenWorldResult): Html {
       spreadOf(row.fresh),
       spreadOf(row.old),
       spreadOf(row.before),
-      count(row.repetitions),
+      `${count(row.seeds)} × ${count(row.draws)}`,
     ]),
-  )}`;
+  )}<p class="caption">±: standard deviation over all pairs of held-out classes and all draws of their pictures; of “old before”, when nothing was drawn, over the pairs only.</p>`;
 }
 
 function onlineLine(rows: readonly Online[], part: "fresh" | "old", rule: string): Line {
@@ -201,12 +215,15 @@ function spreadOf({ mean, deviation }: Online["fresh"]): string {
 }
 
 /** What was done, in words. */
-export function openWorldWords({ data, unknown, unseenAccuracy }: OpenWorldResult): Html {
+export function openWorldWords({ data, unknown, settings, heldOut, unseen }: OpenWorldResult): Html {
   const kinds = (unknown?.kinds ?? []).map(({ kind, pictures }) => `${count(pictures)} ${kind}`).join(", ");
+  const pairs = heldOut.map(({ classes }) => classes.join(" and ")).join("; ");
   return html`<dl>
 <dt>Known pictures</dt><dd>${data === undefined ? "Not recorded." : `${data.name}: ${count(data.train)} training and ${count(data.test)} test pictures.`}</dd>
-<dt>Unknown pictures</dt><dd>${unknown?.name ? `${unknown.name}, test part: ${kinds}. Far: of superclasses without a counterpart in CIFAR-10. Near: vehicles and four-legged animals, without pickup trucks.` : "No other data set was there (CIFAR-100 in the data folder)."} Held out: two classes of CIFAR-10, another two for every seed; the pretrained networks were trained on them, their class means were not.${unseenAccuracy === null ? null : ` Unseen: a ResNet-20 trained here on the eight other classes only, ${percent(unseenAccuracy, 1)} right among them.`}</dd>
+<dt>Unknown pictures</dt><dd>${unknown?.name ? `${unknown.name}, test part: ${kinds}. Far: of superclasses without a counterpart in CIFAR-10. Near: vehicles and four-legged animals, without pickup trucks.` : "No other data set was there (CIFAR-100 in the data folder)."}</dd>
+<dt>Held out</dt><dd>Two classes of CIFAR-10, another two for every seed${pairs === "" ? "" : ` (${pairs})`}; the pretrained networks were trained on them, their class means were not.${settings === undefined ? null : ` Means of the eight others from the first ${count(settings.heldOutPictures)} training pictures without the held-out ones; ${count(settings.draws)} draws of pictures for every number of them.`}</dd>
+${unseen.length === 0 ? null : html`<dt>Unseen</dt><dd>Two classes that the network has never seen, either: ${unseen.length === 1 ? "one ResNet-20" : `${count(unseen.length)} networks, each a ResNet-20`} trained here on the eight other classes only${settings?.unseen ? ` (of ${count(settings.unseen.pictures)} pictures, ${count(settings.unseen.epochs)} epochs)` : ""}. Without ${unseen.map(({ classes, accuracy }) => `${classes.join(" and ")}: ${percent(accuracy, 1)} right among the others`).join("; ")}.</dd>`}
 <dt>Distance</dt><dd>Euclidean: to the nearest class mean, divided by that mean's typical distance. Shared covariance: to the nearest class mean in the space of the exit's scores, where the covariance within classes is the identity.</dd>
-<dt>Turning away</dt><dd>One limit for all exits together, from ranks of calibration pictures: a known picture exceeds it at any exit with a probability of at most 5 %, whatever the classes look like.</dd>
+<dt>Turning away</dt><dd>One limit for all exits together, from ranks of calibration pictures: a known picture exceeds it at any exit with a probability of at most ${settings === undefined ? "5 %" : percent(1 - settings.quantile)}, whatever the classes look like.</dd>
 </dl>`;
 }

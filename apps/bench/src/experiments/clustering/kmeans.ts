@@ -19,8 +19,8 @@ const MOST_ITERATIONS = 300;
  *
  * @param rows [n, d], row by row.
  * @param options.sample Rows the starts use; n or more: all of them.
- * Differs: scikit-learn, as in IDEC, runs every start on all rows. A start on 60,000 codes takes seconds, and centres of ten
- * clusters from 12,000 rows are the same up to rounding once they have gone on with all.
+ * Differs: scikit-learn, as in IDEC, runs every start on all rows. A start on 60,000 codes takes seconds, so the best start is
+ * found on the sample only; with all rows it may end in another, worse local optimum than the best of as many starts on all.
  */
 export function bestKmeans(
   rows: Float32Array,

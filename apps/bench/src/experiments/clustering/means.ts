@@ -5,8 +5,8 @@ import type { MeanPoint } from "./paper.ts";
 /** Means over the runs of one data set at one budget. */
 export interface Mean extends MeanPoint {
   readonly runs: number;
-  /** Standard deviation of the accuracy over the runs (n − 1); 0 for one run. */
-  readonly deviation: number;
+  /** Standard deviation of the accuracy over the runs (n − 1); missing for one run. */
+  readonly deviation?: number;
   readonly nmi: number;
   readonly ari: number;
   readonly agreement: number;
@@ -34,14 +34,14 @@ export function meansOf(rows: readonly ClusteringRow[]): readonly Mean[] {
   return [...groups.values()].map((own) => {
     const n = own.length;
     const mean = (value: (row: ClusteringRow) => number) => own.reduce((sum, row) => sum + value(row) / n, 0);
-    const { mean: accuracy, deviation = 0 } = spread(own.map((row) => row.accuracy));
+    const { mean: accuracy, ...deviation } = spread(own.map((row) => row.accuracy));
     return {
       dataset: own[0]!.dataset,
       budget: own[0]!.budget,
       runs: n,
       macsFraction: mean((row) => row.macsFraction),
       accuracy,
-      deviation,
+      ...deviation,
       nmi: mean((row) => row.nmi),
       ari: mean((row) => row.ari),
       agreement: mean((row) => row.agreement),

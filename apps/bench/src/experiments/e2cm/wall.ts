@@ -20,6 +20,8 @@ export interface WallRow {
   readonly backbone: string;
   readonly metric: string;
   readonly batch: number;
+  /** How many were timed, the first of the second half. */
+  readonly pictures: number;
   /** Mean MACs of the timed pictures as a fraction of the plain network. */
   readonly macsFraction: number;
   /** Median over rounds of (time in stages ÷ time in one plain session), both over the same batches. */
@@ -97,6 +99,7 @@ export async function wallPart(subject: Subject, { fitted }: SoundFit): Promise<
         backbone: name,
         metric: "sharedCovariance",
         batch,
+        pictures,
         macsFraction: macs / pictures / fitted.costs.full,
         wallFraction: quantile(
           times.map(({ plain: a, staged: b }) => b / a),

@@ -5,7 +5,7 @@ import { type Pictures, selectPictures } from "../../data/pictures.ts";
 import { spread } from "../../spread.ts";
 import { counted } from "../e2cm/network.ts";
 import { type AurocRow, accuracyOf, aurocRows } from "./measures.ts";
-import { METRICS, nearestMeans, OUTPUTS, type Subject, sumUp } from "./subject.ts";
+import { FULL, METRICS, nearestMeans, OUTPUTS, type Subject, sumUp } from "./subject.ts";
 
 /** Classes left out of fitting. */
 const HELD_OUT = 2;
@@ -14,6 +14,9 @@ const KNOWN = OUTPUTS - HELD_OUT;
 /** Pictures of every new class that its means are made of. */
 const SAMPLES = [1, 5, 10, 50] as const;
 
+/** Pictures that must be there of every class. */
+export const LEAST_OF_A_CLASS = Math.max(...SAMPLES);
+
 /** One class means network with new classes: how right it is afterwards. */
 export interface OnlineMeasure {
   /** Pictures of every new class; null: all there are, which is what fitting again gives. */
@@ -21,6 +24,7 @@ export interface OnlineMeasure {
   readonly exit: string;
   readonly macsFraction: number;
   readonly predictFrom: "raw" | "normalised";
+  readonly seed: number;
   readonly draw: number;
   /** Right among old classes' test pictures, and before there were new ones. */
   readonly old: number;
@@ -37,6 +41,11 @@ export function classOrder(seed: number): readonly number[] {
 /** Pictures with their labels in that order. */
 export function reordered(pictures: Pictures, order: readonly number[]): Pictures {
   return { ...pictures, labels: pictures.labels.map((label) => order.indexOf(label)) };
+}
+
+/** The names of the held-out classes in an order of {@link classOrder}. */
+export function heldOutNames(order: readonly number[], names: readonly string[]): readonly string[] {
+  return order.slice(KNOWN).map((label) => names[label]!);
 }
 
 /** Those among reordered pictures whose class is not held out. */
@@ -130,9 +139,10 @@ async function addedOnline(
       const [after, former] = [exitRecord(fitted, own, { predictFrom }), exitRecord(means, before, { predictFrom })];
       return after.exits.map((_, exit) => ({
         samples,
+        seed,
         draw,
         predictFrom,
-        exit: fitted.exits[exit]?.tap ?? "full network",
+        exit: fitted.exits[exit]?.tap ?? FULL,
         macsFraction: fitted.costs.exits[exit]! / fitted.costs.full,
         old: accuracyOf(after, exit, (label) => label < KNOWN),
         before: accuracyOf(former, exit, () => true),
@@ -172,7 +182,7 @@ function rowsOf(record: ScoreRecord, among: (label: number) => boolean): ScoreRe
   };
 }
 
-/** A measure's mean and deviation over draws and held-out classes. */
+/** Means and deviations of a measure over draws and choices of held-out classes. */
 export interface OnlineRow {
   readonly backbone: string;
   readonly unknown: string;
@@ -181,13 +191,15 @@ export interface OnlineRow {
   readonly macsFraction: number;
   readonly predictFrom: "raw" | "normalised";
   readonly old: ReturnType<typeof spread>;
+  /** Nothing was drawn yet: over choices of held-out classes only. */
   readonly before: ReturnType<typeof spread>;
   readonly fresh: ReturnType<typeof spread>;
-  /** Draws times choices of held-out classes. */
-  readonly repetitions: number;
+  /** Choices of held-out classes, and draws of pictures for each. */
+  readonly seeds: number;
+  readonly draws: number;
 }
 
-/** Measures of several runs as rows. */
+/** Measures of several runs as rows; every seed must have the same draws. */
 export function onlineRows(
   label: Pick<OnlineRow, "backbone" | "unknown">,
   measures: readonly OnlineMeasure[],
@@ -199,8 +211,16 @@ export function onlineRows(
   }
   return [...groups.values()].map((own) => {
     const { samples, exit, macsFraction, predictFrom } = own[0]!;
-    const of = (key: "old" | "before" | "fresh") => spread(own.map((one) => one[key]));
+    const bySeed = new Map(own.map(({ seed, before }) => [seed, before]));
     const place = { samples, exit, macsFraction, predictFrom };
-    return { ...label, ...place, old: of("old"), before: of("before"), fresh: of("fresh"), repetitions: own.length };
+    return {
+      ...label,
+      ...place,
+      old: spread(own.map(({ old }) => old)),
+      before: spread([...bySeed.values()]),
+      fresh: spread(own.map(({ fresh }) => fresh)),
+      seeds: bySeed.size,
+      draws: own.length / bySeed.size,
+    };
   });
 }

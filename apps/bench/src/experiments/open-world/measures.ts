@@ -1,6 +1,7 @@
 import { exitNovelty, exitRecord, type FittedExits, type ScoreRecord } from "@exitkit/e2cm";
 import { auroc, type ExitRecord } from "@exitkit/early-exit";
 import { spread } from "../../spread.ts";
+import { FULL } from "./subject.ts";
 
 /** How well one number of one exit tells unknown from known pictures. */
 export interface AurocRow {
@@ -24,7 +25,7 @@ export function aurocRows(
   known: ScoreRecord,
   unknown: ScoreRecord,
 ): readonly AurocRow[] {
-  const names = [...fitted.exits.map(({ tap }) => tap), "full network"];
+  const names = [...fitted.exits.map(({ tap }) => tap), FULL];
   const novelty = [known, unknown].map((scores) => exitNovelty(fitted, scores));
   const unsure = [known, unknown].map((scores) =>
     exitRecord(fitted, scores, { rejection: null }).confidences.map((row) => row.map((confidence) => -confidence)),

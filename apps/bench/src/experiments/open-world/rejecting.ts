@@ -10,7 +10,7 @@ import {
 import { cheapestWithin, REJECTED, type Replay, replay } from "@exitkit/early-exit";
 import { counted, folds } from "../e2cm/network.ts";
 import { type AurocRow, accuracyOf, aurocRows, averaged } from "./measures.ts";
-import { METRICS, OUTPUTS, type Subject, sumUp } from "./subject.ts";
+import { FULL, METRICS, OUTPUTS, type Subject, sumUp } from "./subject.ts";
 import type { Unknowns } from "./unknowns.ts";
 
 /** What turning pictures away does at one operating point. Fractions of 1; means over the two halves of the test pictures. */
@@ -28,6 +28,8 @@ export interface RejectionRow {
   readonly falseRejections: number;
   /** MACs of known pictures, as a fraction of the plain network's. */
   readonly macsFraction: number;
+  /** Known pictures by where they leave, the full network last; shares of 1. */
+  readonly leaving: readonly { readonly exit: string; readonly share: number }[];
   readonly unknown: readonly {
     readonly kind: string;
     readonly rejected: number;
@@ -36,10 +38,12 @@ export interface RejectionRow {
   }[];
 }
 
-const QUANTILE = 0.95;
-/** Accuracy that thresholds may lose on the pictures that choose them. */
-const WANTED_LOSS = 0.02;
+/** Of known calibration pictures, the share that no exit may turn away. */
+export const QUANTILE = 0.95;
+/** Accuracy that thresholds may lose against the plain network, without rejection, on the pictures that choose them. */
+export const WANTED_LOSS = 0.02;
 const SHRINKAGES = ["analytic", 0.1, 0.3] as const;
+/** The first chooses the thresholds of all. */
 const WAYS = [
   { at: "none", by: null },
   { at: "leaving", by: "distance" },
@@ -102,13 +106,14 @@ async function withMetric(subject: Subject, metric: Metric, unknowns: readonly U
         aurocRows({ backbone: name, unknown: `CIFAR-100, ${kind}`, metric }, fitted[0]!, known, scores),
       ),
     );
+    // The limits of rejection hold for any thresholds: all ways have those chosen without rejection.
+    const { operatingPoints, calibration: chosenOn } = fitted[0]!;
+    const { thresholds } = cheapestWithin(operatingPoints, chosenOn!.fullAccuracy - WANTED_LOSS)!;
     WAYS.forEach((_, way) => {
       const own = fitted[way]!;
-      const { fullAccuracy } = own.calibration!;
-      const { thresholds } = cheapestWithin(own.operatingPoints, fullAccuracy - WANTED_LOSS)!;
       const fate = (scores: typeof known) => replay(exitRecord(own, scores), thresholds, own.costs);
       const record = exitRecord(own, known);
-      const { predictions, costFraction } = fate(known);
+      const { predictions, costFraction, shares } = fate(known);
       const decided = { ...record, predictions: [predictions] };
       const answered = predictions.filter((answer) => answer !== REJECTED).length / record.n;
       const accuracy = accuracyOf(decided, 0, () => true);
@@ -117,6 +122,7 @@ async function withMetric(subject: Subject, metric: Metric, unknowns: readonly U
         answeredAccuracy: accuracy / answered,
         falseRejections: 1 - answered,
         macsFraction: costFraction,
+        leaving: shares.map((share, exit) => ({ exit: own.exits[exit]?.tap ?? FULL, share })),
         unknown: unknown.map(({ kind, scores }) => ({ kind, ...rejectedOf(fate(scores)) })),
       });
     });
@@ -148,6 +154,7 @@ function mean(fates: readonly Fates[]): Fates {
     answeredAccuracy: of((fate) => fate.answeredAccuracy),
     falseRejections: of((fate) => fate.falseRejections),
     macsFraction: of((fate) => fate.macsFraction),
+    leaving: fates[0]!.leaving.map(({ exit }, index) => ({ exit, share: of((fate) => fate.leaving[index]!.share) })),
     unknown: fates[0]!.unknown.map(({ kind }, index) => ({
       kind,
       rejected: of((fate) => fate.unknown[index]!.rejected),

@@ -26,6 +26,9 @@ export const METRICS: readonly Metric[] = ["euclidean", "sharedCovariance"];
 /** Scores that the networks here give. */
 export const OUTPUTS = 10;
 
+/** What the last exit is called. */
+export const FULL = "full network";
+
 /** Where exits stand, as fractions of the blocks: near the package's default, and after the last one. */
 const PLACES = [2 / 9, 4 / 9, 7 / 9, 1];
 
