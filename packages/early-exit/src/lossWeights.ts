@@ -50,23 +50,26 @@ const rampSchema = z.strictObject({
 });
 
 /**
- * Weights that grow from epoch to epoch: `min(Cᵢ, start + Cᵢ·t ÷ T)` in the t-th epoch (from 1) of T; the last exit's is 1.
+ * Weights that grow step by step: `min(Cᵢ, start + Cᵢ·t ÷ T)` after t of T epochs, parts of an epoch included; the last exit's
+ * is 1.
  *
  * Source: Shallow-Deep Networks' joint training, C = .15, .3, .45, .6, .75, .9 [S: the authors' code]. With
  * `{ targets: shares of the cost, start: 0, epochs: 50 }` the E²CM authors' script for the same networks,
  * flopsᵢ·min(t, 50) ÷ 50 [S; whether its t counts from 0 or 1: ?].
+ * Differs: there the weights change once an epoch, and the first epoch already has `start + Cᵢ ÷ T`. That is next to `start` in 100
+ * epochs, but all of Cᵢ where there is only one.
  * @throws InputError on an option that is unknown or out of range.
  * @example
  * ```ts
  * import { lossWeights } from "@exitkit/early-exit";
  * const weights = lossWeights.ramp({ targets: [0.5, 1], start: 0 });
- * console.assert(weights({ epoch: 0, epochs: 4, progress: 0 }).join() === "0.125,0.25,1");
+ * console.assert(weights({ epoch: 1, epochs: 4, progress: 0.25 }).join() === "0.125,0.25,1");
  * ```
  */
 export function ramp(options: RampOptions): LossWeights {
   const { targets, start, epochs } = parseOptions("early-exit.lossWeights.ramp", rampSchema, options);
   return (moment) => {
-    const grown = (moment.epoch + 1) / (epochs ?? moment.epochs);
+    const grown = (moment.progress * moment.epochs) / (epochs ?? moment.epochs);
     return [...targets.map((target) => Math.min(target, start + target * grown)), 1];
   };
 }

@@ -86,15 +86,17 @@ describe("weights of the loss", () => {
   it("grow as in Shallow-Deep Networks' training", () => {
     const targets = [0.15, 0.3, 0.45, 0.6, 0.75, 0.9];
     const weights = lossWeights.ramp({ targets });
-    // 0.01 + epoch·(C ÷ epochs), at most C, epochs from 1: the authors' formula by hand.
+    // 0.01 + epoch·(C ÷ epochs), at most C, epochs from 1, the authors' formula by hand: what is reached when an epoch ends.
     targets.forEach((target, j) => {
-      expect(weights(at(0, 100))[j]).toBeCloseTo(0.01 + target / 100, 12);
-      expect(weights(at(49, 100))[j]).toBeCloseTo(0.01 + target / 2, 12);
-      expect(weights(at(99, 100))[j]).toBe(target);
-      expect(weights(at(0, 1))[j]).toBe(target);
+      expect(weights(at(0, 100))[j]).toBe(0.01);
+      expect(weights(at(1, 100))[j]).toBeCloseTo(0.01 + target / 100, 12);
+      expect(weights(at(50, 100))[j]).toBeCloseTo(0.01 + target / 2, 12);
+      expect(weights(at(100, 100))[j]).toBe(target);
+      // Within an epoch too.
+      expect(weights({ epoch: 0, epochs: 1, progress: 0.5 })[j]).toBeCloseTo(0.01 + target / 2, 12);
     });
     expect(weights(at(3, 100)).at(-1)).toBe(1);
-    expect(lossWeights.ramp({ targets: [0.5], start: 0, epochs: 50 })(at(24, 300))).toEqual([0.25, 1]);
+    expect(lossWeights.ramp({ targets: [0.5], start: 0, epochs: 50 })(at(25, 300))).toEqual([0.25, 1]);
     expect(lossWeights.ramp({ targets: [0.5], start: 0, epochs: 50 })(at(200, 300))).toEqual([0.5, 1]);
   });
 
