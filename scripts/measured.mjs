@@ -16,6 +16,7 @@ import { root } from "./run.mjs";
 
 /**
  * The experiments in the order of the page. `page(result, results)` gives the lines of an experiment's part;
+ * `headline(result, results)`, where there is one, its lines of the README;
  * `keep(result)`, where there is one, what docs/results holds of a run's result.json.
  */
 const EXPERIMENTS = {
@@ -73,11 +74,10 @@ function write(result, name) {
 }
 
 function headline() {
-  const parts = [e2cmCifar10, trainCifar10].map(({ headline }, at) => {
-    const result = results[["e2cm-cifar10", "train-cifar10"][at]];
-    return result === undefined ? [] : [headline(result, results)];
-  });
-  return parts.flat().join("\n\n");
+  const parts = Object.entries(EXPERIMENTS).flatMap(([name, experiment]) =>
+    "headline" in experiment && results[name] !== undefined ? [experiment.headline(results[name], results)] : [],
+  );
+  return parts.join("\n\n");
 }
 
 function page() {

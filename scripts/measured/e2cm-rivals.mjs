@@ -5,6 +5,9 @@ import { machine, name, percent, points, table, times } from "./words.mjs";
 /** Largest mean costs that the page shows, as fractions of the plain network's. */
 const SHOWN = [0.15, 0.2, 0.25, 0.3, 0.5, 0.75, 1];
 
+/** The costs of the README's lines. */
+const HEADLINE = [0.25, 0.5, 0.75];
+
 const METHODS = {
   e2cm: "E²CM, shared covariance",
   "e2cm-euclidean": "E²CM, class means (the paper's)",
@@ -21,6 +24,36 @@ export function keep({ rows, ...result }) {
     ...result,
     rows: rows.filter(({ askedFraction }) => askedFraction === null || SHOWN.includes(askedFraction)),
   };
+}
+
+/** The lines of the README: the first data set, and who is how accurate for how much. */
+export function headline({ datasets, rows, training, settings }) {
+  const [{ dataset, name: title, network, accuracy }] = datasets;
+  const own = rows.filter((row) => row.dataset === dataset && row.askedFraction !== null);
+  const lines = [
+    ["e2cm", "one epoch", "class means with a shared covariance, one pass"],
+    ["sdn", "one epoch", "Shallow-Deep exits, one epoch"],
+    ["branchynet", "one epoch", "BranchyNet, one epoch"],
+    ["sdn", "unlimited", `Shallow-Deep exits, ${settings.epochs} epochs`],
+  ];
+  const seconds = (method, budget) =>
+    mean(
+      training.flatMap((row) =>
+        row.dataset === dataset && row.method === method && row.budget === budget ? (row.seconds ?? []) : [],
+      ),
+    );
+  return [
+    `One pass of class means against exits that are trained, ${name(network)} on ${title} (plain: ${percent(accuracy)}); right where so much of its MACs was allowed, mean over ${settings.seeds} seeds:`,
+    "",
+    table(
+      ["", ...HEADLINE.map((share) => `≤ ${share}`), "fitting"],
+      lines.map(([method, budget, words]) => [
+        words,
+        ...HEADLINE.map((share) => cell(own, method, budget, share)),
+        `${seconds(method, budget).toFixed(0)} s`,
+      ]),
+    ),
+  ].join("\n");
 }
 
 /** Its part of docs/measured.md. */
