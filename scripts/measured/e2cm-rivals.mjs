@@ -110,6 +110,7 @@ function datasetPart(result, { dataset, name: title, complete, train, test, netw
       ],
     ),
     "",
+    ...exitByExit(result, dataset),
     "Fitting: mean over seeds, compilation included, each measured once in the course of the run. Peak memory: the largest resident set of a process of its own that fits the method on 1,024 pictures; gates are given with the exits they are learned on.",
     "",
     table(
@@ -120,6 +121,32 @@ function datasetPart(result, { dataset, name: title, complete, train, test, netw
     ),
     "",
     ...timed(result, dataset),
+  ];
+}
+
+/** Exits of a table at most: class means after every block have too many, and a page of their own. */
+const MOST_EXITS = 7;
+
+/** How right every exit is, if all pictures leave there. */
+function exitByExit({ perExit }, dataset) {
+  const own = perExit.filter((row) => row.dataset === dataset);
+  const kinds = [...new Set(own.map(({ method, budget }) => `${method}\n${budget}`))].map((kind) => kind.split("\n"));
+  const body = kinds.flatMap(([method, budget]) => {
+    const of = own.filter((row) => row.method === method && row.budget === budget);
+    const exits = [...new Set(of.map(({ exit }) => exit))];
+    if (exits.length > MOST_EXITS) return [];
+    const cells = exits.map((exit) => {
+      const at = of.filter((row) => row.exit === exit);
+      return `${percent(mean(at.map(({ accuracy }) => accuracy)))} (${times(at[0].macsFraction)})`;
+    });
+    return [[METHODS[method] ?? method, budget, ...cells, ...Array(MOST_EXITS - cells.length).fill("")]];
+  });
+  if (body.length === 0) return [];
+  return [
+    "How right each exit is if all pictures leave there, and the MACs of one that does, the exits before included; the last exit is the network itself; means over seeds:",
+    "",
+    table(["method", "budget", ...Array.from({ length: MOST_EXITS }, (_, exit) => `exit ${exit + 1}`)], body),
+    "",
   ];
 }
 

@@ -9,7 +9,7 @@ const sectionOf = (page: string, id: string) => {
   expect(start, `section ${id}`).toBeGreaterThan(0);
   return plain(page.slice(start, page.indexOf("</section>", start)));
 };
-const SECTIONS = ["one-epoch", "within", "effort", "unlimited", "poster", "wall", "claims"];
+const SECTIONS = ["one-epoch", "within", "effort", "unlimited", "exits", "poster", "wall", "claims"];
 
 describe("the report of e2cm-rivals", () => {
   it("is well-formed, whole and in parts", () => {
@@ -19,6 +19,7 @@ describe("the report of e2cm-rivals", () => {
       "settings",
       "rows",
       "within",
+      "perExit",
       "training",
       "diverged",
       "memory",
@@ -75,6 +76,9 @@ describe("the report of e2cm-rivals", () => {
     );
     expect(sectionOf(page, "within")).toMatch(/CIFAR-10: BranchyNet, one epoch<\/th><td>–/);
     expect(sectionOf(page, "effort")).toContain("diverged with seed 9");
+    expect(sectionOf(page, "exits")).toMatch(
+      /CIFAR-10: SDN, unlimited<\/th><td>70\.0 % \(30 %\)<\/td><td>80\.0 % \(60 %\)/,
+    );
     const wall = sectionOf(page, "wall");
     expect(wall).toContain("Asked to lose at most 1.0 point");
     expect(wall).toContain("Allowed 50 % of the multiply-accumulates");

@@ -55,6 +55,9 @@ export function sampleRivals(seeds = 2): RivalsResult {
           : { ...point, wantedLoss, macsFraction: 0.7 - 10 * wantedLoss, accuracy: 0.9 },
       ),
     ),
+    perExit: runs.flatMap(({ skill, ...point }) =>
+      [0, 1, 2].map((exit) => ({ ...point, exit, macsFraction: 0.3 * (exit + 1), accuracy: skill - 0.1 * (2 - exit) })),
+    ),
     training: points.map((point, index) => ({
       ...point,
       epochs: point.budget === "unlimited" ? 5 : 1,

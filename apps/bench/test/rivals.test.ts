@@ -139,6 +139,12 @@ describe("e2cm-rivals", () => {
       );
       expect(row.wallFraction === null).toBe(row.askedFraction !== null);
     }
+    const sdn = result.perExit.filter(({ method }) => method === "sdn");
+    const full = Math.max(...sdn.map(({ exit }) => exit));
+    expect(full).toBeGreaterThan(0);
+    // Frozen: the last exit is the plain network with every seed and budget.
+    const last = sdn.filter(({ exit }) => exit === full).map(({ accuracy }) => accuracy);
+    expect(last).toEqual(Array.from({ length: 4 }, () => about!.accuracy));
     const seed = [1, 1, 1, 1, 2, 2, 2];
     expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, ...seed, ...seed]);
     expect(result.memory.map(({ method }) => method)).toEqual(TINY.memory);

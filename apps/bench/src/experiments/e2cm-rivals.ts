@@ -35,6 +35,19 @@ interface TrainingRow {
   readonly seconds: number | null;
 }
 
+/** How right one exit is about all test pictures, the network's own answer last. */
+interface ExitRow {
+  readonly dataset: RivalDataset;
+  readonly method: Method;
+  readonly budget: Candidate["budget"];
+  readonly seed: number | null;
+  /** From 0. */
+  readonly exit: number;
+  /** Of a picture that leaves there. */
+  readonly macsFraction: number;
+  readonly accuracy: number;
+}
+
 /** Peak memory of fitting one method. */
 interface MemoryRow {
   readonly dataset: RivalDataset;
@@ -74,6 +87,7 @@ export async function rivals(context: Context, usual: RivalSettings): Promise<Ex
       },
       rows,
       within,
+      perExit: parts.flatMap((part) => part.perExit),
       training: parts.flatMap((part) => part.training),
       diverged,
       memory: parts.flatMap((part) => part.memory),
@@ -157,6 +171,20 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
   ];
   for (const row of rows) await folder.metric({ ...row });
   const within: readonly WithinRow[] = candidates.flatMap((candidate) => withinRows(name, candidate, plain));
+  // Gates leave by other rules from the same exits.
+  const perExit: readonly ExitRow[] = candidates
+    .filter(({ method }) => method !== "bwds")
+    .flatMap(({ method, budget, seed: own, costs, own: record }) =>
+      record.exits.map((_, exit) => ({
+        dataset: name,
+        method,
+        budget,
+        seed: own,
+        exit,
+        macsFraction: costs.exits[exit]! / costs.full,
+        accuracy: accuracyOfExit(record, exit),
+      })),
+    );
   const training: readonly TrainingRow[] = candidates.map(({ method, budget, seed: own, epochs, seconds }) => ({
     dataset: name,
     method,
@@ -181,6 +209,7 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     },
     rows,
     within,
+    perExit,
     training,
     diverged,
     memory: await memoryRows(context, subject, settings),

@@ -10,7 +10,14 @@ import { measuredSection } from "./measured.ts";
 import { aurocSection, onlineSection, rejectionSection } from "./open-world.ts";
 import { overheadSection } from "./overhead.ts";
 import { oneEpochSection, unlimitedSection } from "./rivals-frontier.ts";
-import { claimsSection, effortSection, posterSection, rivalWallSection, withinSection } from "./rivals-tables.ts";
+import {
+  claimsSection,
+  effortSection,
+  perExitSection,
+  posterSection,
+  rivalWallSection,
+  withinSection,
+} from "./rivals-tables.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 import { rulesSection } from "./rules.ts";
 import { sharesSection } from "./shares.ts";
@@ -276,6 +283,12 @@ function rivalsSections(result: RivalsResult): Section[] {
       title: "Several epochs: class distances as further inputs",
       about: "Trained exits after several epochs, alone and with the distances to the class means.",
       content: unlimitedSection(result),
+    },
+    {
+      id: "exits",
+      title: "Exit by exit",
+      about: "How right is each exit, if all pictures leave there?",
+      content: perExitSection(result),
     },
     {
       id: "poster",

@@ -33,6 +33,29 @@ export function posterSection(result: RivalsResult): Html {
   }</p>`;
 }
 
+/** Exits of a table at most: class means after every block have too many, and a page of their own. */
+const MOST_EXITS = 7;
+
+/** How right every exit is, if all pictures leave there. */
+export function perExitSection(result: RivalsResult): Html {
+  const { perExit, datasets } = result;
+  const kinds = distinct(perExit.map(({ dataset, method, budget }) => `${dataset}\n${method}\n${budget}`));
+  const body = kinds.flatMap((kind) => {
+    const [dataset, method, budget] = kind.split("\n") as [string, string, string];
+    const own = perExit.filter((row) => row.dataset === dataset && row.method === method && row.budget === budget);
+    const exits = distinct(own.map(({ exit }) => exit));
+    if (exits.length > MOST_EXITS || !datasets.some((one) => one.dataset === dataset)) return [];
+    const cells = exits.map((exit) => {
+      const of = own.filter((row) => row.exit === exit);
+      return `${percent(spread(of.map(({ accuracy }) => accuracy)).mean, 1)} (${percent(of[0]!.macsFraction)})`;
+    });
+    const missing = Array.from({ length: MOST_EXITS - cells.length }, () => "");
+    return [[`${datasetName(result, dataset)}: ${rivalSeries(method).name}, ${budget}`, ...cells, ...missing]];
+  });
+  if (body.length === 0) return NOT_MEASURED;
+  return html`${table(["right at exit", ...Array.from({ length: MOST_EXITS }, (_, exit) => count(exit + 1))], body)}<p class="caption">In brackets the multiply-accumulates of a picture that leaves there, all exits before included. The last exit is the network itself. Means over seeds.</p>`;
+}
+
 /** How long fitting takes, and how much memory. */
 export function effortSection(result: RivalsResult): Html {
   const { training, memory, datasets } = result;

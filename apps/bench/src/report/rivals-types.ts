@@ -60,6 +60,8 @@ export const rivalsSchema = z.object({
       accuracy: z.number().nullable(),
     }),
   ),
+  /** How right each exit is about all test pictures, the network's own answer last. */
+  perExit: list(z.object({ ...point, exit: z.number(), macsFraction: z.number(), accuracy: z.number() })),
   training: list(z.object({ ...point, epochs: z.number(), seconds: z.number().nullable() })),
   /** Trainings whose loss became NaN or infinite, and in which step. */
   diverged: list(z.object({ ...point, epochs: z.number(), step: z.number() })),

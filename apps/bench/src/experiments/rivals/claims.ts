@@ -188,7 +188,10 @@ function shown(accuracies: ReadonlyMap<number | null, number>): string {
 }
 
 function points({ mean, deviation }: ReturnType<typeof spread>): string {
-  const value = (100 * mean).toFixed(1).replace("-", "−");
+  const value = (100 * mean)
+    .toFixed(1)
+    .replace(/^-(?!0\.0$)/, "−")
+    .replace(/^-/, "");
   return deviation === undefined ? value : `${value} ± ${(100 * deviation).toFixed(1)}`;
 }
 
