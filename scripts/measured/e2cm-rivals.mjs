@@ -8,6 +8,9 @@ const SHOWN = [0.15, 0.2, 0.25, 0.3, 0.5, 0.75, 1];
 /** The costs of the README's lines. */
 const HEADLINE = [0.25, 0.5, 0.75];
 
+/** Exits of a table at most: class means after every block have too many, and a page of their own. */
+const MOST_EXITS = 7;
+
 const METHODS = {
   e2cm: "E²CM, shared covariance",
   "e2cm-euclidean": "E²CM, class means (the paper's)",
@@ -18,11 +21,13 @@ const METHODS = {
   "e2cm-sdn": "E²CM + SDN",
 };
 
-/** What docs/results holds: the frontier at the costs shown, and the timed settings. */
-export function keep({ rows, ...result }) {
+/** What docs/results holds: the frontier at the costs shown, the timed settings, and the exits that a table shows. */
+export function keep({ rows, perExit, ...result }) {
+  const many = new Set(perExit.filter(({ exit }) => exit >= MOST_EXITS).map(({ method }) => method));
   return {
     ...result,
     rows: rows.filter(({ askedFraction }) => askedFraction === null || SHOWN.includes(askedFraction)),
+    perExit: perExit.filter(({ method }) => !many.has(method)),
   };
 }
 
@@ -123,9 +128,6 @@ function datasetPart(result, { dataset, name: title, complete, train, test, netw
     ...timed(result, dataset),
   ];
 }
-
-/** Exits of a table at most: class means after every block have too many, and a page of their own. */
-const MOST_EXITS = 7;
 
 /** How right every exit is, if all pictures leave there. */
 function exitByExit({ perExit }, dataset) {
