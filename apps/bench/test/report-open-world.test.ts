@@ -50,7 +50,7 @@ describe("the report of open-world", () => {
     expect(sectionOf(page, "auroc")).toContain("over pairs of held-out classes");
     expect(sectionOf(page, "rejection")).toContain("At most 5 % of known pictures");
     expect(sectionOf(page, "rejection")).toContain("Thresholds lose at most 2.0 points against the plain network");
-    expect(sectionOf(page, "rejection")).toContain("25 %, 35 %, 40 %");
+    expect(sectionOf(page, "rejection")).toContain("25 % / 35 % / 40 %");
     expect(sectionOf(page, "online")).toContain("2 × 3");
     expect(sectionOf(page, "online")).toContain("<td>81.0 %</td><td>1 × 1</td>");
     expect(sectionOf(page, "online")).toContain("all, as fitted again");

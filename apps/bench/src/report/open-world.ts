@@ -126,7 +126,7 @@ export function rejectionSection({ rejection, settings }: OpenWorldResult): Html
     percent(row.falseRejections, 1),
     percent(row.macsFraction, 1),
     ...row.unknown.flatMap(({ rejected, macsFraction }) => [percent(rejected, 1), percent(macsFraction, 1)]),
-    row.leaving.map(({ share }) => percent(share)).join(", "),
+    row.leaving.map(({ share }) => percent(share)).join("\u00a0/\u00a0"),
   ]);
   return html`${table(
     [
