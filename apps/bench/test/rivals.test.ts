@@ -23,7 +23,13 @@ import { type Context, openDataSource } from "../src/experiments/experiment.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "../src/experiments/rivals/claims.ts";
 import { chosenDatasets } from "../src/experiments/rivals/datasets.ts";
-import { frontierRows, mostAccurate, type RivalRow, withinRows } from "../src/experiments/rivals/frontiers.ts";
+import {
+  bothWays,
+  frontierRows,
+  mostAccurate,
+  type RivalRow,
+  withinRows,
+} from "../src/experiments/rivals/frontiers.ts";
 import { peakMemory } from "../src/experiments/rivals/memory.ts";
 import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/rivals/network.ts";
 import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
@@ -255,7 +261,8 @@ function candidate(n: number, seed: number): Candidate {
 
 describe("frontiers", () => {
   it("are more accurate the more may be computed, and begin where a method can be so cheap", () => {
-    const rows = frontierRows("mnist", candidate(4000, 3));
+    const own = candidate(4000, 3);
+    const rows = frontierRows("mnist", own, bothWays(own));
     expect(rows[0]!.askedFraction).toBe(0.3);
     expect(rows.at(-1)!.askedFraction).toBe(1);
     for (const [index, { askedFraction, macsFraction }] of rows.entries()) {
@@ -270,10 +277,10 @@ describe("frontiers", () => {
 
   it("keep to a loss against the plain network, or say that they cannot", () => {
     const own = candidate(4000, 5);
-    const [strict, , , loose] = withinRows("mnist", own, own.record);
+    const [strict, , , loose] = withinRows("mnist", own, bothWays(own), own.record);
     expect(strict!.macsFraction).toBeGreaterThan(loose!.macsFraction!);
     const perfect: ExitRecord = { ...own.record, predictions: own.record.predictions.map(() => own.record.labels) };
-    expect(withinRows("mnist", own, perfect).slice(0, 2)).toMatchObject([
+    expect(withinRows("mnist", own, bothWays(own), perfect).slice(0, 2)).toMatchObject([
       { wantedLoss: 0.005, macsFraction: null, accuracy: null },
       { wantedLoss: 0.01, macsFraction: null },
     ]);

@@ -6,7 +6,7 @@ import type { Candidate, Divergence, Method } from "./rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "./rivals/claims.ts";
 import { chosenDatasets, type RivalDataset } from "./rivals/datasets.ts";
 import { classMeansCandidate, distanceMeans, gatedCandidate, trainedCandidate } from "./rivals/fit.ts";
-import { frontierRows, type RivalRow, type WithinRow, withinRows } from "./rivals/frontiers.ts";
+import { bothWays, frontierRows, type RivalRow, type WithinRow, withinRows } from "./rivals/frontiers.ts";
 import { peakMemory } from "./rivals/memory.ts";
 import { FIGURE, POSTER, POSTER_FRACTIONS } from "./rivals/paper.ts";
 import { prepare, type Subject } from "./rivals/prepare.ts";
@@ -134,19 +134,20 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     }
   }
   const plain = candidates[0]!.record;
+  const searched = candidates.map((candidate) => ({ candidate, ways: bothWays(candidate) }));
   const wall: RivalWall[] = [];
   // Of every method the first seed that did not diverge.
-  const timed = candidates.filter(
-    (candidate, index) =>
+  const timed = searched.filter(
+    ({ candidate }, index) =>
       candidates.findIndex(({ method, budget }) => method === candidate.method && budget === candidate.budget) ===
       index,
   );
   const stage = progress.stage(`${name}: wall clock`, timed.length, "methods");
-  for (const candidate of timed) {
+  for (const { candidate, ways } of timed) {
     const { method, budget } = candidate;
     const key = `${name}-${method}-${budget === "unlimited" ? `epochs${candidate.epochs}-` : ""}wall`;
     const own = await folder.step(key, () =>
-      timeRival(material.device, material.network, name, candidate, plain, test, {
+      timeRival(material.device, material.network, name, candidate, ways, plain, test, {
         normalisation: data.normalisation,
         rounds: settings.rounds,
         pictures: settings.timedPictures,
@@ -157,7 +158,7 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
   }
   stage.done();
   const rows: readonly RivalRow[] = [
-    ...candidates.flatMap((candidate) => frontierRows(name, candidate)),
+    ...searched.flatMap(({ candidate, ways }) => frontierRows(name, candidate, ways)),
     ...wall.map(({ dataset: own, method, budget, seed: one, macsFraction, accuracy, wallFraction }) => ({
       dataset: own,
       method,
@@ -170,7 +171,9 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     })),
   ];
   for (const row of rows) await folder.metric({ ...row });
-  const within: readonly WithinRow[] = candidates.flatMap((candidate) => withinRows(name, candidate, plain));
+  const within: readonly WithinRow[] = searched.flatMap(({ candidate, ways }) =>
+    withinRows(name, candidate, ways, plain),
+  );
   // Gates leave by other rules from the same exits.
   const perExit: readonly ExitRow[] = candidates
     .filter(({ method }) => method !== "bwds")

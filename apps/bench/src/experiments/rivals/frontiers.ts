@@ -45,7 +45,7 @@ const ASKED: readonly number[] = Array.from({ length: 20 }, (_, index) => (index
 const RIVAL_LOSSES: readonly number[] = [0.005, 0.01, 0.02, 0.05];
 
 /** One way round: settings chosen on one half of the test pictures, and what each does on the other. */
-interface Way {
+export interface Way {
   readonly points: readonly Setting[];
   readonly report: (setting: Setting) => Replay;
 }
@@ -91,9 +91,11 @@ export function halfOfLogits(record: LogitsRecord, half: number): LogitsRecord {
 }
 
 /** For every allowed cost the most accurate point within it, reported on the other half; means over both ways round. */
-export function frontierRows(dataset: RivalDataset, candidate: Candidate): readonly RivalRow[] {
-  const { method, budget, seed } = candidate;
-  const ways = bothWays(candidate);
+export function frontierRows(
+  dataset: RivalDataset,
+  { method, budget, seed }: Candidate,
+  ways: readonly Way[],
+): readonly RivalRow[] {
   return ASKED.flatMap((askedFraction): readonly RivalRow[] => {
     const found = reported(ways, ({ points }) => mostAccurate(points, askedFraction));
     return found === null ? [] : [{ dataset, method, budget, seed, askedFraction, ...found, wallFraction: null }];
@@ -101,9 +103,12 @@ export function frontierRows(dataset: RivalDataset, candidate: Candidate): reado
 }
 
 /** For every wanted loss the cheapest point within it. */
-export function withinRows(dataset: RivalDataset, candidate: Candidate, plain: ExitRecord): readonly WithinRow[] {
-  const { method, budget, seed } = candidate;
-  const ways = bothWays(candidate);
+export function withinRows(
+  dataset: RivalDataset,
+  { method, budget, seed }: Candidate,
+  ways: readonly Way[],
+  plain: ExitRecord,
+): readonly WithinRow[] {
   const own = foldRecords(plain).map((half) => accuracyAt(half, half.exits.length - 1));
   return RIVAL_LOSSES.map((wantedLoss) => {
     const found = reported(ways, ({ points }, index) => cheapest(points, own[index]! - wantedLoss));

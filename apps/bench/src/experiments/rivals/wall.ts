@@ -6,7 +6,7 @@ import { accuracyAt, argMaxRows, countRight, foldRecords } from "../e2cm/network
 import { quantile } from "../timing.ts";
 import type { Candidate, Method, Opened, Setting } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
-import { bothWays, cheapest, mostAccurate } from "./frontiers.ts";
+import { cheapest, mostAccurate, type Way } from "./frontiers.ts";
 import type { RivalNetwork } from "./network.ts";
 
 /** Pictures of a timed batch. */
@@ -53,6 +53,7 @@ interface Timed {
  * Times a method on the second half of the test pictures, with thresholds from the first: each batch through the plain
  * session and through the stages of every setting, one after the other, the order changing from batch to batch.
  *
+ * @param ways The candidate's, of which the first is timed.
  * @param plain What the plain network answers on all test pictures.
  */
 export async function timeRival(
@@ -60,6 +61,7 @@ export async function timeRival(
   network: RivalNetwork,
   dataset: RivalDataset,
   candidate: Candidate,
+  ways: readonly [Way, Way],
   plain: Candidate["record"],
   test: Pictures,
   options: { readonly normalisation: Normalisation; readonly rounds: number; readonly pictures: number },
@@ -74,7 +76,7 @@ export async function timeRival(
   const into = { [folded.output]: tensor("float32", [batch, classes]) };
   const plainTimes: number[] = [];
   let plainRight = 0;
-  const settings = timedSettings(candidate, plain).map((timed) => ({
+  const settings = timedSettings(ways[0].points, plain).map((timed) => ({
     ...timed,
     opened: null as Opened | null,
     right: 0,
@@ -142,8 +144,7 @@ export async function timeRival(
 }
 
 /** What is timed of a method, with thresholds from the first half; what costs too much is left out. */
-function timedSettings(candidate: Candidate, plain: Candidate["record"]): readonly Timed[] {
-  const [{ points }] = bothWays(candidate);
+function timedSettings(points: readonly Setting[], plain: Candidate["record"]): readonly Timed[] {
   const [calibration] = foldRecords(plain);
   const full = accuracyAt(calibration, calibration.exits.length - 1);
   const wanted = cheapest(points, full - TIMED_LOSS);
