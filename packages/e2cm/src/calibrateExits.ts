@@ -137,19 +137,17 @@ function checkAlike(caller: string, first: FittedExits, candidate: FittedExits):
     counts: fitted.counts?.join(", ") ?? "not kept",
   });
   const [wanted, given] = [said(first), said(candidate)];
+  const fix = "Solve all candidates from the same statistics, with the same options but for the shrinkage.";
   for (const [name, value] of Object.entries(wanted)) {
     if (given[name] === value) continue;
-    const fix = "Solve all candidates from the same statistics, with the same options but for the shrinkage.";
     throw new InputError(caller, `all candidates must have the same ${name}`, `${value} and ${given[name]}`, fix);
   }
   if (first.output?.metric !== "euclidean" || candidate.output?.metric !== "euclidean") return;
   const { means } = candidate.output;
-  if (first.output.means.every((value, i) => value === means[i])) return;
-  throw new InputError(
-    caller,
-    "all candidates must have the same output",
-    "other class means of the network's outputs",
-  );
+  const at = first.output.means.findIndex((value, i) => value !== means[i]);
+  if (at < 0) return;
+  const actual = `other class means, ${first.output.means[at]} and ${means[at]} at place ${at}`;
+  throw new InputError(caller, "all candidates must have the same output", actual, fix);
 }
 
 /** Metric and size of class means of the network's outputs: with a shared covariance their numbers change with the shrinkage. */
