@@ -23,6 +23,7 @@ import { type Context, openDataSource } from "../src/experiments/experiment.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "../src/experiments/rivals/claims.ts";
 import { chosenDatasets } from "../src/experiments/rivals/datasets.ts";
+import { trainedCandidate } from "../src/experiments/rivals/fit.ts";
 import {
   bothWays,
   frontierRows,
@@ -32,6 +33,7 @@ import {
 } from "../src/experiments/rivals/frontiers.ts";
 import { peakMemory } from "../src/experiments/rivals/memory.ts";
 import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/rivals/network.ts";
+import { prepare } from "../src/experiments/rivals/prepare.ts";
 import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
 import { renderReport } from "../src/report/report.ts";
 import { type RivalsResult, readResult } from "../src/report/types.ts";
@@ -186,6 +188,19 @@ describe("peak memory", () => {
     const bytes = await peakMemory({ ...job, normalisation, augmentation }, weights, pictures, await temporaryFolder());
     expect(bytes).toBeGreaterThan(50 * 2 ** 20);
     expect(bytes).toBeLessThan(ballast.length / 2);
+  }, 60_000);
+});
+
+describe("a training that diverges", () => {
+  it("is a result: the step, and no exits", async () => {
+    const folder = join(await temporaryFolder(), "run");
+    const given = await context(folder);
+    const subject = await prepare(given, device, { name: "mnist", data: DATA }, TINY);
+    // Activations overflow.
+    const normalisation = { mean: [0.4], deviation: [1e-38] };
+    const broken = { ...subject, material: { ...subject.material, normalisation } };
+    const made = await trainedCandidate(given, broken, "sdn-joint", "one epoch", { seed: 1, epochs: 1 });
+    expect(made).toEqual({ method: "sdn-joint", budget: "one epoch", seed: 1, epochs: 1, step: 0 });
   }, 60_000);
 });
 

@@ -1,3 +1,4 @@
+import { allowedRows } from "../allowance.ts";
 import { spread } from "../spread.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 import { distinct, type Series } from "./series.ts";
@@ -39,15 +40,9 @@ export function methodsOf(rows: readonly Point[], budget: string): string[] {
 
 /** A method's setting at the largest allowance up to a fraction, over its seeds; null where it cannot be so cheap. */
 export function atFraction(rows: RivalsResult["rows"], method: string, budget: string, fraction: number) {
-  const own = rows.filter(
-    (row) =>
-      row.method === method &&
-      row.budget === budget &&
-      row.askedFraction !== null &&
-      row.askedFraction <= fraction + 1e-9,
-  );
-  const best = distinct(own.map(({ seed }) => seed)).map((seed) =>
-    own.filter((row) => row.seed === seed).reduce((a, b) => (b.askedFraction! > a.askedFraction! ? b : a)),
+  const best = allowedRows(
+    rows.filter((row) => row.method === method && row.budget === budget),
+    fraction,
   );
   if (best.length === 0) return null;
   return {

@@ -1,3 +1,4 @@
+import { allowedRows } from "../../allowance.ts";
 import { spread } from "../../spread.ts";
 import type { Budget, Divergence, Method } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
@@ -166,14 +167,8 @@ export function accuraciesAt(
   [method, budget]: Entry,
   fraction: number,
 ): ReadonlyMap<number | null, number> {
-  const best = new Map<number | null, RivalRow>();
-  for (const row of rows) {
-    if (row.dataset !== dataset || row.method !== method || row.budget !== budget) continue;
-    if (row.askedFraction === null || row.askedFraction > fraction + 1e-9) continue;
-    const known = best.get(row.seed);
-    if (known === undefined || row.askedFraction > known.askedFraction!) best.set(row.seed, row);
-  }
-  return new Map([...best].map(([seed, { accuracy }]) => [seed, accuracy]));
+  const own = rows.filter((row) => row.dataset === dataset && row.method === method && row.budget === budget);
+  return new Map(allowedRows(own, fraction).map(({ seed, accuracy }) => [seed, accuracy]));
 }
 
 function shown(accuracies: ReadonlyMap<number | null, number>): string {
