@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import { type Device, generator, openDevice, spec, trace } from "@exitkit/core-gpu";
 import {
+  agreementFrontier,
   confidenceOf,
   type ExitCosts,
   type ExitRecord,
   exitNetwork,
+  fitAgreement,
   heads,
   importBackbone,
   NEVER,
@@ -18,6 +20,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { oneBatch } from "../src/data/batches.ts";
 import { type Dataset, openCifar10 } from "../src/data/directory.ts";
 import { type Pictures, slicePictures } from "../src/data/pictures.ts";
+import { foldRecords } from "../src/experiments/e2cm/network.ts";
 import { rivals } from "../src/experiments/e2cm-rivals.ts";
 import { type Context, openDataSource } from "../src/experiments/experiment.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
@@ -288,6 +291,32 @@ describe("frontiers", () => {
     expect(rows[0]!.accuracy).toBeGreaterThan(0.45);
     expect(rows[0]!.accuracy).toBeLessThan(0.55);
     expect(rows.at(-1)!.accuracy).toBeGreaterThan(0.9);
+  });
+
+  it("ask exits to agree with the network, also where the most confident exit answers when none is sure", () => {
+    const [made, second] = [candidate(2000, 7), candidate(2000, 8)];
+    const { confidences, predictions, labels } = made.record;
+    // The first exit is as right as before, and surer than it should be.
+    const overconfident = confidences[0]!.map((value) => Math.sqrt(value));
+    const middle = predictions[1]!.map((answer, row) =>
+      second.record.confidences[0]![row]! < 0.8 ? answer : labels[0]!,
+    );
+    const own: ExitRecord = {
+      ...made.record,
+      exits: ["exit1", "exit2", "full"],
+      confidences: [overconfident, second.record.confidences[0]!.map((value) => 1 - value), confidences[1]!],
+      predictions: [predictions[0]!, middle, predictions[1]!],
+    };
+    const answers = predictions[1]!.map((answer, row) => (overconfident[row]! > 0.9 ? predictions[0]![row]! : answer));
+    const record: ExitRecord = { ...own, predictions: [predictions[0]!, middle, answers] };
+    const costs: ExitCosts = { exits: [30, 60, 101], full: 100 };
+    const pointsOf = (asked: ExitRecord) => {
+      const agreement = fitAgreement(foldRecords(asked)[0]);
+      return agreementFrontier(foldRecords(record)[0], costs, agreement, { resolution: 0 });
+    };
+    const [{ points }] = bothWays({ ...made, costs, record, own });
+    expect(points).toEqual(pointsOf(own));
+    expect(points).not.toEqual(pointsOf(record));
   });
 
   it("keep to a loss against the plain network, or say that they cannot", () => {
