@@ -1,9 +1,11 @@
 import { join } from "node:path";
-import { type Device, generator, openDevice, spec, trace } from "@exitkit/core-gpu";
+import { type Device, generator, layers, openDevice, optimisers, spec, trace } from "@exitkit/core-gpu";
 import {
   agreementFrontier,
   confidenceOf,
   type ExitCosts,
+  type ExitNetwork,
+  type ExitParameters,
   type ExitRecord,
   exitNetwork,
   fitAgreement,
@@ -14,9 +16,11 @@ import {
   predictionOf,
   recordExits,
   toExitModel,
+  trainExits,
 } from "@exitkit/early-exit";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { augmentedPictures } from "../src/data/augment.ts";
 import { oneBatch } from "../src/data/batches.ts";
 import { type Dataset, openCifar10 } from "../src/data/directory.ts";
 import { type Pictures, slicePictures } from "../src/data/pictures.ts";
@@ -25,8 +29,9 @@ import { rivals } from "../src/experiments/e2cm-rivals.ts";
 import { type Context, openDataSource } from "../src/experiments/experiment.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "../src/experiments/rivals/claims.ts";
+import { meansAt } from "../src/experiments/rivals/class-means.ts";
 import { chosenDatasets } from "../src/experiments/rivals/datasets.ts";
-import { trainedCandidate } from "../src/experiments/rivals/fit.ts";
+import { trainedCandidates } from "../src/experiments/rivals/fit.ts";
 import {
   bothWays,
   frontierRows,
@@ -38,6 +43,8 @@ import { peakMemory } from "../src/experiments/rivals/memory.ts";
 import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/rivals/network.ts";
 import { prepare } from "../src/experiments/rivals/prepare.ts";
 import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
+import { apart, together } from "../src/experiments/rivals/together.ts";
+import { tapsOf, trainedRival } from "../src/experiments/rivals/trained.ts";
 import { renderReport } from "../src/report/report.ts";
 import { type RivalsResult, readResult } from "../src/report/types.ts";
 import { openRun } from "../src/runs/run.ts";
@@ -202,8 +209,41 @@ describe("a training that diverges", () => {
     // Activations overflow.
     const normalisation = { mean: [0.4], deviation: [1e-38] };
     const broken = { ...subject, material: { ...subject.material, normalisation } };
-    const made = await trainedCandidate(given, broken, "sdn-joint", "one epoch", { seed: 1, epochs: 1 });
-    expect(made).toEqual({ method: "sdn-joint", budget: "one epoch", seed: 1, epochs: 1, step: 0 });
+    const plan = { budget: "one epoch", seed: 1, epochs: 1 } as const;
+    const made = await trainedCandidates(given, broken, ["sdn-joint"], plan);
+    expect(made).toEqual([{ method: "sdn-joint", ...plan, step: 0 }]);
+  }, 60_000);
+});
+
+describe("exits that are trained together", () => {
+  it("become what they become alone", async () => {
+    const given = await context(join(await temporaryFolder(), "run"));
+    const { material } = await prepare(given, device, { name: "mnist", data: DATA }, TINY);
+    const means = await meansAt(material, tapsOf(material.network, "e2cm-sdn"));
+    const rivals = [await trainedRival(material, "sdn"), await trainedRival(material, "e2cm-sdn", means)] as const;
+    const networks = rivals.map(({ network }) => network);
+    const first = networks.map((network, at) => network.init(generator(10 + at)));
+    const train = (network: ExitNetwork, params: ExitParameters) =>
+      trainExits(device, network, augmentedPictures(DATA.train, DATA.normalisation, DATA.augmentation), {
+        trains: "exits",
+        params,
+        batchSize: 32,
+        epochs: 2,
+        generator: generator(3),
+        optimiser: optimisers.adam(),
+        learningRate: 0.01,
+      });
+    const both = await train(together(networks), { ...first[0]!, exits: first.flatMap(({ exits }) => exits) });
+    const each = apart(networks, both.params);
+    for (const [at, network] of networks.entries()) {
+      const alone = layers.flattenParameters((await train(network, first[at]!)).params);
+      const with_ = layers.flattenParameters(each[at]!);
+      expect(Object.keys(with_)).toEqual(Object.keys(alone));
+      for (const [path, { data }] of Object.entries(alone)) {
+        for (const [index, value] of data.entries()) expect(with_[path]!.data[index]).toBeCloseTo(Number(value), 4);
+      }
+    }
+    expect(() => together(networks).apply({} as never, {} as never, { trains: "all" })).toThrow("frozen");
   }, 60_000);
 });
 

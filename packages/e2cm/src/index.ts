@@ -7,7 +7,7 @@ export { type Classifier, type ClassifierOptions, openClassifier } from "./class
 export type { ClassMeans } from "./classMeans.ts";
 export type { Metric } from "./closedForm.ts";
 export type { DiscriminantSpace } from "./discriminantSpace.ts";
-export { distanceInputs } from "./distanceInputs.ts";
+export { type DistanceInputsOptions, distanceInputs } from "./distanceInputs.ts";
 export type { DistanceRule } from "./distances.ts";
 export type { ClassMeansExit, FittedExit, OutputExit, SharedCovarianceExit } from "./exits.ts";
 export { loadExits, saveExits } from "./exitsFile.ts";

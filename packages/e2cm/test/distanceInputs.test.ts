@@ -13,7 +13,7 @@ import {
 } from "@exitkit/core-gpu";
 import { exitNetwork, heads, importBackbone, recordExits, toExitModel, trainExits } from "@exitkit/early-exit";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { distanceInputs, fit } from "../src/index.ts";
+import { type ClassMeansExit, type DistanceInputsOptions, distanceInputs, fit } from "../src/index.ts";
 import { batches, golden, tinyModel } from "./fixture.ts";
 
 let device: Device;
@@ -27,9 +27,10 @@ const model = tinyModel();
 const [, tap] = proposeCuts(model);
 const rules = { classes: 4, exits: [tap!], calibration: batches("test", 60) };
 
-it("are the distances to the class means by the training set's mean distances, as NumPy computes them", async () => {
+/** The test pictures' inputs of the golden exit, and its normalised distances as NumPy computes them. */
+async function inputsAndGolden(options?: DistanceInputsOptions) {
   const { exits } = await fit(model, () => batches("train", 60), { ...rules, metric: "euclidean", features: "full" });
-  const { size, of } = distanceInputs(exits[0]!);
+  const { size, of } = distanceInputs(exits[0]!, options);
   const program = trace(({ x }) => ({ y: of(x) }), { x: spec("float32", ["n", 4, 8, 8]) });
   const session = await device.load(addTaps(model, [tap!]));
   const x = (await session.run({ x: batches("test", 60)[0]!.x }))[tap!]!;
@@ -38,9 +39,34 @@ it("are the distances to the class means by the training set's mean distances, a
   await Promise.all([session.release(), runner.release()]);
   expect([size, y!.shape]).toEqual([4, [60, 4]]);
   const { distances, meanDistances } = golden.exits[0]!;
-  for (const [at, distance] of distances.flat().entries()) {
-    expect(Number(y!.data[at])).toBeCloseTo(distance / meanDistances[at % 4]!, 4);
+  return { y: y!, normalised: distances.map((row) => row.map((distance, k) => distance / meanDistances[k]!)) };
+}
+
+it("are the distances to the class means by the training set's mean distances, as NumPy computes them", async () => {
+  const { y, normalised } = await inputsAndGolden({ standardise: false });
+  for (const [at, value] of normalised.flat().entries()) expect(Number(y.data[at])).toBeCloseTo(value, 4);
+});
+
+it("are standardised over the classes, sample by sample", async () => {
+  const { y, normalised } = await inputsAndGolden();
+  for (const [row, values] of normalised.entries()) {
+    const mean = values.reduce((sum, value) => sum + value / 4, 0);
+    const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2 / 4, 0));
+    for (const [k, value] of values.entries()) {
+      expect(Number(y.data[4 * row + k])).toBeCloseTo((value - mean) / deviation, 2);
+    }
   }
+});
+
+it("are 0 where a sample is as far from every class", async () => {
+  const { exits } = await fit(model, batches("train", 60), { ...rules, metric: "euclidean" });
+  const exit = exits[0] as ClassMeansExit;
+  const same = { ...exit, means: new Float32Array(exit.means.length), distances: exit.distances.map(() => 2) };
+  const program = trace(({ x }) => ({ y: distanceInputs(same).of(x) }), { x: spec("float32", ["n", 4, 8, 8]) });
+  const runner = await device.compile(program);
+  const { y } = await runner.run({ x: tensor("float32", [1, 4, 8, 8], new Float32Array(256).fill(3)) });
+  await runner.release();
+  expect(Array.from(y!.data as Float32Array, Math.abs)).toEqual([0, 0, 0, 0]);
 });
 
 it("are learned from: a head without them ends with a higher loss", async () => {

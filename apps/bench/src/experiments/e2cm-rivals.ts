@@ -5,7 +5,7 @@ import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
 import type { Candidate, Divergence, Method } from "./rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "./rivals/claims.ts";
 import { chosenDatasets, type RivalDataset } from "./rivals/datasets.ts";
-import { classMeansCandidate, distanceMeans, gatedCandidate, trainedCandidate } from "./rivals/fit.ts";
+import { classMeansCandidate, distanceMeans, gatedCandidate, trainedCandidates } from "./rivals/fit.ts";
 import { bothWays, frontierRows, type RivalRow, type WithinRow, withinRows } from "./rivals/frontiers.ts";
 import { peakMemory } from "./rivals/memory.ts";
 import { FIGURE, POSTER, POSTER_FRACTIONS } from "./rivals/paper.ts";
@@ -113,24 +113,21 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
   const diverged: ({ readonly dataset: RivalDataset } & Divergence)[] = [];
   const means = await distanceMeans(context, subject);
   for (const own of seeds) {
-    const budgets = [
-      ["one epoch", 1, ["sdn", "sdn-joint", "branchynet"]],
-      ["unlimited", settings.epochs, ["sdn", "e2cm-sdn"]],
-    ] as const;
-    for (const [budget, epochs, methods] of budgets) {
-      for (const method of methods) {
-        const made = await trainedCandidate(context, subject, method, budget, {
-          seed: own,
-          epochs,
-          ...(method === "e2cm-sdn" ? { means } : {}),
-        });
-        if (!("candidate" in made)) {
-          diverged.push({ dataset: name, ...made });
-          continue;
-        }
-        candidates.push(made.candidate);
-        if (method === "sdn") candidates.push(await gatedCandidate(context, subject, made));
+    const oneEpoch = { budget: "one epoch", epochs: 1, seed: own } as const;
+    const many = { budget: "unlimited", epochs: settings.epochs, seed: own, means } as const;
+    const made = [
+      ...(await trainedCandidates(context, subject, ["sdn"], oneEpoch)),
+      ...(await trainedCandidates(context, subject, ["sdn-joint"], oneEpoch)),
+      ...(await trainedCandidates(context, subject, ["branchynet"], oneEpoch)),
+      ...(await trainedCandidates(context, subject, ["sdn", "e2cm-sdn"], many)),
+    ];
+    for (const one of made) {
+      if (!("candidate" in one)) {
+        diverged.push({ dataset: name, ...one });
+        continue;
       }
+      candidates.push(one.candidate);
+      if (one.candidate.method === "sdn") candidates.push(await gatedCandidate(context, subject, one));
     }
   }
   const plain = candidates[0]!.record;

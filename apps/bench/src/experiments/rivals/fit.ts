@@ -20,7 +20,8 @@ import type { Budget, Candidate, Divergence, Opened } from "./candidate.ts";
 import { type ClassMeansMethod, fitClassMeans, meansAt } from "./class-means.ts";
 import { halfOfLogits } from "./frontiers.ts";
 import type { Subject } from "./prepare.ts";
-import { type TrainedMethod, type TrainedRival, tapsOf, trainedRival, trainRival } from "./trained.ts";
+import { apart } from "./together.ts";
+import { type TrainedMethod, type TrainedRival, tapsOf, trainedRival, trainRivals } from "./trained.ts";
 
 /** Steps between two checkpoints: what a killed run loses at most. */
 const CHECKPOINT_EVERY = 50;
@@ -90,28 +91,38 @@ export interface Trained {
   readonly own: LogitsRecord;
 }
 
+/** How rivals are trained. */
+export interface TrainingPlan {
+  readonly budget: Budget;
+  readonly seed: number;
+  readonly epochs: number;
+  /** Of `e2cm-sdn`. */
+  readonly means?: DistanceMeans;
+}
+
 /**
- * A trained rival on a subject: trained with one seed, then asked about all test pictures; or where its training diverged.
+ * Trained rivals on a subject: trained with one seed, then asked about all test pictures; or where their training diverged.
  *
- * @param plan.means Of `e2cm-sdn`.
+ * @param methods One, or several whose exits are trained in the same passes.
  */
-export async function trainedCandidate(
-  { run, progress }: Context,
-  { dataset, material, test }: Subject,
-  method: TrainedMethod,
-  budget: Budget,
-  plan: { readonly seed: number; readonly epochs: number; readonly means?: DistanceMeans },
-): Promise<Trained | Divergence> {
-  const { device, normalisation } = material;
-  const { seed, epochs, means } = plan;
-  const key = `${dataset.name}-${method}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
-  const rival = await trainedRival(material, method, means?.exits);
+export async function trainedCandidates(
+  context: Context,
+  subject: Subject,
+  methods: readonly TrainedMethod[],
+  plan: TrainingPlan,
+): Promise<readonly (Trained | Divergence)[]> {
+  const { run, progress } = context;
+  const { dataset, material } = subject;
+  const { budget, seed, epochs, means } = plan;
+  const rivals: TrainedRival[] = [];
+  for (const method of methods) rivals.push(await trainedRival(material, method, means?.exits));
+  const key = keyOf(dataset.name, methods.join("-and-"), plan);
   const kept = await run.step(`${key}-fit`, async (): Promise<KeptTraining | { readonly divergedAt: number }> => {
     const steps = epochs * Math.floor(material.train.n / material.batch);
     const stage = progress.stage(`${key}: training`, steps * material.batch, "pictures");
     let first = true;
     try {
-      const { params, seconds } = await trainRival(material, rival, {
+      const { params, seconds } = await trainRivals(material, rivals, {
         seed,
         epochs,
         checkpoint: { folder: join(run.path, "checkpoints", key), everySteps: CHECKPOINT_EVERY },
@@ -120,8 +131,9 @@ export async function trainedCandidate(
           first = false;
         },
       });
-      const { trains } = rival.method.training;
-      return { exits: params.exits, backbone: trains === "all" ? params.backbone : null, seconds };
+      const { trains } = rivals[0]!.method.training;
+      const exits = params.flatMap((own) => own.exits);
+      return { exits, backbone: trains === "all" ? params[0]!.backbone : null, seconds };
     } catch (error) {
       // A cause means that something else failed than the training.
       if (!(error instanceof training.TrainingError) || error.cause !== undefined) throw error;
@@ -131,9 +143,35 @@ export async function trainedCandidate(
       stage.done();
     }
   });
-  if ("divergedAt" in kept) return { method, budget, seed, epochs, step: kept.divergedAt };
-  const { exits, backbone } = kept;
-  const params = { exits, backbone: backbone ?? rival.network.backbone.params };
+  if ("divergedAt" in kept) return methods.map((method) => ({ method, budget, seed, epochs, step: kept.divergedAt }));
+  const { exits, backbone, seconds } = kept;
+  const params = apart(
+    rivals.map(({ network }) => network),
+    { exits, backbone: backbone ?? rivals[0]!.network.backbone.params },
+  );
+  const trained: Trained[] = [];
+  for (const [at, method] of methods.entries()) {
+    trained.push(await askedAboutTest(context, subject, plan, method, rivals[at]!, params[at]!, seconds));
+  }
+  return trained;
+}
+
+function keyOf(dataset: string, name: string, { budget, epochs, seed }: TrainingPlan): string {
+  return `${dataset}-${name}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
+}
+
+/** A rival with trained exits, and what it says about all test pictures. */
+async function askedAboutTest(
+  { run, progress }: Context,
+  { dataset, material: { device, normalisation }, test }: Subject,
+  plan: TrainingPlan,
+  method: TrainedMethod,
+  rival: TrainedRival,
+  params: ExitParameters,
+  seconds: number | null,
+): Promise<Trained> {
+  const { budget, seed, epochs, means } = plan;
+  const key = keyOf(dataset.name, method, plan);
   const options = rival.method.exits;
   const model = toExitModel(rival.network, params, options);
   const pictures = (title: string) => counted(progress, `${key}: ${title}`, test, PASS_BATCH, normalisation);
@@ -153,7 +191,7 @@ export async function trainedCandidate(
     budget,
     seed,
     epochs,
-    seconds: kept.seconds === null ? null : kept.seconds + (means?.seconds ?? 0),
+    seconds: seconds === null ? null : seconds + (means?.seconds ?? 0),
     costs: rival.costs,
     record,
     own,

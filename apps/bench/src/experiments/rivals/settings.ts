@@ -57,7 +57,7 @@ export const SETTINGS: Readonly<Record<Preset, RivalSettings>> = {
     recipes: recipes([30, 6, 4]),
     train: Number.POSITIVE_INFINITY,
     test: Number.POSITIVE_INFINITY,
-    epochs: 5,
+    epochs: 25,
     batch: 128,
     depth: 20,
     memory: MEMORY,

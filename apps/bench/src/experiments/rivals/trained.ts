@@ -18,6 +18,7 @@ import {
 } from "@exitkit/early-exit";
 import { augmentedPictures } from "../../data/augment.ts";
 import { type Material, type RivalNetwork, SDN_PLACES, tapsWithin } from "./network.ts";
+import { apart, together } from "./together.ts";
 
 /** Methods whose exits are trained by gradients. `e2cm-sdn`: Shallow-Deep exits that are given class distances too. */
 export type TrainedMethod = "sdn" | "sdn-joint" | "branchynet" | "e2cm-sdn";
@@ -89,7 +90,8 @@ async function costsOf(
 
 /** What training gave. */
 export interface TrainedExitsOf {
-  readonly params: ExitParameters;
+  /** Of each rival. */
+  readonly params: readonly ExitParameters[];
   /**
    * Of the whole call, compilation included. Of an interrupted run the mean time of the steps seen stands for all steps; null
    * where none was left.
@@ -98,25 +100,33 @@ export interface TrainedExitsOf {
 }
 
 /**
- * Trains the exits of a rival, and its backbone where the method does.
+ * Trains the exits of a rival, and its backbone where the method does; or the exits of several rivals that leave it frozen, in
+ * the same passes.
  *
  * The learning rate is the method's; over several epochs it falls to a tenth after three fifths of the steps, as
  * Shallow-Deep Networks' exits are trained (after 15 of 25 epochs) [S].
+ *
+ * @param rivals One, or several that are trained by the same method.
  */
-export async function trainRival(
+export async function trainRivals(
   { device, train, normalisation, augmentation, batch }: Material,
-  { network, method }: TrainedRival,
+  rivals: readonly TrainedRival[],
   options: Pick<TrainExitsOptions, "epochs" | "checkpoint" | "onStep"> & { readonly seed: number },
 ): Promise<TrainedExitsOf> {
   const { seed, epochs, onStep } = options;
+  const networks = rivals.map(({ network }) => network);
+  const [first] = rivals as readonly [TrainedRival];
+  const { training } = first.method;
   const perEpoch = Math.floor(train.n / batch);
-  const { learningRate } = method.training;
+  const { learningRate } = training;
   const falling = (step: number) =>
     (typeof learningRate === "number" ? learningRate : learningRate(step)) * (step < 0.6 * perEpoch * epochs ? 1 : 0.1);
   const begun = performance.now();
   const seen = { steps: 0, first: 0, last: 0 };
+  const network = rivals.length === 1 ? first.network : together(networks);
   const { params, steps } = await trainExits(device, network, augmentedPictures(train, normalisation, augmentation), {
-    ...method.training,
+    ...training,
+    ...(rivals.length === 1 ? {} : { lossWeights: weightsTogether(rivals) }),
     learningRate: epochs === 1 ? learningRate : falling,
     batchSize: batch,
     epochs,
@@ -128,7 +138,13 @@ export async function trainRival(
       return onStep?.(event);
     },
   });
-  if (seen.steps === 0) return { params, seconds: null };
+  const each = apart(networks, params);
+  if (seen.steps === 0) return { params: each, seconds: null };
   const aStep = seen.steps === 1 ? 0 : (seen.last - seen.first) / (seen.steps - 1);
-  return { params, seconds: (performance.now() - begun + (steps - seen.steps) * aStep) / 1000 };
+  return { params: each, seconds: (performance.now() - begun + (steps - seen.steps) * aStep) / 1000 };
+}
+
+/** Each rival's own weights of its early exits, and none of the frozen last exit. */
+function weightsTogether(rivals: readonly TrainedRival[]): NonNullable<TrainExitsOptions["lossWeights"]> {
+  return (at) => [...rivals.flatMap(({ method }) => method.training.lossWeights(at).slice(0, -1)), 0];
 }
