@@ -16,7 +16,7 @@ export interface Candidate {
   /** Null where nothing is random. */
   readonly seed: number | null;
   readonly epochs: number;
-  /** Of fitting; null where an interrupted run does not know. */
+  /** Of fitting, those trained in the same passes included; null where an interrupted run does not know. */
   readonly seconds: number | null;
   readonly costs: ExitCosts;
   /** All test pictures, in their order. */
