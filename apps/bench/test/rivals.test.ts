@@ -44,7 +44,7 @@ import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/rivals/
 import { prepare } from "../src/experiments/rivals/prepare.ts";
 import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
 import { apart, together } from "../src/experiments/rivals/together.ts";
-import { tapsOf, trainedRival } from "../src/experiments/rivals/trained.ts";
+import { DISTANCES, tapsOf, trainedRival } from "../src/experiments/rivals/trained.ts";
 import { renderReport } from "../src/report/report.ts";
 import { type RivalsResult, readResult } from "../src/report/types.ts";
 import { openRun } from "../src/runs/run.ts";
@@ -106,7 +106,7 @@ const TINY: RivalSettings = {
   epochs: 2,
   batch: 32,
   depth: 8,
-  memory: ["plain", "e2cm-sdn"],
+  memory: ["plain", "e2cm-sdn-shared"],
   rounds: 1,
   timedPictures: 64,
 };
@@ -147,6 +147,7 @@ describe("e2cm-rivals", () => {
       "sdn, unlimited",
       "bwds, unlimited",
       "e2cm-sdn, unlimited",
+      "e2cm-sdn-shared, unlimited",
     ]);
     const [about] = result.datasets;
     expect(about).toMatchObject({ dataset: "mnist", network: "resnet8", train: 256, test: 160 });
@@ -163,7 +164,7 @@ describe("e2cm-rivals", () => {
     // Frozen: the last exit is the plain network with every seed and budget.
     const last = sdn.filter(({ exit }) => exit === full).map(({ accuracy }) => accuracy);
     expect(last).toEqual(Array.from({ length: 4 }, () => about!.accuracy));
-    const seed = [1, 1, 1, 1, 2, 2, 2];
+    const seed = [1, 1, 1, 1, 2, 2, 2, 2];
     expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, ...seed, ...seed]);
     expect(result.memory.map(({ method }) => method)).toEqual(TINY.memory);
     // The sources are translated in the process, which takes memory of its own.
@@ -219,8 +220,11 @@ describe("exits that are trained together", () => {
   it("become what they become alone", async () => {
     const given = await context(join(await temporaryFolder(), "run"));
     const { material } = await prepare(given, device, { name: "mnist", data: DATA }, TINY);
-    const means = await meansAt(material, tapsOf(material.network, "e2cm-sdn"));
-    const rivals = [await trainedRival(material, "sdn"), await trainedRival(material, "e2cm-sdn", means)] as const;
+    const rivals = [await trainedRival(material, "sdn")];
+    for (const method of ["e2cm-sdn", "e2cm-sdn-shared"] as const) {
+      const means = await meansAt(material, tapsOf(material.network, method), DISTANCES[method]);
+      rivals.push(await trainedRival(material, method, means));
+    }
     const networks = rivals.map(({ network }) => network);
     const first = networks.map((network, at) => network.init(generator(10 + at)));
     const train = (network: ExitNetwork, params: ExitParameters) =>

@@ -187,7 +187,7 @@ function answer(scores: Value, answersFrom: Value): Answer {
  * x·W + b. The second moments' symmetric halves were counted once in W; here W is unfolded to whole c×c matrices (half the
  * weight to each side), so that nothing has to be gathered at run time.
  */
-function linearScores(x: Value, { map, weights, bias }: SharedCovarianceExit): Value {
+export function linearScores(x: Value, { map, weights, bias }: SharedCovarianceExit): Value {
   const k = bias.length;
   const offset = tensor("float32", [1, k], bias);
   if (map.stripes === 0) return ops.add(ops.matmul(features(x, map), tensor("float32", [map.d, k], weights)), offset);

@@ -12,8 +12,15 @@ import {
   training,
 } from "@exitkit/core-gpu";
 import { exitNetwork, heads, importBackbone, recordExits, toExitModel, trainExits } from "@exitkit/early-exit";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { type ClassMeansExit, type DistanceInputsOptions, distanceInputs, fit } from "../src/index.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  type ClassMeansExit,
+  type DistanceInputsOptions,
+  distanceInputs,
+  type FittedExit,
+  fit,
+  recordScores,
+} from "../src/index.ts";
 import { batches, golden, tinyModel } from "./fixture.ts";
 
 let device: Device;
@@ -27,35 +34,51 @@ const model = tinyModel();
 const [, tap] = proposeCuts(model);
 const rules = { classes: 4, exits: [tap!], calibration: batches("test", 60) };
 
-/** The test pictures' inputs of the golden exit, and its normalised distances as NumPy computes them. */
-async function inputsAndGolden(options?: DistanceInputsOptions) {
-  const { exits } = await fit(model, () => batches("train", 60), { ...rules, metric: "euclidean", features: "full" });
-  const { size, of } = distanceInputs(exits[0]!, options);
-  const program = trace(({ x }) => ({ y: of(x) }), { x: spec("float32", ["n", 4, 8, 8]) });
+/** The further inputs that an exit gives the test pictures, [60, 4]. */
+async function inputsOf(exit: FittedExit, options?: DistanceInputsOptions): Promise<Tensor> {
+  const { size, of } = distanceInputs(exit, options);
   const session = await device.load(addTaps(model, [tap!]));
   const x = (await session.run({ x: batches("test", 60)[0]!.x }))[tap!]!;
-  const runner = await device.compile(program);
+  const runner = await device.compile(trace((given) => ({ y: of(given.x) }), { x: spec("float32", ["n", 4, 8, 8]) }));
   const { y } = await runner.run({ x });
   await Promise.all([session.release(), runner.release()]);
   expect([size, y!.shape]).toEqual([4, [60, 4]]);
-  const { distances, meanDistances } = golden.exits[0]!;
-  return { y: y!, normalised: distances.map((row) => row.map((distance, k) => distance / meanDistances[k]!)) };
+  return y!;
 }
 
-it("are the distances to the class means by the training set's mean distances, as NumPy computes them", async () => {
-  const { y, normalised } = await inputsAndGolden({ standardise: false });
-  for (const [at, value] of normalised.flat().entries()) expect(Number(y.data[at])).toBeCloseTo(value, 4);
-});
-
-it("are standardised over the classes, sample by sample", async () => {
-  const { y, normalised } = await inputsAndGolden();
-  for (const [row, values] of normalised.entries()) {
+function expectStandardised({ data }: Tensor, rows: readonly (readonly number[])[]): void {
+  for (const [row, values] of rows.entries()) {
     const mean = values.reduce((sum, value) => sum + value / 4, 0);
     const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2 / 4, 0));
     for (const [k, value] of values.entries()) {
-      expect(Number(y.data[4 * row + k])).toBeCloseTo((value - mean) / deviation, 2);
+      expect(Number(data[4 * row + k])).toBeCloseTo((value - mean) / deviation, 2);
     }
   }
+}
+
+describe("of a Euclidean exit", () => {
+  const fitted = () =>
+    fit(model, () => batches("train", 60), { ...rules, metric: "euclidean", features: "full", device });
+  const { distances, meanDistances } = golden.exits[0]!;
+  const normalised = distances.map((row) => row.map((distance, k) => distance / meanDistances[k]!));
+
+  it("are the distances to the class means by the training set's mean distances, as NumPy computes them", async () => {
+    const { data } = await inputsOf((await fitted()).exits[0]!, { standardise: false });
+    for (const [at, value] of normalised.flat().entries()) expect(Number(data[at])).toBeCloseTo(value, 4);
+  });
+
+  it("are standardised over the classes, sample by sample", async () => {
+    expectStandardised(await inputsOf((await fitted()).exits[0]!), normalised);
+  });
+});
+
+it("of an exit with a shared covariance are its standardised scores", async () => {
+  const fitted = await fit(model, batches("train", 60), { ...rules, device });
+  const { scores } = await recordScores(model, fitted, batches("test", 60), { device });
+  const rows = Array.from({ length: 60 }, (_, row) => Array.from(scores[0]!.subarray(4 * row, 4 * row + 4)));
+  expectStandardised(await inputsOf(fitted.exits[0]!), rows);
+  const { data } = await inputsOf(fitted.exits[0]!, { standardise: false });
+  for (const [at, value] of rows.flat().entries()) expect(Number(data[at])).toBeCloseTo(value, 3);
 });
 
 it("are 0 where a sample is as far from every class", async () => {
@@ -92,11 +115,4 @@ it("are learned from: a head without them ends with a higher loss", async () => 
     await train(heads.linear({ extra: distanceInputs(exits[0]!) })),
   ];
   expect(helped).toBeLessThan(plain);
-});
-
-it("need a Euclidean exit", async () => {
-  const { exits } = await fit(model, batches("train", 60), rules);
-  expect(() => distanceInputs(exits[0]!)).toThrow(
-    'e2cm.distanceInputs: the exit must be a Euclidean one; got sharedCovariance. Fit with metric: "euclidean".',
-  );
 });

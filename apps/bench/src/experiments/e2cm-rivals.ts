@@ -111,7 +111,10 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     await classMeansCandidate(context, subject, "e2cm-euclidean"),
   ];
   const diverged: ({ readonly dataset: RivalDataset } & Divergence)[] = [];
-  const means = await distanceMeans(context, subject);
+  const means = {
+    "e2cm-sdn": await distanceMeans(context, subject, "e2cm-sdn"),
+    "e2cm-sdn-shared": await distanceMeans(context, subject, "e2cm-sdn-shared"),
+  };
   for (const own of seeds) {
     const oneEpoch = { budget: "one epoch", epochs: 1, seed: own } as const;
     const many = { budget: "unlimited", epochs: settings.epochs, seed: own, means } as const;
@@ -119,7 +122,7 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
       ...(await trainedCandidates(context, subject, ["sdn"], oneEpoch)),
       ...(await trainedCandidates(context, subject, ["sdn-joint"], oneEpoch)),
       ...(await trainedCandidates(context, subject, ["branchynet"], oneEpoch)),
-      ...(await trainedCandidates(context, subject, ["sdn", "e2cm-sdn"], many)),
+      ...(await trainedCandidates(context, subject, ["sdn", "e2cm-sdn", "e2cm-sdn-shared"], many)),
     ];
     for (const one of made) {
       if (!("candidate" in one)) {

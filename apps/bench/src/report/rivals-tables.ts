@@ -78,7 +78,7 @@ export function effortSection(result: RivalsResult): Html {
       const which = lost.map(({ seed }) => seed).join(", ");
       return [
         `${datasetName(result, dataset)}: ${rivalSeries(method).name}`,
-        method.startsWith("e2cm") && method !== "e2cm-sdn"
+        method === "e2cm" || method === "e2cm-euclidean"
           ? "one pass"
           : `${epochs} ${epochs === 1 ? "epoch" : "epochs"}`,
         time === undefined ? DASH : `${time < 100 ? decimal(time, 1) : count(time)}\u00a0s`,
@@ -90,7 +90,7 @@ export function effortSection(result: RivalsResult): Html {
   });
   const plain = memory.filter(({ method }) => method === "plain");
   return html`${table(["method", "budget", "time to fit", "of E²CM's", "peak memory", ""], body)}
-<p class="caption">Time: from the plain network to exits that can be used, compilation of the training step included; means over seeds, each measured once in the course of the run. Over several epochs ${rivalSeries("sdn").name}'s exits and ${rivalSeries("e2cm-sdn").name}'s are trained in the same passes, and the time is that of both. Gates: with the exits they are learned on, whose memory is given. Memory: the largest resident set of a process of its own that fits the method on 1,024 pictures${
+<p class="caption">Time: from the plain network to exits that can be used, compilation of the training step included; means over seeds, each measured once in the course of the run. Over several epochs all kinds of exits are trained in the same passes, and the time is that of all. Gates: with the exits they are learned on, whose memory is given. Memory: the largest resident set of a process of its own that fits the method on 1,024 pictures${
     plain.length === 0
       ? ""
       : `; one that only answers some with the plain network takes ${plain.map(({ dataset, bytes }) => `${count(bytes / 2 ** 20)}\u00a0MiB (${datasetName(result, dataset)})`).join(", ")}`

@@ -1,4 +1,4 @@
-import { accumulateStatistics, type ClassMeansExit, type FittedExits, solveExits } from "@exitkit/e2cm";
+import { accumulateStatistics, type FittedExit, type FittedExits, solveExits } from "@exitkit/e2cm";
 import { batches } from "../../data/batches.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import { counted, PASS_BATCH } from "../e2cm/network.ts";
@@ -27,14 +27,14 @@ export async function fitClassMeans(
 export async function meansAt(
   { device, network, train, normalisation }: Material,
   taps: readonly string[],
-): Promise<readonly ClassMeansExit[]> {
+  metric: FittedExit["metric"],
+): Promise<readonly FittedExit[]> {
   const { model } = network.folded;
   const statistics = await accumulateStatistics(model, batches(train, PASS_BATCH, normalisation), {
     classes: network.classes,
-    metric: "euclidean",
+    metric,
     exits: taps,
     device,
   });
-  const { exits } = await solveExits(model, statistics, { metric: "euclidean", device });
-  return exits as readonly ClassMeansExit[];
+  return (await solveExits(model, statistics, { metric, device })).exits;
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type Device, training } from "@exitkit/core-gpu";
-import { type ClassMeansExit, exitRecord, type FittedExits, openClassifier, recordScores } from "@exitkit/e2cm";
+import { exitRecord, type FittedExit, type FittedExits, openClassifier, recordScores } from "@exitkit/e2cm";
 import {
   attachGates,
   type ExitModel,
@@ -21,7 +21,16 @@ import { type ClassMeansMethod, fitClassMeans, meansAt } from "./class-means.ts"
 import { halfOfLogits } from "./frontiers.ts";
 import type { Subject } from "./prepare.ts";
 import { apart } from "./together.ts";
-import { type TrainedMethod, type TrainedRival, tapsOf, trainedRival, trainRivals } from "./trained.ts";
+import {
+  DISTANCES,
+  type DistanceMethod,
+  type TrainedMethod,
+  type TrainedRival,
+  takesDistances,
+  tapsOf,
+  trainedRival,
+  trainRivals,
+} from "./trained.ts";
 
 /** Steps between two checkpoints: what a killed run loses at most. */
 const CHECKPOINT_EVERY = 50;
@@ -58,17 +67,21 @@ export async function classMeansCandidate(
   };
 }
 
-/** Class means at the places of Shallow-Deep exits, for the distances of `e2cm-sdn`. Nothing of them is random. */
+/** Class means at the places of Shallow-Deep exits, for the distances of a method. Nothing of them is random. */
 export interface DistanceMeans {
-  readonly exits: readonly ClassMeansExit[];
+  readonly exits: readonly FittedExit[];
   readonly seconds: number;
 }
 
 /** {@link DistanceMeans} of a subject, by one pass. */
-export async function distanceMeans({ run }: Context, { dataset, material }: Subject): Promise<DistanceMeans> {
-  return run.step(`${dataset.name}-e2cm-sdn-means`, async () => {
+export async function distanceMeans(
+  { run }: Context,
+  { dataset, material }: Subject,
+  method: DistanceMethod,
+): Promise<DistanceMeans> {
+  return run.step(`${dataset.name}-${method}-means`, async () => {
     const begun = performance.now();
-    const exits = await meansAt(material, tapsOf(material.network, "e2cm-sdn"));
+    const exits = await meansAt(material, tapsOf(material.network, method), DISTANCES[method]);
     return { exits, seconds: (performance.now() - begun) / 1000 };
   });
 }
@@ -96,8 +109,8 @@ export interface TrainingPlan {
   readonly budget: Budget;
   readonly seed: number;
   readonly epochs: number;
-  /** Of `e2cm-sdn`. */
-  readonly means?: DistanceMeans;
+  /** Of each method that is given distances. */
+  readonly means?: Readonly<Record<DistanceMethod, DistanceMeans>>;
 }
 
 /**
@@ -115,7 +128,9 @@ export async function trainedCandidates(
   const { dataset, material } = subject;
   const { budget, seed, epochs, means } = plan;
   const rivals: TrainedRival[] = [];
-  for (const method of methods) rivals.push(await trainedRival(material, method, means?.exits));
+  for (const method of methods) {
+    rivals.push(await trainedRival(material, method, takesDistances(method) ? means?.[method].exits : []));
+  }
   const key = keyOf(dataset.name, methods.join("-and-"), plan);
   const kept = await run.step(`${key}-fit`, async (): Promise<KeptTraining | { readonly divergedAt: number }> => {
     const steps = epochs * Math.floor(material.train.n / material.batch);
@@ -171,6 +186,7 @@ async function askedAboutTest(
   seconds: number | null,
 ): Promise<Trained> {
   const { budget, seed, epochs, means } = plan;
+  const meansSeconds = (takesDistances(method) ? means?.[method].seconds : undefined) ?? 0;
   const key = keyOf(dataset.name, method, plan);
   const options = rival.method.exits;
   const model = toExitModel(rival.network, params, options);
@@ -191,7 +207,7 @@ async function askedAboutTest(
     budget,
     seed,
     epochs,
-    seconds: seconds === null ? null : seconds + (means?.seconds ?? 0),
+    seconds: seconds === null ? null : seconds + meansSeconds,
     costs: rival.costs,
     record,
     own,

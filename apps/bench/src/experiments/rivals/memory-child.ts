@@ -7,7 +7,7 @@ import { type Pictures, slicePictures } from "../../data/pictures.ts";
 import { fitClassMeans, meansAt } from "./class-means.ts";
 import type { MemoryJob } from "./memory.ts";
 import { type Material, rivalNetwork } from "./network.ts";
-import { tapsOf, trainedRival, trainRivals } from "./trained.ts";
+import { DISTANCES, takesDistances, tapsOf, trainedRival, trainRivals } from "./trained.ts";
 
 const job = JSON.parse(await readFile(process.argv[2]!, "utf8")) as MemoryJob;
 const { method, shape, normalisation, augmentation, batch } = job;
@@ -25,7 +25,7 @@ if (method === "plain") {
   }
 } else if (method === "e2cm" || method === "e2cm-euclidean") await fitClassMeans(material, method, null);
 else {
-  const means = method === "e2cm-sdn" ? await meansAt(material, tapsOf(network, method)) : [];
+  const means = takesDistances(method) ? await meansAt(material, tapsOf(network, method), DISTANCES[method]) : [];
   await trainRivals(material, [await trainedRival(material, method, means)], { seed: 1, epochs: 1 });
 }
 process.stdout.write(`${1024 * largestResidentSet()}\n`);

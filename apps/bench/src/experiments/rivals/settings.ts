@@ -36,7 +36,16 @@ const recipes = (epochs: readonly [number, number, number], changed: Partial<Rec
   };
 };
 
-const MEMORY = ["plain", "e2cm", "e2cm-euclidean", "sdn", "sdn-joint", "branchynet", "e2cm-sdn"] as const;
+const MEMORY = [
+  "plain",
+  "e2cm",
+  "e2cm-euclidean",
+  "sdn",
+  "sdn-joint",
+  "branchynet",
+  "e2cm-sdn",
+  "e2cm-sdn-shared",
+] as const;
 
 /** The settings of both presets. */
 export const SETTINGS: Readonly<Record<Preset, RivalSettings>> = {

@@ -1,5 +1,5 @@
 import { generator } from "@exitkit/core-gpu";
-import { type ClassMeansExit, distanceInputs } from "@exitkit/e2cm";
+import { distanceInputs, type FittedExit } from "@exitkit/e2cm";
 import {
   branchyNet,
   classMeansOverhead,
@@ -20,8 +20,22 @@ import { augmentedPictures } from "../../data/augment.ts";
 import { type Material, type RivalNetwork, SDN_PLACES, tapsWithin } from "./network.ts";
 import { apart, together } from "./together.ts";
 
-/** Methods whose exits are trained by gradients. `e2cm-sdn`: Shallow-Deep exits that are given class distances too. */
-export type TrainedMethod = "sdn" | "sdn-joint" | "branchynet" | "e2cm-sdn";
+/** Methods whose exits are trained by gradients. */
+export type TrainedMethod = "sdn" | "sdn-joint" | "branchynet" | DistanceMethod;
+
+/** Shallow-Deep exits that are given class distances too: the paper's, or those of the package's default metric. */
+export type DistanceMethod = "e2cm-sdn" | "e2cm-sdn-shared";
+
+/** By which metric the distances of a method are. */
+export const DISTANCES: Readonly<Record<DistanceMethod, FittedExit["metric"]>> = {
+  "e2cm-sdn": "euclidean",
+  "e2cm-sdn-shared": "sharedCovariance",
+};
+
+/** Whether a method is given class distances. */
+export function takesDistances(method: string): method is DistanceMethod {
+  return Object.hasOwn(DISTANCES, method);
+}
 
 /** Where BranchyNet's exits stand: fewer than the others', for each has a convolution of its own. */
 const BRANCHES: readonly number[] = [0.15, 0.45, 0.75];
@@ -42,23 +56,23 @@ export function tapsOf(network: RivalNetwork, method: TrainedMethod): readonly s
 /**
  * The network of a method.
  *
- * @param means Of `e2cm-sdn`: the class means at its taps.
+ * @param means Of a {@link DistanceMethod}: the class means at its taps, by its metric.
  */
 export async function trainedRival(
   { device, network }: Material,
   method: TrainedMethod,
-  means: readonly ClassMeansExit[] = [],
+  means: readonly FittedExit[] = [],
 ): Promise<TrainedRival> {
   const joint = method === "sdn-joint" || method === "branchynet";
   const taps = tapsOf(network, method);
   const backbone = importBackbone((joint ? network.whole : network.folded).model, { taps });
   const exits = taps.map((tap, j) => {
     if (method === "branchynet") return { tap, head: heads.conv({ channels: BRANCH_CHANNELS }) };
-    if (method !== "e2cm-sdn") return { tap, head: heads.mixedPool() };
+    if (!takesDistances(method)) return { tap, head: heads.mixedPool() };
     return { tap, head: heads.mixedPool({ extra: distanceInputs(means[j]!) }) };
   });
   const made = exitNetwork(backbone, exits);
-  const costs = await costsOf(device, made, method === "e2cm-sdn" ? means : []);
+  const costs = await costsOf(device, made, takesDistances(method) ? means : []);
   const trains = joint ? "all" : "exits";
   return {
     network: made,
@@ -67,11 +81,11 @@ export async function trainedRival(
   };
 }
 
-/** Counted in the graph; of distances, what is no matrix product is added. */
+/** Counted in the graph; of distances, what is no matrix product is added, of pooled features their sums. */
 async function costsOf(
   device: Material["device"],
   network: ExitNetwork,
-  means: readonly ClassMeansExit[],
+  means: readonly FittedExit[],
 ): Promise<ExitCosts> {
   const { exits, full } = await countExitCosts(device, toExitModel(network, network.init(generator(1))));
   let uncounted = 0;
@@ -79,13 +93,17 @@ async function costsOf(
     full,
     exits: exits.map((macs, j) => {
       const own = means[j];
-      if (own !== undefined) {
-        const k = own.distances.length;
-        uncounted += classMeansOverhead(k, own.map.d).macs - k * own.map.d;
-      }
+      if (own !== undefined) uncounted += uncountedOf(own);
       return macs + uncounted;
     }),
   };
+}
+
+function uncountedOf(exit: FittedExit): number {
+  const { map } = exit;
+  if (exit.metric === "sharedCovariance") return map.shape.reduce((product, size) => product * size, 1);
+  const k = exit.distances.length;
+  return classMeansOverhead(k, map.d).macs - k * map.d;
 }
 
 /** What training gave. */
