@@ -178,7 +178,7 @@ describe("e2cm-rivals", () => {
       "kmnist",
     ]);
     expect(renderReport([result])).not.toMatch(/NaN|undefined|Infinity|\[object/);
-    expect(summary.rows).toHaveLength(9);
+    expect(summary.rows).toHaveLength(10);
 
     const stderr = memory();
     const again = await rivals(await context(folder, { seeds: 2 }, createProgress(stderr)), TINY);
