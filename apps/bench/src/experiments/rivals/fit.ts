@@ -166,7 +166,8 @@ export async function trainedCandidates(
   );
   const trained: Trained[] = [];
   for (const [at, method] of methods.entries()) {
-    trained.push(await askedAboutTest(context, subject, plan, method, rivals[at]!, params[at]!, seconds));
+    const one = { method, rival: rivals[at]!, params: params[at]!, seconds };
+    trained.push(await askedAboutTest(context, subject, plan, one));
   }
   return trained;
 }
@@ -175,15 +176,20 @@ function keyOf(dataset: string, name: string, { budget, epochs, seed }: Training
   return `${dataset}-${name}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
 }
 
-/** A rival with trained exits, and what it says about all test pictures. */
+/** A rival whose exits are trained. */
+interface AfterTraining {
+  readonly method: TrainedMethod;
+  readonly rival: TrainedRival;
+  readonly params: ExitParameters;
+  readonly seconds: number | null;
+}
+
+/** Asks a rival with trained exits about all test pictures. */
 async function askedAboutTest(
   { run, progress }: Context,
   { dataset, material: { device, normalisation }, test }: Subject,
   plan: TrainingPlan,
-  method: TrainedMethod,
-  rival: TrainedRival,
-  params: ExitParameters,
-  seconds: number | null,
+  { method, rival, params, seconds }: AfterTraining,
 ): Promise<Trained> {
   const { budget, seed, epochs, means } = plan;
   const meansSeconds = (takesDistances(method) ? means?.[method].seconds : undefined) ?? 0;
