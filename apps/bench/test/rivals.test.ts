@@ -479,6 +479,13 @@ describe("what the paper says", () => {
     expect(judged(rows([-0.03, -0.01]))[2]).toMatchObject({ status: "otherwise" });
     expect(judged(rows([-0.01, 0.03]))[2]).toMatchObject({ status: "within the spread" });
     expect(judged(rows([0.01, 0.03]))[3]).toMatchObject({ status: "not attempted" });
+    const shared = poster.map((at) => ({ ...row("e2cm-sdn-shared", "unlimited", at, 0.7), seed: 0 }));
+    expect(judged([...rows([-0.03]), ...shared])[2]).toMatchObject({
+      status: "otherwise",
+      measured: expect.stringMatching(
+        /; with distances by a shared covariance ahead by 20.0, 20.0, 20.0, 20.0 points$/,
+      ),
+    });
   });
 });
 

@@ -13,7 +13,7 @@ const METHODS: Readonly<Record<string, Series & { readonly dashed?: boolean }>> 
   branchynet: { name: "BranchyNet", color: "var(--purple)" },
   bwds: { name: "gates (BWDS)", color: "var(--gold)", dashed: true },
   "e2cm-sdn": { name: "E²CM + SDN", color: "var(--gold)" },
-  "e2cm-sdn-shared": { name: "E²CM + SDN, shared covariance", color: "var(--blue)", dashed: true },
+  "e2cm-sdn-shared": { name: "E²CM + SDN, shared covariance", color: "var(--purple)" },
 };
 
 /** The words, the colour and the stroke of a method. */
