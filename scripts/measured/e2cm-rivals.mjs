@@ -13,6 +13,7 @@ const MOST_EXITS = 7;
 
 const METHODS = {
   e2cm: "E²CM, shared covariance",
+  "e2cm-places": "E²CM, shared covariance, exits at SDN's places",
   "e2cm-euclidean": "E²CM, class means (the paper's)",
   sdn: "SDN, exits alone",
   bwds: "gates on SDN's exits (BWDS, reconstructed)",
@@ -38,6 +39,7 @@ export function headline({ datasets, rows, training, settings }) {
   const own = rows.filter((row) => row.dataset === dataset && row.askedFraction !== null);
   const lines = [
     ["e2cm", "one epoch", "class means with a shared covariance, one pass"],
+    ["e2cm-places", "one epoch", "the same, exits at the places of the following"],
     ["sdn", "one epoch", "Shallow-Deep exits, one epoch"],
     ["branchynet", "one epoch", "BranchyNet, one epoch"],
     ["sdn", "unlimited", `Shallow-Deep exits, ${settings.epochs} epochs`],

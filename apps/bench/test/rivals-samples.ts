@@ -3,7 +3,7 @@ import { common } from "./report-samples.ts";
 
 /* Invented results that look like real ones, as those of report-samples.ts. */
 
-const ONE = ["e2cm", "e2cm-euclidean", "sdn", "sdn-joint", "branchynet"] as const;
+const ONE = ["e2cm", "e2cm-euclidean", "sdn", "sdn-joint", "branchynet", "e2cm-places"] as const;
 const MANY = ["sdn", "e2cm-sdn", "e2cm-sdn-shared"] as const;
 const SETS = ["cifar10", "cifar100"] as const;
 

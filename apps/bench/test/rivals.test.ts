@@ -139,6 +139,7 @@ describe("e2cm-rivals", () => {
     expect(result.diverged).toEqual([]);
     expect(methods).toEqual([
       "e2cm, one epoch",
+      "e2cm-places, one epoch",
       "e2cm-euclidean, one epoch",
       "sdn, one epoch",
       "bwds, one epoch",
@@ -165,7 +166,7 @@ describe("e2cm-rivals", () => {
     const last = sdn.filter(({ exit }) => exit === full).map(({ accuracy }) => accuracy);
     expect(last).toEqual(Array.from({ length: 4 }, () => about!.accuracy));
     const seed = [1, 1, 1, 1, 2, 2, 2, 2];
-    expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, ...seed, ...seed]);
+    expect(result.training.map(({ epochs }) => epochs)).toEqual([1, 1, 1, ...seed, ...seed]);
     expect(result.memory.map(({ method }) => method)).toEqual(TINY.memory);
     // The sources are translated in the process, which takes memory of its own.
     for (const { bytes } of result.memory) expect(bytes).toBeGreaterThan(50 * 2 ** 20);
@@ -178,7 +179,7 @@ describe("e2cm-rivals", () => {
       "kmnist",
     ]);
     expect(renderReport([result])).not.toMatch(/NaN|undefined|Infinity|\[object/);
-    expect(summary.rows).toHaveLength(10);
+    expect(summary.rows).toHaveLength(11);
 
     const stderr = memory();
     const again = await rivals(await context(folder, { seeds: 2 }, createProgress(stderr)), TINY);

@@ -108,6 +108,7 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
   const seeds = Array.from({ length: extras.seeds ?? 1 }, (_, index) => seed + index);
   const candidates: Candidate[] = [
     await classMeansCandidate(context, subject, "e2cm"),
+    await classMeansCandidate(context, subject, "e2cm-places"),
     await classMeansCandidate(context, subject, "e2cm-euclidean"),
   ];
   const diverged: ({ readonly dataset: RivalDataset } & Divergence)[] = [];

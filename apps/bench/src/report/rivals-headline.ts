@@ -37,7 +37,7 @@ export function rivalsHeadline({ datasets, rows, training }: RivalsResult): Head
         : `. Fitting takes ${count(passTime)} seconds, an epoch of ${rivalSeries("sdn").name} ${count(sdnTime)}`
     }.`,
     met: undefined,
-    facts: ["e2cm", "e2cm-euclidean", "sdn", "bwds", "sdn-joint", "branchynet"].flatMap((method) => {
+    facts: ["e2cm", "e2cm-places", "e2cm-euclidean", "sdn", "bwds", "sdn-joint", "branchynet"].flatMap((method) => {
       const found = at(method);
       return found === null
         ? []

@@ -7,6 +7,7 @@ type Point = Pick<RivalsResult["rows"][number], "method" | "budget" | "seed">;
 
 const METHODS: Readonly<Record<string, Series & { readonly dashed?: boolean }>> = {
   e2cm: { name: "E²CM, shared covariance", color: "var(--blue)" },
+  "e2cm-places": { name: "E²CM, at SDN's places", color: "var(--blue)", dashed: true },
   "e2cm-euclidean": { name: "E²CM, class means", color: "var(--red)" },
   sdn: { name: "SDN", color: "var(--green)" },
   "sdn-joint": { name: "SDN, joint", color: "var(--green)", dashed: true },

@@ -78,7 +78,7 @@ export function effortSection(result: RivalsResult): Html {
       const which = lost.map(({ seed }) => seed).join(", ");
       return [
         `${datasetName(result, dataset)}: ${rivalSeries(method).name}`,
-        method === "e2cm" || method === "e2cm-euclidean"
+        ["e2cm", "e2cm-places", "e2cm-euclidean"].includes(method)
           ? "one pass"
           : `${epochs} ${epochs === 1 ? "epoch" : "epochs"}`,
         time === undefined ? DASH : `${time < 100 ? decimal(time, 1) : count(time)}\u00a0s`,

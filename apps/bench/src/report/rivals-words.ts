@@ -17,7 +17,7 @@ export function rivalsWords({ datasets, settings }: RivalsResult): Html {
   });
   return html`<dl>
 ${about}
-<dt>E²CM</dt><dd>One forward pass over the training pictures as they are. “Class means” is the paper's method: full features after every block, Euclidean distances, each divided by its root mean square over the training pictures. “Shared covariance” is the package's default, three exits.</dd>
+<dt>E²CM</dt><dd>One forward pass over the training pictures as they are. “Class means” is the paper's method: full features after every block, Euclidean distances, each divided by its root mean square over the training pictures. “Shared covariance” is the package's default, three exits; “at SDN's places” has its exits where SDN has them.</dd>
 <dt>SDN</dt><dd>Shallow-Deep Networks: exits of mixed pooling and one linear layer at (at most) 15, 30, 45, 60, 75 and 90 % of the compute, one epoch of Adam on the frozen network; where no exit is sure the most confident answers. “Joint”: backbone and exits together, SGD at the published learning rate, the weight of each exit rising from 0.01 to its share of the cost.</dd>
 <dt>Gates (BWDS)</dt><dd>SDN's exits, left by learned gates instead of thresholds (reconstructed from the abstract of Bolukbasi et al., 2017): logistic regressions that price cost against errors, for 32 prices, learned on the pictures that choose among them; the network's own last exit answers what no gate lets go.</dd>
 <dt>BranchyNet</dt><dd>Three exits with a convolution each, trained with the backbone, weighted by their share of the cost; leaves where the entropy is low.</dd>

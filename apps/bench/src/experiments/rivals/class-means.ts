@@ -2,10 +2,17 @@ import { accumulateStatistics, type FittedExit, type FittedExits, solveExits } f
 import { batches } from "../../data/batches.ts";
 import type { Progress } from "../../terminal/progress.ts";
 import { counted, PASS_BATCH } from "../e2cm/network.ts";
-import type { Material } from "./network.ts";
+import { type Material, SDN_PLACES, tapsWithin } from "./network.ts";
 
-/** The two forms of E²CM: the paper's, and the package's default. */
-export type ClassMeansMethod = "e2cm-euclidean" | "e2cm";
+/** E²CM: the paper's form, the package's default, and the default with exits where Shallow-Deep Networks have them. */
+export type ClassMeansMethod = "e2cm-euclidean" | "e2cm" | "e2cm-places";
+
+const METHODS: readonly string[] = ["e2cm-euclidean", "e2cm", "e2cm-places"] satisfies readonly ClassMeansMethod[];
+
+/** Whether a method is fitted by one pass. */
+export function isClassMeans(method: string): method is ClassMeansMethod {
+  return METHODS.includes(method);
+}
 
 /** One forward pass over the training pictures, as they are, and the closed form. */
 export async function fitClassMeans(
@@ -18,8 +25,13 @@ export async function fitClassMeans(
     progress === null
       ? batches(train, PASS_BATCH, normalisation)
       : counted(progress, `${method}: one forward pass`, train, PASS_BATCH, normalisation);
-  const metric = method === "e2cm" ? "sharedCovariance" : "euclidean";
-  const statistics = await accumulateStatistics(model, stream, { classes: network.classes, metric, device });
+  const metric = method === "e2cm-euclidean" ? "euclidean" : "sharedCovariance";
+  const statistics = await accumulateStatistics(model, stream, {
+    classes: network.classes,
+    metric,
+    ...(method === "e2cm-places" ? { exits: tapsWithin(network, SDN_PLACES) } : {}),
+    device,
+  });
   return solveExits(model, statistics, { metric, device });
 }
 

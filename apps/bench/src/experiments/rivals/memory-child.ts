@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { openDevice, readSafetensorsFile } from "@exitkit/core-gpu";
 import { oneBatch } from "../../data/batches.ts";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
-import { fitClassMeans, meansAt } from "./class-means.ts";
+import { fitClassMeans, isClassMeans, meansAt } from "./class-means.ts";
 import type { MemoryJob } from "./memory.ts";
 import { type Material, rivalNetwork } from "./network.ts";
 import { DISTANCES, takesDistances, tapsOf, trainedRival, trainRivals } from "./trained.ts";
@@ -23,7 +23,7 @@ if (method === "plain") {
     const { x } = oneBatch(slicePictures(train, from, Math.min(train.n, from + batch)), normalisation);
     if (x.shape[0]! > 0) await session.run({ [network.folded.input]: x });
   }
-} else if (method === "e2cm" || method === "e2cm-euclidean") await fitClassMeans(material, method, null);
+} else if (isClassMeans(method)) await fitClassMeans(material, method, null);
 else {
   const means = takesDistances(method) ? await meansAt(material, tapsOf(network, method), DISTANCES[method]) : [];
   await trainRivals(material, [await trainedRival(material, method, means)], { seed: 1, epochs: 1 });

@@ -39,6 +39,7 @@ const recipes = (epochs: readonly [number, number, number], changed: Partial<Rec
 const MEMORY = [
   "plain",
   "e2cm",
+  "e2cm-places",
   "e2cm-euclidean",
   "sdn",
   "sdn-joint",
