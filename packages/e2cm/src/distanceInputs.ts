@@ -5,12 +5,6 @@ import { distancesTo } from "./distances.ts";
 import { type ClassMeansExit, type FittedExit, linearScores, type SharedCovarianceExit } from "./exits.ts";
 import { features } from "./features.ts";
 
-/** Options of {@link distanceInputs}. */
-export interface DistanceInputsOptions {
-  /** Whether a sample's distances are standardised over the classes. Default true; false gives d̂ itself. */
-  readonly standardise?: boolean;
-}
-
 /** Keeps rows of equal distances from a division by nothing: a millionth of d̂, squared. */
 const SMALLEST_VARIANCE = 1e-12;
 

@@ -116,3 +116,9 @@ it("are learned from: a head without them ends with a higher loss", async () => 
   ];
   expect(helped).toBeLessThan(plain);
 });
+
+it("know no other options", async () => {
+  const { exits } = await fit(model, batches("train", 60), { ...rules, device });
+  const misspelt = { standardize: false } as DistanceInputsOptions;
+  expect(() => distanceInputs(exits[0]!, misspelt)).toThrow(/e2cm.distanceInputs: .*standardize/);
+});
