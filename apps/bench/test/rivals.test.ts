@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type Device, generator, layers, openDevice, optimisers, spec, trace } from "@exitkit/core-gpu";
 import {
   agreementFrontier,
+  classMeansOverhead,
   confidenceOf,
   type ExitCosts,
   type ExitNetwork,
@@ -29,7 +30,7 @@ import { rivals } from "../src/experiments/e2cm-rivals.ts";
 import { type Context, openDataSource } from "../src/experiments/experiment.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "../src/experiments/rivals/claims.ts";
-import { meansAt } from "../src/experiments/rivals/class-means.ts";
+import { fitClassMeans, meansAt } from "../src/experiments/rivals/class-means.ts";
 import { chosenDatasets } from "../src/experiments/rivals/datasets.ts";
 import { trainedCandidates } from "../src/experiments/rivals/fit.ts";
 import {
@@ -249,6 +250,30 @@ describe("exits that are trained together", () => {
       }
     }
     expect(() => together(networks).apply({} as never, {} as never, { trains: "all" })).toThrow("frozen");
+  }, 60_000);
+});
+
+describe("distances as further inputs", () => {
+  it("cost what E²CM's own exits at the same places cost, and their part of the linear layer", async () => {
+    const given = await context(join(await temporaryFolder(), "run"));
+    const { material } = await prepare(given, device, { name: "mnist", data: DATA }, TINY);
+    const { network } = material;
+    const plain = (await trainedRival(material, "sdn")).costs.exits;
+    const k = network.classes;
+    const own = (await fitClassMeans(material, "e2cm-places", null)).costs.exits;
+    const macs = (tap: string) => network.macs * network.places.find((place) => place.tap === tap)!.fraction;
+    for (const method of ["e2cm-sdn", "e2cm-sdn-shared"] as const) {
+      const taps = tapsOf(network, method);
+      const means = await meansAt(material, taps, DISTANCES[method]);
+      const { exits } = (await trainedRival(material, method, means)).costs;
+      let added = 0;
+      for (const [j, exit] of means.entries()) {
+        added += k * k;
+        if (exit.metric === "euclidean") added += classMeansOverhead(k, exit.map.d).macs;
+        const byE2cm = exit.metric === "euclidean" ? 0 : own[j]! - macs(taps[j]!);
+        expect(exits[j]! - plain[j]!).toBeCloseTo(added + byE2cm, 3);
+      }
+    }
   }, 60_000);
 });
 
