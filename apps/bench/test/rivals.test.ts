@@ -243,10 +243,10 @@ describe("exits that are trained together", () => {
     const each = apart(networks, both.params);
     for (const [at, network] of networks.entries()) {
       const alone = layers.flattenParameters((await train(network, first[at]!)).params);
-      const with_ = layers.flattenParameters(each[at]!);
-      expect(Object.keys(with_)).toEqual(Object.keys(alone));
+      const beside = layers.flattenParameters(each[at]!);
+      expect(Object.keys(beside)).toEqual(Object.keys(alone));
       for (const [path, { data }] of Object.entries(alone)) {
-        for (const [index, value] of data.entries()) expect(with_[path]!.data[index]).toBeCloseTo(Number(value), 4);
+        for (const [index, value] of data.entries()) expect(beside[path]!.data[index]).toBeCloseTo(Number(value), 4);
       }
     }
     expect(() => together(networks).apply({} as never, {} as never, { trains: "all" })).toThrow("frozen");

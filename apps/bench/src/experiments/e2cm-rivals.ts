@@ -106,16 +106,12 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
   const { dataset, material, test, trained } = subject;
   const { name, data } = dataset;
   const seeds = Array.from({ length: extras.seeds ?? 1 }, (_, index) => seed + index);
-  const candidates: Candidate[] = [
-    await classMeansCandidate(context, subject, "e2cm"),
-    await classMeansCandidate(context, subject, "e2cm-places"),
-    await classMeansCandidate(context, subject, "e2cm-euclidean"),
-  ];
+  const e2cm = await classMeansCandidate(context, subject, "e2cm");
+  const places = await classMeansCandidate(context, subject, "e2cm-places");
+  const euclidean = await classMeansCandidate(context, subject, "e2cm-euclidean");
+  const candidates = [e2cm.candidate, places.candidate, euclidean.candidate];
   const diverged: ({ readonly dataset: RivalDataset } & Divergence)[] = [];
-  const means = {
-    "e2cm-sdn": await distanceMeans(context, subject, "e2cm-sdn"),
-    "e2cm-sdn-shared": await distanceMeans(context, subject, "e2cm-sdn-shared"),
-  };
+  const means = { "e2cm-sdn": await distanceMeans(context, subject), "e2cm-sdn-shared": places.means };
   for (const own of seeds) {
     const oneEpoch = { budget: "one epoch", epochs: 1, seed: own } as const;
     const many = { budget: "unlimited", epochs: settings.epochs, seed: own, means } as const;

@@ -3,7 +3,7 @@ import { costAxis } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { type Line, lineChart } from "./lines.ts";
 import { percent, points } from "./numbers.ts";
-import { atFraction, methodsOf, rivalSeries } from "./rivals-series.ts";
+import { atFraction, methodsOf, passMethod, rivalSeries } from "./rivals-series.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 import { backboneName, distinct } from "./series.ts";
 
@@ -36,13 +36,13 @@ export function unlimitedSection(result: RivalsResult): Html {
     const methods = methodsOf(rows, "unlimited");
     if (methods.length === 0) return [];
     const lines = methods.map((method) => methodLine(rows, method, "unlimited"));
-    const pass = { ...methodLine(rows, "e2cm-places", "one epoch"), dashed: true };
+    const pass = { ...methodLine(rows, passMethod(rows), "one epoch"), dashed: true };
     return [chart(dataset, [...lines, pass], datasets.length > 1 ? HALF : COLUMN, dataset.name)];
   });
   if (charts.length === 0) return NOT_MEASURED;
   return figure(
     html`<div class="pair">${charts}</div>`,
-    `Exits trained for ${epochs} on the frozen network. Dashed blue: E²CM with a shared covariance after one pass, exits at the same places.`,
+    `Exits trained for ${epochs} on the frozen network. Dashed blue: E²CM with a shared covariance after one pass${passMethod(result.rows) === "e2cm" ? "" : ", exits at the same places"}.`,
   );
 }
 

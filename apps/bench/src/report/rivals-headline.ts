@@ -1,23 +1,20 @@
 import type { Headline } from "./headline.ts";
 import { count, percent, points } from "./numbers.ts";
-import { atFraction, rivalSeries } from "./rivals-series.ts";
+import { atFraction, passMethod, rivalSeries } from "./rivals-series.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 import { backboneName } from "./series.ts";
 
 /** Where the methods are compared in one sentence. */
 const FRACTION = 0.25;
 
-/** The form of E²CM in the sentence: the package's metric with exits where SDN has them; of older runs its default. */
-const PASSES = ["e2cm-places", "e2cm"] as const;
-
 /** What one pass gives beside one epoch, on the first data set. */
 export function rivalsHeadline({ datasets, rows, training }: RivalsResult): Headline {
   const [first] = datasets;
   const own = rows.filter((row) => row.dataset === first?.dataset);
   const at = (method: string) => atFraction(own, method, "one epoch", FRACTION);
-  const form = PASSES.find((method) => at(method) !== null);
-  const [pass, sdn] = [form === undefined ? null : at(form), at("sdn")];
-  if (first === undefined || form === undefined || pass === null || sdn === null) {
+  const form = passMethod(own);
+  const [pass, sdn] = [at(form), at("sdn")];
+  if (first === undefined || pass === null || sdn === null) {
     return {
       sentence: "E²CM against trained exits: nothing to compare was measured in this run.",
       detail: "",

@@ -17,6 +17,13 @@ const METHODS: Readonly<Record<string, Series & { readonly dashed?: boolean }>> 
   "e2cm-sdn-shared": { name: "E²CM + SDN, shared covariance", color: "var(--purple)" },
 };
 
+/**
+ * The form of E²CM that trained exits are set beside: the package's metric with exits where SDN has them; of older runs its default.
+ */
+export function passMethod(rows: readonly Point[]): "e2cm-places" | "e2cm" {
+  return rows.some(({ method }) => method === "e2cm-places") ? "e2cm-places" : "e2cm";
+}
+
 /** The words, the colour and the stroke of a method. */
 export function rivalSeries(method: string): Series & { readonly dashed?: boolean } {
   return METHODS[method] ?? { name: method, color: "var(--ink-2)" };

@@ -78,9 +78,7 @@ export function effortSection(result: RivalsResult): Html {
       const which = lost.map(({ seed }) => seed).join(", ");
       return [
         `${datasetName(result, dataset)}: ${rivalSeries(method).name}`,
-        ["e2cm", "e2cm-places", "e2cm-euclidean"].includes(method)
-          ? "one pass"
-          : `${epochs} ${epochs === 1 ? "epoch" : "epochs"}`,
+        of[0]?.seed === null ? "one pass" : `${epochs} ${epochs === 1 ? "epoch" : "epochs"}`,
         time === undefined ? DASH : `${time < 100 ? decimal(time, 1) : count(time)}\u00a0s`,
         time === undefined || pass == null ? DASH : `${decimal(time / pass, 1)}\u00a0×`,
         bytes === undefined ? DASH : `${count(bytes / 2 ** 20)}\u00a0MiB`,

@@ -8,9 +8,9 @@ export interface Extra {
   /**
    * Computes them, [n, d′], from the features [n, ...]; traced with the network. No gradient flows through it.
    *
-   * Source: E²CM + SDN feeds the k distances of an exit to its class means, each divided by its training mean, to the
-   * linear layer of the internal classifier [D: where they enter, and how they are scaled]. Differs: the script takes them as another input of the
-   * network [S]; here they are part of the graph, so that they cost what they cost.
+   * Source: E²CM + SDN feeds the k distances of an exit to its class means to the linear layer of the internal classifier
+   * [D: where they enter, and how they are scaled]. Differs: the script takes them as another input of the network [S]; here
+   * they are part of the graph, so that they cost what they cost.
    */
   readonly of: (features: Value) => Value;
 }

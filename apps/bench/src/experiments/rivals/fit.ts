@@ -35,12 +35,12 @@ import {
 /** Steps between two checkpoints: what a killed run loses at most. */
 const CHECKPOINT_EVERY = 50;
 
-/** E²CM on a subject: fitted in one pass, then asked about all test pictures. Nothing of it is random. */
+/** E²CM on a subject: fitted in one pass, then asked about all test pictures; and its means. Nothing of it is random. */
 export async function classMeansCandidate(
   { run, progress }: Context,
   { dataset, material, test }: Subject,
   method: ClassMeansMethod,
-): Promise<Candidate> {
+): Promise<{ readonly candidate: Candidate; readonly means: DistanceMeans }> {
   const { device, network, normalisation } = material;
   const { model } = network.folded;
   const key = `${dataset.name}-${method}`;
@@ -54,7 +54,7 @@ export async function classMeansCandidate(
     const stream = counted(progress, `${key}: test pictures`, test, PASS_BATCH, normalisation);
     return exitRecord(fitted, await recordScores(model, fitted, stream, { device }));
   });
-  return {
+  const candidate: Candidate = {
     method,
     budget: "one epoch",
     seed: null,
@@ -65,23 +65,20 @@ export async function classMeansCandidate(
     own: record,
     open: ({ thresholds }) => openClassifier(model, fitted, { thresholds, device }),
   };
+  return { candidate, means: { exits: fitted.exits, seconds: kept.seconds } };
 }
 
-/** Class means at the places of Shallow-Deep exits, for the distances of a method. Nothing of them is random. */
+/** Class means and how long they took; at the places of Shallow-Deep exits, their distances are further inputs there. */
 export interface DistanceMeans {
   readonly exits: readonly FittedExit[];
   readonly seconds: number;
 }
 
-/** {@link DistanceMeans} of a subject, by one pass. */
-export async function distanceMeans(
-  { run }: Context,
-  { dataset, material }: Subject,
-  method: DistanceMethod,
-): Promise<DistanceMeans> {
-  return run.step(`${dataset.name}-${method}-means`, async () => {
+/** The means of `e2cm-sdn` on a subject, by one pass. */
+export async function distanceMeans({ run }: Context, { dataset, material }: Subject): Promise<DistanceMeans> {
+  return run.step(`${dataset.name}-e2cm-sdn-means`, async () => {
     const begun = performance.now();
-    const exits = await meansAt(material, tapsOf(material.network, method), DISTANCES[method]);
+    const exits = await meansAt(material, tapsOf(material.network, "e2cm-sdn"), DISTANCES["e2cm-sdn"]);
     return { exits, seconds: (performance.now() - begun) / 1000 };
   });
 }

@@ -5,10 +5,13 @@ import type { ExitNetwork, ExitParameters } from "@exitkit/early-exit";
  * One network with the exits of several, so that they are trained in the same passes over the same pictures. Heads on a frozen
  * backbone do not know of each other: each learns what it would learn alone.
  *
- * @param networks At least one, all with the same backbone and taps. Their exits follow one another in its parameters.
+ * @param networks At least one, all with the same backbone and taps. Their exits follow one another in its parameters. A single one is
+ * what is returned, and may train its backbone.
  */
 export function together(networks: readonly ExitNetwork[]): ExitNetwork {
-  const { backbone } = networks[0]!;
+  const [first] = networks as readonly [ExitNetwork];
+  if (networks.length === 1) return first;
+  const { backbone } = first;
   const exits = networks.flatMap((network, at) =>
     network.exits.map(({ name, ...plan }) => ({ ...plan, name: `${name} of ${at + 1}` })),
   );

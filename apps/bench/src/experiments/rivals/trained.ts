@@ -72,7 +72,7 @@ export async function trainedRival(
     return { tap, head: heads.mixedPool({ extra: distanceInputs(means[j]!) }) };
   });
   const made = exitNetwork(backbone, exits);
-  const costs = await costsOf(device, made, takesDistances(method) ? means : []);
+  const costs = await costsOf(device, made, means);
   const trains = joint ? "all" : "exits";
   return {
     network: made,
@@ -141,10 +141,10 @@ export async function trainRivals(
     (typeof learningRate === "number" ? learningRate : learningRate(step)) * (step < 0.6 * perEpoch * epochs ? 1 : 0.1);
   const begun = performance.now();
   const seen = { steps: 0, first: 0, last: 0 };
-  const network = rivals.length === 1 ? first.network : together(networks);
+  const network = together(networks);
   const { params, steps } = await trainExits(device, network, augmentedPictures(train, normalisation, augmentation), {
     ...training,
-    ...(rivals.length === 1 ? {} : { lossWeights: weightsTogether(rivals) }),
+    lossWeights: weightsTogether(rivals),
     learningRate: epochs === 1 ? learningRate : falling,
     batchSize: batch,
     epochs,
@@ -162,7 +162,10 @@ export async function trainRivals(
   return { params: each, seconds: (performance.now() - begun + (steps - seen.steps) * aStep) / 1000 };
 }
 
-/** Each rival's own weights of its early exits, and none of the frozen last exit. */
+/** Each rival's own weights of its early exits, and the first one's of the last exit, which is the same for all. */
 function weightsTogether(rivals: readonly TrainedRival[]): NonNullable<TrainExitsOptions["lossWeights"]> {
-  return (at) => [...rivals.flatMap(({ method }) => method.training.lossWeights(at).slice(0, -1)), 0];
+  return (at) => {
+    const each = rivals.map(({ method }) => method.training.lossWeights(at));
+    return [...each.flatMap((weights) => weights.slice(0, -1)), each[0]!.at(-1)!];
+  };
 }
