@@ -1,9 +1,9 @@
 import { type Device, InputError, type Model, openDevice, parseOptions, type Tensor } from "@exitkit/core-gpu";
 import { type Classification, cheapestWithin, openStaged } from "@exitkit/early-exit";
 import { z } from "zod";
-import type { FittedExits } from "./fittedExits.ts";
+import type { FittedExits } from "./exits/fitted-exits.ts";
+import { exitModelOf } from "./exits/to-exit-model.ts";
 import { deviceOption } from "./options.ts";
-import { exitModelOf } from "./toExitModel.ts";
 
 /** Options of {@link openClassifier}. */
 export interface ClassifierOptions {

@@ -1,31 +1,42 @@
 // What an example with this package alone needs.
 export { readModelFile, readSafetensorsFile, rows, type Tensor, tensor } from "@exitkit/core-gpu";
-export { type AccumulateOptions, accumulateStatistics } from "./accumulate.ts";
-export type { Batch, Batches } from "./batches.ts";
-export { type CalibrateOptions, calibrateExits } from "./calibrateExits.ts";
 export { type Classifier, type ClassifierOptions, openClassifier } from "./classifier.ts";
-export type { ClassMeans } from "./classMeans.ts";
-export type { Metric } from "./closedForm.ts";
-export type { DiscriminantSpace } from "./discriminantSpace.ts";
-export { type DistanceInputsOptions, distanceInputs } from "./distanceInputs.ts";
-export type { DistanceRule } from "./distances.ts";
-export type { ClassMeansExit, FittedExit, OutputExit, SharedCovarianceExit } from "./exits.ts";
-export { loadExits, saveExits } from "./exitsFile.ts";
-export type { FeatureKind, FeatureMap } from "./features.ts";
-export { type FitOptions, fit } from "./fit.ts";
-export type { Calibration, FittedExits } from "./fittedExits.ts";
+export { type DistanceInputsOptions, distanceInputs } from "./decisions/distance-inputs.ts";
+export type { DistanceRule } from "./decisions/distances.ts";
+export type { Rejection, RejectOptions } from "./decisions/rejection.ts";
+export type { ScoreRecord } from "./decisions/score-record.ts";
+export {
+  exitNovelty,
+  exitRecord,
+  type RecordDecision,
+  type RecordScoresOptions,
+  recordScores,
+} from "./decisions/scores.ts";
+export type { ClassMeans } from "./exits/class-means.ts";
+export type { Metric } from "./exits/closed-form.ts";
+export type { DiscriminantSpace } from "./exits/discriminant-space.ts";
+export type { ClassMeansExit, FittedExit, OutputExit, SharedCovarianceExit } from "./exits/exits.ts";
+export { loadExits, saveExits } from "./exits/exits-file.ts";
+export type { Calibration, FittedExits } from "./exits/fitted-exits.ts";
+export { quantisedExits } from "./exits/quantise.ts";
+export type { Shrinkage } from "./exits/shared-covariance.ts";
+export { type ToExitModelOptions, toExitModel } from "./exits/to-exit-model.ts";
+export { type CalibrateOptions, calibrateExits } from "./fitting/calibrate-exits.ts";
+export { type FitOptions, fit } from "./fitting/fit.ts";
 export {
   type DecisionSettings,
   type FromStatisticsOptions,
   fitFromStatistics,
   type SolveOptions,
   solveExits,
-} from "./fromStatistics.ts";
-export { quantisedExits } from "./quantise.ts";
-export type { Rejection, RejectOptions } from "./rejection.ts";
-export type { ScoreRecord } from "./scoreRecord.ts";
-export { exitNovelty, exitRecord, type RecordDecision, type RecordScoresOptions, recordScores } from "./scores.ts";
-export type { Shrinkage } from "./sharedCovariance.ts";
-export { type ClassStatistics, type ExitStatistics, mergeStatistics, withMoreClasses } from "./statistics.ts";
-export { type ToExitModelOptions, toExitModel } from "./toExitModel.ts";
-export { updateClasses } from "./updateClasses.ts";
+} from "./fitting/from-statistics.ts";
+export { updateClasses } from "./fitting/update-classes.ts";
+export type { Batch, Batches } from "./network/batches.ts";
+export type { FeatureKind, FeatureMap } from "./network/features.ts";
+export { type AccumulateOptions, accumulateStatistics } from "./statistics/accumulate.ts";
+export {
+  type ClassStatistics,
+  type ExitStatistics,
+  mergeStatistics,
+  withMoreClasses,
+} from "./statistics/statistics.ts";

@@ -1,6 +1,6 @@
 import type { Device } from "@exitkit/core-gpu";
 import { z } from "zod";
-import { type Batches, isIterable } from "./batches.ts";
+import { type Batches, isIterable } from "./network/batches.ts";
 
 /** Schema of the option `device`. */
 export const deviceOption = z

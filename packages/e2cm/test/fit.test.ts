@@ -1,6 +1,7 @@
 import { type Device, openDevice, rows, tensor } from "@exitkit/core-gpu";
 import { NEVER, replay } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { argMaxRows } from "../src/decisions/score-record.ts";
 import {
   accumulateStatistics,
   type Batch,
@@ -14,7 +15,6 @@ import {
   recordScores,
   solveExits,
 } from "../src/index.ts";
-import { argMaxRows } from "../src/scoreRecord.ts";
 import { batches, golden, tinyModel } from "./fixture.ts";
 import { exampleNetwork, randomPictures } from "./networks.ts";
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type Model, readModel, readSafetensors, rows, type Tensor } from "@exitkit/core-gpu";
-import type { Batch } from "../src/batches.ts";
+import type { Batch } from "../src/network/batches.ts";
 
 const folder = new URL("../fixtures/", import.meta.url);
 

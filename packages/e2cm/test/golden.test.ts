@@ -1,15 +1,15 @@
 import { addTaps, type Device, openDevice, programToModel, proposeCuts, spec, trace } from "@exitkit/core-gpu";
 import { confidences, recordExits } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { accumulate } from "../src/accumulate.ts";
-import { closedFormExits } from "../src/closedForm.ts";
-import { DISTANCE_RULES, scoresOnHost } from "../src/distances.ts";
-import { attachExits, type ClassMeansExit, type SharedCovarianceExit } from "../src/exits.ts";
-import { featureMap, features } from "../src/features.ts";
-import { meanDistances } from "../src/meanDistances.ts";
-import { inspectNetwork, type Network } from "../src/network.ts";
-import { argMaxRows, recordFromScores } from "../src/scoreRecord.ts";
-import { runScores } from "../src/scores.ts";
+import { DISTANCE_RULES, scoresOnHost } from "../src/decisions/distances.ts";
+import { meanDistances } from "../src/decisions/mean-distances.ts";
+import { argMaxRows, recordFromScores } from "../src/decisions/score-record.ts";
+import { runScores } from "../src/decisions/scores.ts";
+import { closedFormExits } from "../src/exits/closed-form.ts";
+import { attachExits, type ClassMeansExit, type SharedCovarianceExit } from "../src/exits/exits.ts";
+import { featureMap, features } from "../src/network/features.ts";
+import { inspectNetwork, type Network } from "../src/network/network.ts";
+import { accumulate } from "../src/statistics/accumulate.ts";
 import { batches, golden, tinyModel } from "./fixture.ts";
 
 let device: Device;

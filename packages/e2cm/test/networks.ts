@@ -12,7 +12,7 @@ import {
   trace,
   type Value,
 } from "@exitkit/core-gpu";
-import type { Batch } from "../src/batches.ts";
+import type { Batch } from "../src/network/batches.ts";
 
 const folder = new URL("../../core-gpu/fixtures/onnx/", import.meta.url);
 

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { type Device, generator, openDevice, programToModel, spec, tensor, trace } from "@exitkit/core-gpu";
 import { NEVER, openStaged, REJECTED, recordExits, replay } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { attachExits } from "../src/exits.ts";
+import { noveltyOf, noveltyOnHost } from "../src/decisions/novelty.ts";
+import { attachExits } from "../src/exits/exits.ts";
 import {
   accumulateStatistics,
   exitNovelty,
@@ -12,8 +13,7 @@ import {
   recordScores,
   solveExits,
 } from "../src/index.ts";
-import { inspectNetwork, type Network } from "../src/network.ts";
-import { noveltyOf, noveltyOnHost } from "../src/novelty.ts";
+import { inspectNetwork, type Network } from "../src/network/network.ts";
 import { batches, tinyModel } from "./fixture.ts";
 
 type Metric = "euclidean" | "sharedCovariance";
@@ -88,7 +88,7 @@ describe("novelty against scikit-learn and NumPy in float64", () => {
       bias: new Float32Array(3),
       shrinkage: 0,
     };
-    const { discriminantSpace } = await import("../src/discriminantSpace.ts");
+    const { discriminantSpace } = await import("../src/exits/discriminant-space.ts");
     // Means −1, 0, 2 on a line in two dimensions, covariance the identity: W = (means − centre)ᵀ.
     const line = [-1, 0, 2].flatMap((at) => [3 * at, 4 * at]);
     const centre = [1, 4 / 3];

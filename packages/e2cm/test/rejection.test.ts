@@ -1,7 +1,7 @@
 import { generator } from "@exitkit/core-gpu";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { halvesOf, rejectionThresholds } from "../src/rejection.ts";
+import { halvesOf, rejectionThresholds } from "../src/decisions/rejection.ts";
 
 /** Novelty of n samples at e exits that know of each other, of unlike scales, with long tails. */
 function novelty(n: number, e: number, random: ReturnType<typeof generator>): Float32Array[] {

@@ -1,12 +1,39 @@
-export { type Agreement, agreementFrontier, agreementOf, fitAgreement } from "./agreement.ts";
-export { auroc } from "./auroc.ts";
-export type { Backbone, BackboneResult } from "./backbone.ts";
-export { branchyNet } from "./branchyNet.ts";
-export { type Calibrated, type CalibrateOptions, calibrate, type Risk } from "./calibrate.ts";
-export { type Confidence, confidenceOf, confidences, predictionOf } from "./confidence.ts";
-export { classMeansOverhead, type ExitCosts, exitCosts } from "./cost.ts";
-export { type CountExitCostsOptions, countExitCosts } from "./countExitCosts.ts";
-export { defineExits } from "./defineExits.ts";
+export type { Backbone, BackboneResult } from "./backbones/backbone.ts";
+export { type ImportBackboneOptions, importBackbone } from "./backbones/import-backbone.ts";
+export { type ProgramBackboneOptions, programBackbone } from "./backbones/program-backbone.ts";
+export { classMeansOverhead, type ExitCosts, exitCosts } from "./costs/cost.ts";
+export { type CountExitCostsOptions, countExitCosts } from "./costs/count-exit-costs.ts";
+export { type Confidence, confidenceOf, confidences, predictionOf } from "./exits/confidence.ts";
+export { defineExits } from "./exits/define-exits.ts";
+export type { Exit, ExitModel } from "./exits/exits.ts";
+export { tapsAtShares } from "./exits/taps-at-shares.ts";
+export { exportSingle } from "./export/export-single.ts";
+export { type ExportedStages, exportStages, type StageDescription } from "./export/export-stages.ts";
+export { attachGates } from "./gates/attach-gates.ts";
+export { fitGates } from "./gates/fit-gates.ts";
+export { type Gate, type Gates, gateConfidence } from "./gates/gate.ts";
+export { gatedRecord } from "./gates/gated-record.ts";
+export { type LogitsRecord, recordLogits } from "./gates/record-logits.ts";
+export * as heads from "./heads/index.ts";
+export { branchyNet } from "./methods/branchy-net.ts";
+export type { ExitMethod } from "./methods/method.ts";
+export { type ShallowDeepOptions, shallowDeep } from "./methods/shallow-deep.ts";
+export { auroc } from "./records/auroc.ts";
+export { checkRecord, concatRecords, type ExitRecord, REJECTED, selectExits, selectRows } from "./records/record.ts";
+export { type LabelledBatch, type RecordExitsOptions, recordExits } from "./records/record-exits.ts";
+export { ALWAYS, NEVER, type OperatingPoint, type Replay, replay } from "./records/replay.ts";
+export { type Calibrated, type CalibrateOptions, calibrate, type Risk } from "./risk/calibrate.ts";
+export {
+  type Classification,
+  type Execution,
+  openStaged,
+  type StagedClassifier,
+  type StagedOptions,
+} from "./staged/staged.ts";
+export { type Agreement, agreementFrontier, agreementOf, fitAgreement } from "./thresholds/agreement.ts";
+export { cheapestWithin, frontier, upperHull } from "./thresholds/frontier.ts";
+export { searchThresholds } from "./thresholds/search-thresholds.ts";
+export { type Solved, solveThresholds, type ThresholdGoal } from "./thresholds/solve-thresholds.ts";
 export {
   type ExitNetwork,
   type ExitNetworkResult,
@@ -14,35 +41,8 @@ export {
   type ExitPlan,
   exitNetwork,
   type Trains,
-} from "./exitNetwork.ts";
-export type { Exit, ExitModel } from "./exits.ts";
-export { type Distillation, type ExitsLoss, type ExitsLossOptions, exitsLoss } from "./exitsLoss.ts";
-export { exportSingle } from "./exportSingle.ts";
-export { type ExportedStages, exportStages, type StageDescription } from "./exportStages.ts";
-export { cheapestWithin, frontier, upperHull } from "./frontier.ts";
-export { attachGates } from "./gates/attachGates.ts";
-export { fitGates } from "./gates/fitGates.ts";
-export { type Gate, type Gates, gateConfidence } from "./gates/gate.ts";
-export { gatedRecord } from "./gates/gatedRecord.ts";
-export { type LogitsRecord, recordLogits } from "./gates/recordLogits.ts";
-export * as heads from "./heads/index.ts";
-export { type ImportBackboneOptions, importBackbone } from "./importBackbone.ts";
-export * as lossWeights from "./lossWeights.ts";
-export type { ExitMethod } from "./method.ts";
-export { type ProgramBackboneOptions, programBackbone } from "./programBackbone.ts";
-export { checkRecord, concatRecords, type ExitRecord, REJECTED, selectExits, selectRows } from "./record.ts";
-export { type LabelledBatch, type RecordExitsOptions, recordExits } from "./recordExits.ts";
-export { ALWAYS, NEVER, type OperatingPoint, type Replay, replay } from "./replay.ts";
-export { searchThresholds } from "./searchThresholds.ts";
-export { type ShallowDeepOptions, shallowDeep } from "./shallowDeep.ts";
-export { type Solved, solveThresholds, type ThresholdGoal } from "./solveThresholds.ts";
-export {
-  type Classification,
-  type Execution,
-  openStaged,
-  type StagedClassifier,
-  type StagedOptions,
-} from "./staged.ts";
-export { tapsAtShares } from "./tapsAtShares.ts";
-export { type ToExitModelOptions, toExitModel } from "./toExitModel.ts";
-export { type ExitEpoch, type TrainExitsOptions, type TrainedExits, trainExits } from "./trainExits.ts";
+} from "./training/exit-network.ts";
+export { type Distillation, type ExitsLoss, type ExitsLossOptions, exitsLoss } from "./training/exits-loss.ts";
+export * as lossWeights from "./training/loss-weights.ts";
+export { type ToExitModelOptions, toExitModel } from "./training/to-exit-model.ts";
+export { type ExitEpoch, type TrainExitsOptions, type TrainedExits, trainExits } from "./training/train-exits.ts";

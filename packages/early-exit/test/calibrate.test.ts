@@ -6,7 +6,7 @@ import { meanIsBelow } from "../src/risk/betting.ts";
 import { loadBinomialTail } from "../src/risk/binomial.ts";
 import { recorded, recordedBy } from "./recorded.ts";
 
-/** What fixtures/generate_risk.py computed with SciPy and NumPy. */
+/** What fixtures/generate-risk.py computed with SciPy and NumPy. */
 const golden = JSON.parse(readFileSync(new URL("../fixtures/risk.json", import.meta.url), "utf8")) as {
   readonly tails: readonly (readonly [k: number, n: number, p: number, tail: number])[];
   readonly betting: readonly {

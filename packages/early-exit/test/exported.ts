@@ -1,6 +1,6 @@
 import { generator } from "@exitkit/core-gpu";
 import { toExitModel } from "../src/index.ts";
-import { pictures, tinyBackbone, tinyNetwork, tinyParameters } from "./exitNetworks.ts";
+import { pictures, tinyBackbone, tinyNetwork, tinyParameters } from "./exit-networks.ts";
 import { randomBatch, residualNetwork } from "./networks.ts";
 
 const heads = tinyNetwork(tinyBackbone(tinyParameters(4)));

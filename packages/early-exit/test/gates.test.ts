@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Device, generator, InputError, openDevice, rows } from "@exitkit/core-gpu";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { logisticRegression } from "../src/gates/logisticRegression.ts";
+import { logisticRegression } from "../src/gates/logistic-regression.ts";
 import {
   attachGates,
   defineExits,

@@ -1,4 +1,4 @@
-// What fixtures/generate_exits.py wrote, as tensors.
+// What fixtures/generate-exits.py wrote, as tensors.
 import { readFileSync } from "node:fs";
 import { type Tensor, type TreeRecord, tensor } from "@exitkit/core-gpu";
 import { expect } from "vitest";

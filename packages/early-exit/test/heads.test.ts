@@ -15,7 +15,7 @@ import {
 } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { heads } from "../src/index.ts";
-import { evaluate } from "./exitNetworks.ts";
+import { evaluate } from "./exit-networks.ts";
 import { expectClose, golden, labels, nested, unpacked } from "./golden.ts";
 
 let device: Device;

@@ -1,7 +1,7 @@
 import { InputError } from "@exitkit/core-gpu";
-import { checkRecord } from "../record.ts";
+import { checkRecord } from "../records/record.ts";
 import type { Gates } from "./gate.ts";
-import type { LogitsRecord } from "./recordLogits.ts";
+import type { LogitsRecord } from "./record-logits.ts";
 
 /** @throws InputError unless the record is one, with logits of n samples and k ≥ 2 classes for every exit. */
 export function checkLogits(caller: string, record: LogitsRecord): void {

@@ -1,6 +1,6 @@
 import { ops, tensor, type Value } from "@exitkit/core-gpu";
-import { type Confidence, confidenceOf, confidences } from "../confidence.ts";
-import type { LogitsRecord } from "./recordLogits.ts";
+import { type Confidence, confidenceOf, confidences } from "../exits/confidence.ts";
+import type { LogitsRecord } from "./record-logits.ts";
 
 /** What a gate reads of an exit's logits. */
 const FEATURES = ["maxProbability", "margin", "normalisedEntropy"] as const satisfies readonly Confidence[];

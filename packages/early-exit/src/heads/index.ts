@@ -2,4 +2,4 @@ export { type ConvHeadOptions, conv } from "./conv.ts";
 export type { Extra } from "./extra.ts";
 export type { Head, HeadResult } from "./head.ts";
 export { type LinearHeadOptions, linear } from "./linear.ts";
-export { type MixedPoolOptions, mixedPool } from "./mixedPool.ts";
+export { type MixedPoolOptions, mixedPool } from "./mixed-pool.ts";

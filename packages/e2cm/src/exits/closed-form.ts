@@ -1,0 +1,50 @@
+import { type Device, InputError } from "@exitkit/core-gpu";
+import { featureMap } from "../network/features.ts";
+import { type Network, sampleShape } from "../network/network.ts";
+import { type ClassStatistics, checkEveryClassSeen } from "../statistics/statistics.ts";
+import { classMeans } from "./class-means.ts";
+import type { FittedExit, SharedCovarianceExit } from "./exits.ts";
+import { type Shrinkage, solveSharedCovariance } from "./shared-covariance.ts";
+
+/** What distance decides: plain Euclidean (the paper), or one that knows how the features vary together. */
+export type Metric = "euclidean" | "sharedCovariance";
+
+/**
+ * Exits from statistics, in closed form, one for each tap.
+ *
+ * @param shrinkages Shared covariance only: one set of exits is returned for each.
+ * @throws InputError when a class has no picture.
+ */
+export async function closedFormExits(
+  caller: string,
+  device: Device,
+  network: Network,
+  statistics: ClassStatistics,
+  metric: Metric,
+  shrinkages: readonly Shrinkage[] = ["analytic"],
+): Promise<readonly (readonly FittedExit[])[]> {
+  checkEveryClassSeen(caller, statistics.counts);
+  const maps = statistics.exits.map(({ tap, d }) => {
+    const map = featureMap(statistics.features, sampleShape(caller, network, tap), { caller, tap });
+    if (map.d === d) return map;
+    throw new InputError(caller, `statistics of ${map.d} features at "${tap}"`, `${d}`, "Accumulate them again.");
+  });
+  if (metric === "euclidean") {
+    return [
+      statistics.exits.map((exit, index) => ({
+        metric,
+        tap: exit.tap,
+        map: maps[index]!,
+        ...classMeans(statistics, exit),
+      })),
+    ];
+  }
+  const solved: SharedCovarianceExit[][] = shrinkages.map(() => []);
+  for (const [index, exit] of statistics.exits.entries()) {
+    const linear = await solveSharedCovariance(caller, device, statistics, exit, shrinkages);
+    linear.forEach((layer, variant) => {
+      solved[variant]!.push({ metric, tap: exit.tap, map: maps[index]!, ...layer });
+    });
+  }
+  return solved;
+}

@@ -1,0 +1,48 @@
+import type { ExitCosts, OperatingPoint } from "@exitkit/early-exit";
+import type { DistanceRule } from "../decisions/distances.ts";
+import type { Rejection } from "../decisions/rejection.ts";
+import type { FittedExit, OutputExit } from "./exits.ts";
+
+/** Exits fitted on a network: plain data, enough to run, save and load them. */
+export interface FittedExits {
+  /** sha256 of the model they belong to. */
+  readonly modelHash: string;
+  /** k: number of classes. */
+  readonly classes: number;
+  /** How distances become a confidence; Euclidean exits only. */
+  readonly rule: DistanceRule;
+  /** Which distances the nearest mean is answered by; Euclidean exits only. */
+  readonly predictFrom: "raw" | "normalised";
+  /** How the last exit answers: by the network's own `head`, or by the `nearestMean` of its outputs. */
+  readonly last: "head" | "nearestMean";
+  /** Class means of the network's own outputs, for answering by them and for novelty; null where they were not fitted. */
+  readonly output: OutputExit | null;
+  /** In the order the network meets them, without the full network. */
+  readonly exits: readonly FittedExit[];
+  /** Training pictures of every class that the means were fitted on, [k]; null for exits saved before they were kept. */
+  readonly counts: readonly number[] | null;
+  /** How pictures of no known class are turned away; null: every picture is given a class. */
+  readonly rejection: Rejection | null;
+  /** MACs a picture costs that leaves at each of the e exits, the full network included. */
+  readonly costs: ExitCosts;
+  /** From the cheapest to the most accurate on the calibration pictures; empty before calibration. */
+  readonly operatingPoints: readonly OperatingPoint[];
+  /** What the operating points were chosen on; null before calibration. */
+  readonly calibration: Calibration | null;
+}
+
+/** What the operating points were chosen on. */
+export interface Calibration {
+  readonly pictures: number;
+  /** The full network's accuracy on them, in [0, 1]; where pictures are rejected, rejected ones count as wrong. */
+  readonly fullAccuracy: number;
+  /** True when they were held out of the training stream: a network looks surer of pictures it was trained on than of new ones. */
+  readonly heldOut: boolean;
+}
+
+/** Scores that the network itself gives: the k classes', unless classes were added. */
+export function outputsOf({ classes, output }: Pick<FittedExits, "classes" | "output">): number {
+  if (output === null) return classes;
+  const { length } = output.metric === "euclidean" ? output.means : output.weights;
+  return length / (output.metric === "euclidean" ? output.distances : output.bias).length;
+}

@@ -1,0 +1,195 @@
+import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { z } from "zod";
+import {
+  checkNovelty,
+  halvesOf,
+  type RejectOptions,
+  rejectionThresholds,
+  rejectOption,
+} from "../decisions/rejection.ts";
+import {
+  answersOf,
+  checkCalibrationSize,
+  noveltyOfRecord,
+  operatingPointsOf,
+  recordFromScores,
+  type ScoreRecord,
+} from "../decisions/score-record.ts";
+import { runScores } from "../decisions/scores.ts";
+import { attachHeads, checkSameModel, costsOf, type FittedExit, type OutputExit } from "../exits/exits.ts";
+import { type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
+import type { Batches } from "../network/batches.ts";
+import { inspectNetwork, type Network } from "../network/network.ts";
+import { batchesOption, callbackOption, deviceOption } from "../options.ts";
+
+/** Options of {@link calibrateExits}. */
+export interface CalibrateOptions {
+  /** Labelled pictures that choose among the candidates and choose thresholds: best ones the network was not trained on. */
+  readonly calibration: Batches;
+  /**
+   * Turn pictures of no known class away: each exit answers `REJECTED` (−1) where the smallest distance to any class mean is
+   * larger than a quantile of the calibration pictures'. Needs class means of the network's outputs, unless it goes by probability,
+   * and so many calibration pictures that the quantile is one of half of them. Default: every picture is given a class.
+   */
+  readonly reject?: RejectOptions;
+  /** Where to run. Default: the best device there is, opened and closed by the call. */
+  readonly device?: Device;
+  /** Called after every batch with the number of pictures so far. */
+  readonly onProgress?: (pictures: number) => void;
+}
+
+const schema = z.strictObject({
+  calibration: batchesOption,
+  reject: rejectOption,
+  device: deviceOption,
+  onProgress: callbackOption<(pictures: number) => void>(),
+});
+
+/**
+ * Chooses, for every exit, the candidate that answers most calibration pictures rightly, and then the thresholds of every
+ * operating point. Candidates are what `solveExits` gave for the same statistics and different shrinkages; class means of the
+ * network's outputs are the first candidate's.
+ *
+ * With `reject`, pictures of no known class are turned away, and a picture of a known class with a probability of at most 1 − q,
+ * whatever the thresholds: a probability over the draw of the calibration pictures too, free of distributions, for calibration
+ * pictures exchangeable with those to come and not used to fit the exits. Half of them, in a fixed random order, then choose among
+ * the candidates and say how novelty is scaled, the other half how much of it is too much. Operating points are chosen on all, and
+ * count rejected ones as wrong.
+ *
+ * @param candidates At least one; all of one model, with the same exits, classes and decision, fitted on as many pictures.
+ * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, rejection by distance
+ * without class means of the network's outputs, bad batches or unknown options.
+ */
+export async function calibrateExits(
+  model: Model,
+  candidates: readonly FittedExits[],
+  options: CalibrateOptions,
+): Promise<FittedExits> {
+  const caller = "e2cm.calibrateExits";
+  const { calibration, reject, device: lent, onProgress } = parseOptions(caller, schema, options);
+  const first = candidates[0];
+  if (first === undefined) throw new InputError(caller, "at least one candidate", "none", "Take them from solveExits.");
+  const device = lent ?? (await openDevice("auto"));
+  try {
+    const network = await inspectNetwork(caller, device, model, outputsOf(first));
+    return await calibrated(caller, device, network, candidates, { calibration, heldOut: false, reject, onProgress });
+  } finally {
+    if (lent === undefined) await device.close();
+  }
+}
+
+interface CalibrateSettings {
+  readonly calibration: Batches;
+  readonly heldOut: boolean;
+  readonly reject?: Required<RejectOptions> | undefined;
+  readonly onProgress?: ((pictures: number) => void) | undefined;
+}
+
+/** {@link calibrateExits} on a network that was inspected before. */
+export async function calibrated(
+  caller: string,
+  device: Device,
+  network: Network,
+  candidates: readonly FittedExits[],
+  { calibration, heldOut, reject, onProgress }: CalibrateSettings,
+): Promise<FittedExits> {
+  const first = candidates[0]!;
+  for (const candidate of candidates) {
+    checkSameModel(caller, candidate.modelHash, network.hash);
+    checkAlike(caller, first, candidate);
+  }
+  if (reject?.by === "distance") for (const candidate of candidates) checkNovelty(caller, candidate);
+  const all = candidates.flatMap(({ exits }) => exits);
+  const settings = { classes: first.classes, onProgress };
+  const heads = attachHeads(network, all, { ...first, rejection: null });
+  const scored = await runScores(caller, device, heads, calibration, settings);
+  checkCalibrationSize(caller, scored.n);
+  // What the scaling half chose is as independent of the testing half as its scales are.
+  const choosing = reject === undefined ? null : halvesOf(scored.n).scaling;
+  const { exits, scores } = bestCandidates(candidates, scored, choosing);
+  const plain = recordFromScores(exits, scores, { ...first, rejection: null });
+  const rejection = reject === undefined ? null : { ...reject, thresholds: rejectionOf(reject) };
+  const record = rejection === null ? plain : recordFromScores(exits, scores, { ...first, rejection });
+  const costs = costsOf(network, exits, rejection?.by === "distance");
+  return {
+    ...first,
+    exits,
+    rejection,
+    costs,
+    operatingPoints: operatingPointsOf(record, plain, costs),
+    calibration: {
+      pictures: record.n,
+      fullAccuracy: fractionRight(record.predictions.at(-1)!, record.labels),
+      heldOut,
+    },
+  };
+
+  function rejectionOf({ by, quantile }: Required<RejectOptions>): readonly number[] {
+    const distance = by === "distance" ? noveltyOfRecord(exits, scores, first) : null;
+    const novelty = distance ?? plain.confidences.map((row) => row.map((value) => 1 - value));
+    return rejectionThresholds(caller, novelty, quantile);
+  }
+}
+
+/** Refuses a candidate that differs from the first in more than how its exits were solved. */
+function checkAlike(caller: string, first: FittedExits, candidate: FittedExits): void {
+  const said = (fitted: FittedExits): Readonly<Record<string, string>> => ({
+    exits: fitted.exits.map(({ metric, tap }) => `${metric} at ${tap}`).join(", "),
+    classes: `${fitted.classes}`,
+    rule: fitted.rule,
+    predictFrom: fitted.predictFrom,
+    last: fitted.last,
+    output: outputSaid(fitted.output),
+    counts: fitted.counts?.join(", ") ?? "not kept",
+  });
+  const [wanted, given] = [said(first), said(candidate)];
+  const fix = "Solve all candidates from the same statistics, with the same options but for the shrinkage.";
+  for (const [name, value] of Object.entries(wanted)) {
+    if (given[name] === value) continue;
+    throw new InputError(caller, `all candidates must have the same ${name}`, `${value} and ${given[name]}`, fix);
+  }
+  if (first.output?.metric !== "euclidean" || candidate.output?.metric !== "euclidean") return;
+  const { means } = candidate.output;
+  const at = first.output.means.findIndex((value, i) => value !== means[i]);
+  if (at < 0) return;
+  const actual = `other class means, ${first.output.means[at]} and ${means[at]} at place ${at}`;
+  throw new InputError(caller, "all candidates must have the same output", actual, fix);
+}
+
+/** Metric and size of class means of the network's outputs: with a shared covariance their numbers change with the shrinkage. */
+function outputSaid(output: OutputExit | null): string {
+  if (output === null) return "none";
+  const matrix = output.metric === "euclidean" ? output.means : output.weights;
+  return `${output.metric} of ${matrix.length} numbers`;
+}
+
+/**
+ * Of every exit the candidate that answers most pictures rightly, the first of equals, and its scores.
+ *
+ * @param rows The pictures that are looked at; null: all.
+ */
+function bestCandidates(
+  candidates: readonly FittedExits[],
+  scored: ScoreRecord,
+  rows: Int32Array | null,
+): { exits: readonly FittedExit[]; scores: ScoreRecord } {
+  const first = candidates[0]!;
+  const { labels } = scored;
+  const asked = rows ?? labels.map((_, i) => i);
+  const scoresOf = (candidate: number, exit: number) => scored.scores[candidate * first.exits.length + exit]!;
+  const chosen = first.exits.map((_, exit) => {
+    const right = candidates.map(({ exits }, candidate) => {
+      const answers = answersOf(exits[exit]!, scoresOf(candidate, exit), first);
+      return asked.reduce((sum, i) => sum + (answers[i] === labels[i] ? 1 : 0), 0);
+    });
+    return right.indexOf(Math.max(...right));
+  });
+  return {
+    exits: chosen.map((candidate, exit) => candidates[candidate]!.exits[exit]!),
+    scores: { ...scored, scores: [...chosen.map(scoresOf), scored.scores.at(-1)!] },
+  };
+}
+
+function fractionRight(answers: Int32Array, labels: Int32Array): number {
+  return answers.reduce((sum, answer, i) => sum + (answer === labels[i] ? 1 : 0), 0) / Math.max(1, labels.length);
+}

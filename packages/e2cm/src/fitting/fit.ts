@@ -1,0 +1,143 @@
+import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { z } from "zod";
+import type { DistanceRule } from "../decisions/distances.ts";
+import { type RejectOptions, rejectOption } from "../decisions/rejection.ts";
+import { checkCalibrationSize } from "../decisions/score-record.ts";
+import type { Metric } from "../exits/closed-form.ts";
+import type { FittedExits } from "../exits/fitted-exits.ts";
+import { type Batches, holdOut, isIterable } from "../network/batches.ts";
+import { defaultTaps } from "../network/default-taps.ts";
+import type { FeatureKind } from "../network/features.ts";
+import { inspectNetwork } from "../network/network.ts";
+import { batchesOption } from "../options.ts";
+import { accumulate } from "../statistics/accumulate.ts";
+import { checkHead, decisionSchema, solveAndCalibrate } from "./from-statistics.ts";
+
+/** Options of {@link fit}. */
+export interface FitOptions {
+  /** k: number of classes; the network's output is [n, k]. */
+  readonly classes: number;
+  /** Scores that the network gives where it was trained on other classes; needs `last: "nearestMean"`. Default `classes`. */
+  readonly outputs?: number;
+  /** Default `sharedCovariance`; `euclidean` is the paper's method. */
+  readonly metric?: Metric;
+  /** What exits read. Default `moments` for shared covariance, `full` for Euclidean. */
+  readonly features?: FeatureKind;
+  /**
+   * Tensors the exits read, in order. Default for shared covariance: the block outputs nearest to 2/9, 4/9 and 7/9 of the
+   * network's MACs; for Euclidean: every block's output, as in the paper.
+   */
+  readonly exits?: readonly string[];
+  /** Euclidean only: how distances become a confidence. Default `normalised`, the paper's. */
+  readonly rule?: DistanceRule;
+  /** Euclidean only: answer by `raw` distances (default) or by `normalised` ones. */
+  readonly predictFrom?: "raw" | "normalised";
+  /** The last exit answers by its own `head` (default) or by the `nearestMean` of its outputs. */
+  readonly last?: "head" | "nearestMean";
+  /**
+   * Pictures that choose shrinkage and thresholds: best ones the network was not trained on. Default: every tenth training
+   * batch is held out, up to 5,000 pictures or 256 MB. They do not make the exits, but the network was usually trained on them, and
+   * is surer of them than of new ones: what `reject` promises holds for pictures like them.
+   */
+  readonly calibration?: Batches;
+  /** Turn pictures of no known class away; see `calibrateExits`. Default: every picture is given a class. */
+  readonly reject?: RejectOptions;
+  /** Where to run. Default: the best device there is, opened and closed by this call. */
+  readonly device?: Device;
+  /** Called after every batch with the pictures of the pass so far. */
+  readonly onProgress?: (progress: {
+    readonly pass: "fit" | "distances" | "calibrate";
+    readonly pictures: number;
+  }) => void;
+}
+
+const schema = decisionSchema.extend({
+  classes: z.int().min(2),
+  outputs: z.int().min(2).optional(),
+  features: z.enum(["moments", "pooled", "full"]).optional(),
+  exits: z.array(z.string()).min(1).readonly().optional(),
+  calibration: batchesOption.optional(),
+  reject: rejectOption,
+});
+
+/**
+ * Gives a trained classifier early exits by class means: one streaming pass over labelled batches, no gradient, no tuning.
+ *
+ * Means (and covariances) come from the training batches; shrinkage, and the thresholds of every operating point, from
+ * calibration pictures. Works on any ONNX model with one float32 input [n, ...] (n symbolic or 1, the rest fixed) and
+ * scores [n, k]. Memory does not grow with the number of pictures, but for those held out.
+ *
+ * @param batches Training pictures. A function that starts the stream anew makes `euclidean` normalise by exact mean
+ * distances (a second pass); a plain stream makes it use root mean square distances, which need no second pass.
+ * @throws InputError on a model that is not a single-input classifier, an exit that is no tensor of it, bad batches, features that
+ * are not finite, a class without pictures, too few calibration pictures, or unknown options.
+ * Source: Görmez, Dasari, Koyuncu, "E²CM: Early Exit via Class Means", IJCNN 2022 [S]. Differs: metric and features default to what saves more on compact networks; see
+ * {@link SharedCovarianceExit}; thresholds ask every exit for one probability of agreeing with the full network.
+ * @example
+ * ```ts
+ * import { readModelFile, readSafetensorsFile, rows } from "@exitkit/core-gpu";
+ * import { fit } from "@exitkit/e2cm";
+ * const { train, trainLabels } = (await readSafetensorsFile("pictures.safetensors")).tensors;
+ * const labels = trainLabels!.data as Int32Array;
+ * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
+ * const model = await readModelFile("network.onnx");
+ * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
+ * console.assert(exits.exits.length === 3 && exits.operatingPoints.length > 0);
+ * ```
+ */
+export async function fit(model: Model, batches: Batches | (() => Batches), options: FitOptions): Promise<FittedExits> {
+  const caller = "e2cm.fit";
+  const {
+    classes,
+    outputs = classes,
+    metric,
+    calibration,
+    onProgress,
+    ...checked
+  } = parseOptions(caller, schema, options);
+  const features = checked.features ?? (metric === "euclidean" ? "full" : "moments");
+  const again = typeof batches === "function" ? batches : null;
+  const stream = typeof batches === "function" ? batches() : batches;
+  if (!isIterable(stream)) {
+    throw new InputError(
+      caller,
+      "batches must be an iterable of { x, y }, or a function that returns one",
+      typeof stream,
+    );
+  }
+  checkHead(caller, checked.last, { outputs, classes });
+  const device = checked.device ?? (await openDevice("auto"));
+  try {
+    const network = await inspectNetwork(caller, device, model, outputs);
+    const taps = checked.exits ?? defaultTaps(caller, network, metric);
+    if (taps.includes(network.output)) {
+      const fix = 'Leave it out; it always answers last, by nearest mean with last: "nearestMean".';
+      throw new InputError(caller, "exits must lie before the network's output", `"${network.output}"`, fix);
+    }
+    const heldOut = calibration === undefined ? holdOut() : null;
+    const statistics = await accumulate(caller, device, network, stream, {
+      classes,
+      outputs,
+      setAside: heldOut?.take,
+      taps: checked.last === "nearestMean" || checked.reject?.by === "distance" ? [...taps, network.output] : taps,
+      features,
+      gram: metric === "sharedCovariance",
+      onProgress: (pictures) => onProgress?.({ pass: "fit", pictures }),
+    });
+    if (heldOut !== null)
+      checkCalibrationSize(
+        caller,
+        heldOut.batches.reduce((sum, { y }) => sum + y.length, 0),
+      );
+    return await solveAndCalibrate(caller, device, network, statistics, {
+      ...checked,
+      metric,
+      onProgress,
+      calibration: calibration ?? heldOut!.batches,
+      heldOut: heldOut !== null,
+      again: again === null || heldOut === null ? again : () => heldOut.leaveOut(again()),
+    });
+  } finally {
+    if (checked.device === undefined) await device.close();
+  }
+}

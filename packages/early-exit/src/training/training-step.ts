@@ -1,0 +1,96 @@
+import {
+  gradients,
+  layers,
+  ops,
+  type optimisers,
+  type Program,
+  type Spec,
+  spec,
+  type Tensor,
+  type TreeRecord,
+  trace,
+  type Value,
+} from "@exitkit/core-gpu";
+import type { ExitNetwork, ExitParameters, Trains } from "./exit-network.ts";
+import { type Distillation, exitsLoss } from "./exits-loss.ts";
+
+/** What a training step is made of. */
+export interface StepPlan {
+  readonly network: ExitNetwork;
+  readonly params: ExitParameters;
+  readonly trains: Exclude<Trains, "nothing">;
+  readonly batchSize: number;
+  readonly optimiser: optimisers.Optimiser;
+  readonly distillation: Distillation | undefined;
+}
+
+/** A training step, ready to be compiled. */
+export interface TrainingStep {
+  readonly program: Program<unknown, unknown>;
+  /** Names of its inputs that stay with the device. */
+  readonly state: readonly string[];
+  readonly initial: TreeRecord<Tensor>;
+  /** The frozen parameters. */
+  readonly constants: TreeRecord<Tensor>;
+}
+
+/**
+ * One training step as a program: the loss of all exits, its gradients, the optimiser's update, and the running statistics
+ * of what is trained. Inputs beside the parameters and the optimiser's state: `x`, `y` int64, `learningRate` [] and
+ * `weights` [e]. Outputs beside the next state: `loss` [], `losses.j` [] (cross-entropy of exit j) and `accuracies.j` []
+ * (the share of the batch that exit j answers right before the update).
+ */
+export function trainingStep({ network, params, trains, batchSize, optimiser, distillation }: StepPlan): TrainingStep {
+  const { backbone } = network;
+  const isTrained = (path: string) =>
+    path.startsWith("exits.")
+      ? !layers.isStatistic(path)
+      : trains === "all" && backbone.isTrainable(path.slice("backbone.".length));
+  const only = <Leaf>(flat: Record<string, Leaf>): Record<string, Leaf> =>
+    Object.fromEntries(Object.entries(flat).filter(([path]) => isTrained(path)));
+  const state = optimiser.init(only(layers.flattenParameters(params)));
+  const [, ...sample] = backbone.input.shape;
+  const program = trace(
+    (given) => {
+      const values = given.params as ExitParameters<Value>;
+      const { logits, updated } = network.apply(values, given.x, { trains });
+      const { loss, losses } = exitsLoss(logits, given.y, {
+        weights: given.weights,
+        ...(distillation === undefined ? {} : { distillation }),
+      });
+      const trained = only(layers.flattenParameters(values));
+      const next = optimiser.update(gradients(loss, trained), given.optimiser as TreeRecord<Value>, trained, {
+        learningRate: given.learningRate,
+      });
+      const merged = layers.mergeParameters(values, next.params, updated);
+      const after: TreeRecord<Value> = trains === "all" ? merged : { exits: merged.exits };
+      return {
+        loss,
+        losses,
+        accuracies: logits.map((exit) => accuracyOf(exit, given.y)),
+        params: after,
+        optimiser: next.state,
+      };
+    },
+    {
+      params: layers.specsOf<TreeRecord<Spec>>(params),
+      optimiser: layers.specsOf<TreeRecord<Spec>>(state),
+      x: spec(backbone.input.dtype, [batchSize, ...sample]),
+      y: spec("int64", [batchSize]),
+      weights: spec("float32", [network.exits.length + 1]),
+      learningRate: spec("float32", []),
+    },
+  );
+  return trains === "all"
+    ? { program, state: ["params", "optimiser"], initial: { params, optimiser: state }, constants: {} }
+    : {
+        program,
+        state: ["params.exits", "optimiser"],
+        initial: { params: { exits: params.exits }, optimiser: state },
+        constants: { params: { backbone: params.backbone } },
+      };
+}
+
+function accuracyOf(logits: Value, y: Value): Value {
+  return ops.mean(ops.cast(ops.equal(ops.argMax(logits, { axis: 1 }), y), "float32"));
+}
