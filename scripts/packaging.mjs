@@ -10,7 +10,7 @@ import ts from "typescript";
 import { fences, layOutFiles } from "./examples.mjs";
 import { pnpm, root, run } from "./run.mjs";
 
-const names = ["core-gpu", "early-exit", "e2cm", "llm-exit-init"];
+const names = readdirSync(join(root, "packages"));
 const temporary = mkdtempSync(join(tmpdir(), "exitkit-packaging-"));
 const emitted = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
 let failed = 0;
@@ -168,7 +168,7 @@ async function installed(tarballs) {
   writeFileSync(join(project, "example.js"), outputText);
   const printed = await must(process.execPath, ["example.js"], project);
   report("e2cm: the README example runs", resultProblems(printed));
-  for (const name of ["core-gpu", "early-exit", "llm-exit-init"]) await readmeExamples(project, name);
+  for (const name of ["core-gpu", "early-exit"]) await readmeExamples(project, name);
 }
 
 /**

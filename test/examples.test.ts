@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import ts from "typescript";
@@ -44,9 +44,9 @@ afterAll(() => {
 describe("examples", () => {
   it("are found in every README and in the doc comments", () => {
     const counted = (pattern: RegExp) => examples.filter(({ file }) => pattern.test(file)).length;
-    for (const folder of ["core-gpu", "early-exit", "e2cm"]) {
+    for (const folder of readdirSync(join(root, "packages"))) {
       expect(counted(new RegExp(`^packages/${folder}/README\\.md$`)), folder).toBeGreaterThan(0);
-      expect(counted(new RegExp(`^packages/${folder}/src/`)), folder).toBeGreaterThan(2);
+      expect(counted(new RegExp(`^packages/${folder}/src/`)), folder).toBeGreaterThan(0);
     }
     expect(examples.filter(({ noRun }) => noRun !== null).length, "examples that do not run").toBeLessThan(3);
   });

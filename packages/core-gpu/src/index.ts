@@ -10,7 +10,7 @@ export type { Attached, Wiring } from "./onnx/attach.ts";
 export { attachModel } from "./onnx/attach.ts";
 export type { Stage } from "./onnx/cut.ts";
 export { cutStages } from "./onnx/cut.ts";
-export type { MacCount, NodeMacs } from "./onnx/macs.ts";
+export type { CountMacsOptions, MacCount, NodeMacs } from "./onnx/macs.ts";
 export { countMacs, macsUpTo } from "./onnx/macs.ts";
 export type { Model, ModelDescription, ReadModelOptions, TensorInfo } from "./onnx/model.ts";
 export { describeModel, hashModel, readModel, readModelFile, writeModel, writeModelFile } from "./onnx/model.ts";

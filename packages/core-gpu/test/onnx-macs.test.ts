@@ -1,12 +1,16 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { countMacs, macsUpTo } from "../src/onnx/macs.ts";
-import type { Model } from "../src/onnx/model.ts";
-import { describeModel } from "../src/onnx/model.ts";
+import { describeModel, type Model, readModel, writeModel } from "../src/onnx/model.ts";
 import { ModelProtoSchema } from "../src/onnx/onnx_pb.ts";
 import { proposeCuts } from "../src/onnx/propose.ts";
 import { probeShapes } from "../src/onnx/shapes.ts";
 import { addTaps } from "../src/onnx/taps.ts";
+import * as ops from "../src/program/ops/index.ts";
+import { spec } from "../src/program/spec.ts";
+import { programToModel } from "../src/program/to-model.ts";
+import { trace } from "../src/program/trace.ts";
+import { tensor } from "../src/tensor.ts";
 import { facts, fixture, networks, plainDevice, randomFeeds, runOnce } from "./onnx-support.ts";
 
 const count = async (model: Model) => countMacs(model, await probeShapes(plainDevice(), model));
@@ -54,6 +58,29 @@ test("a transformer, counted by hand", async () => {
   const counted = await count(model);
   expect(counted.total).toBe(patches + layers * (projections + attention + feedForward) + d * 10);
   expect(macsUpTo(model, counted, ["add_107"])).toBe(patches + projections + attention);
+});
+
+test("products with zero weights can be left out, through rearranged weights too", async () => {
+  const model = readModel(writeModel(fixture("mobilenet")));
+  const shapes = await probeShapes(plainDevice(), model);
+  expect(countMacs(model, shapes, { skipZeros: true })).toEqual(countMacs(model, shapes));
+  const weights = model.proto.graph!.initializer;
+  const named = (node: string | undefined) => weights.find(({ name }) => name === node)!;
+  const convolution = model.proto.graph!.node.find(({ opType }) => opType === "Conv")!;
+  const stem = named(convolution.input[1]);
+  stem.rawData.fill(0, 0, stem.rawData.length / 4);
+  const left = countMacs(model, shapes, { skipZeros: true });
+  const dense = countMacs(model, shapes);
+  expect(dense.nodes[0]!.macs - left.nodes[0]!.macs).toBe(8 * (3 * 9) * (16 * 16) * 0.25);
+  expect(dense.total - left.total).toBe(dense.nodes[0]!.macs - left.nodes[0]!.macs);
+  const program = trace(({ x, weight }) => ({ y: ops.matmul(x, ops.transpose(weight, [1, 0])) }), {
+    x: spec("float32", ["n", 4]),
+    weight: spec("float32", [3, 4]),
+  });
+  const weight = tensor("float32", [3, 4], [1, 0, 0, 2, 0, 0, 3, 4, 5, 0, 0, 0]);
+  const product = programToModel(program, { constants: { weight } });
+  const found = countMacs(product, await probeShapes(plainDevice(), product), { skipZeros: true });
+  expect(found.total).toBe(5);
 });
 
 test("MACs of the stages between proposals add up, and grow with the batch", async () => {

@@ -54,7 +54,9 @@ export interface PruneNetworkOptions {
    */
   readonly rewindTo?: ExitParameters;
   /** Judges the network after every round; its numbers go into the record. */
-  readonly evaluate?: (params: ExitParameters) => Readonly<Record<string, number>> | Promise<Readonly<Record<string, number>>>;
+  readonly evaluate?: (
+    params: ExitParameters,
+  ) => Readonly<Record<string, number>> | Promise<Readonly<Record<string, number>>>;
   /** Where finished rounds and checkpoints are kept: a run that was killed goes on there. Default: nowhere. */
   readonly folder?: string;
   /** After every round, also after those taken from the folder. `"stop"` ends the run in order. */
@@ -170,14 +172,17 @@ export async function pruneNetwork(
   return result("rounds");
 }
 
-type Checked = PruneNetworkOptions &
-  Required<Pick<PruneNetworkOptions, "rounds" | "fraction" | "budget" | "criterion">>;
+type Defaulted = "rounds" | "fraction" | "budget" | "criterion";
+type Checked = Omit<PruneNetworkOptions, Defaulted> & {
+  readonly [Key in Defaulted]: NonNullable<PruneNetworkOptions[Key]>;
+};
 
 function checkedOptions(network: ExitNetwork, options: PruneNetworkOptions): Checked {
   if (typeof network?.apply !== "function") {
     throw new InputError(caller, "an exit network is needed", typeof network, "Pass what exitNetwork gave.");
   }
-  const { criterion = magnitude(), ...given } = parseOptions(caller, schema, options) as PruneNetworkOptions & Checked;
+  const { criterion = magnitude(), ...given } = parseOptions(caller, schema, options) as Omit<Checked, "criterion"> &
+    PruneNetworkOptions;
   checkCriterion(caller, criterion);
   prunableWeights(caller, network, given.params, "all");
   return { ...given, criterion };
@@ -262,14 +267,17 @@ async function fineTune(
   },
 ) {
   const { fineTuning, folder, signal } = options;
-  const { optimiser, lossWeights: _, ...training } = fineTuning;
+  const { optimiser, epochs, batchSize, learningRate, distillation } = fineTuning;
   return trainExits(device, network, data, {
-    ...training,
+    epochs,
+    batchSize,
+    learningRate,
     optimiser: maskedOptimiser(optimiser, from.masks),
     lossWeights: from.lossWeights,
     trains: phase.trains,
     params: from.params,
     generator: from.random,
+    ...(distillation === undefined ? {} : { distillation }),
     ...(signal === undefined ? {} : { signal }),
     ...(folder === undefined ? {} : { checkpoint: { folder: trainingFolder(folder, round) }, resume: true }),
   });

@@ -1,5 +1,8 @@
+import { z } from "zod";
 import { InputError } from "../errors.ts";
+import { parseOptions } from "../options.ts";
 import { sizeOf } from "../tensor.ts";
+import { densityOf } from "./density.ts";
 import { ancestors, indexModel, isStandard, tensorNames } from "./graph.ts";
 import type { Model } from "./model.ts";
 import { quoted, suggestion } from "./names.ts";
@@ -24,6 +27,17 @@ export interface MacCount {
   readonly uncounted: readonly string[];
 }
 
+/** Options of {@link countMacs}. */
+export interface CountMacsOptions {
+  /**
+   * Whether products with weights that are exactly 0 are left out of convolutions and matrix products: what a runtime that skips them
+   * would pay, and a stock one does not. Default false.
+   */
+  readonly skipZeros?: boolean;
+}
+
+const optionsSchema = z.strictObject({ skipZeros: z.boolean().default(false) });
+
 /**
  * Counts the multiply-accumulates of a network's convolutions, matrix products, recurrent and attention layers.
  *
@@ -33,7 +47,7 @@ export interface MacCount {
  * computed once), nodes that no output needs do count.
  *
  * @param shapes Shape of every tensor the counted nodes read and make, as `probeShapes` returns them.
- * @throws InputError when a shape is missing.
+ * @throws InputError when a shape is missing, or on an unknown option.
  * @example
  * ```ts
  * import { countMacs, openDevice, probeShapes, readModelFile } from "@exitkit/core-gpu";
@@ -46,11 +60,20 @@ export interface MacCount {
  * console.assert(nodes[0]?.macs === 4 * 3 * 3 * 3 * 8 * 8); // the stem: 3 to 4 channels, 3×3, at 8×8 places
  * ```
  */
-export function countMacs(model: Model, shapes: ReadonlyMap<string, readonly number[]>): MacCount {
+export function countMacs(
+  model: Model,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  options: CountMacsOptions = {},
+): MacCount {
   const caller = "core-gpu.countMacs";
+  const { skipZeros } = parseOptions(caller, optionsSchema, options);
   const index = indexModel(caller, model);
   const nodes: NodeMacs[] = [];
   const uncounted = new Set<string>();
+  const density = ({ opType, input }: NodeProto): number =>
+    /^(Fused)?(Conv|ConvTranspose|Gemm|MatMul)$/.test(opType)
+      ? input.slice(0, 2).reduce((share, name) => share * densityOf(caller, index, name), 1)
+      : 1;
   index.graph.node.forEach((node, at) => {
     if (index.kinds[at] !== "data") return;
     const shape = (name: string | undefined): readonly number[] => {
@@ -59,7 +82,8 @@ export function countMacs(model: Model, shapes: ReadonlyMap<string, readonly num
       const expectation = `${node.opType} node ${quoted(node.name)} needs the shape of ${quoted(name ?? "")}`;
       throw new InputError(caller, expectation, "none", "Take the shapes from probeShapes(device, model).");
     };
-    const macs = nodeMacs(node, shape);
+    const dense = nodeMacs(node, shape);
+    const macs = dense === undefined || !skipZeros ? dense : dense * density(node);
     if (macs !== undefined) nodes.push({ name: node.name, op: node.opType, output: node.output[0] ?? "", macs });
     else if (!(isStandard(node) && movesDataOnly.has(node.opType))) uncounted.add(node.opType);
   });

@@ -7,9 +7,14 @@ import { type ExitCosts, exitCosts } from "./cost.ts";
 export interface CountExitCostsOptions {
   /** Shape of one sample, without the batch. Default: what the model states. */
   readonly sampleShape?: readonly number[];
+  /** Whether products with weights that are exactly 0 are left out, as of `countMacs`. Default false. */
+  readonly skipZeros?: boolean;
 }
 
-const optionsSchema = z.strictObject({ sampleShape: z.array(z.int().min(1)).readonly().optional() });
+const optionsSchema = z.strictObject({
+  sampleShape: z.array(z.int().min(1)).readonly().optional(),
+  skipZeros: z.boolean().default(false),
+});
 
 /**
  * What leaving at each exit costs a sample, counted in the graph: the backbone up to the exit's tap, and every exit visited
@@ -24,9 +29,9 @@ export async function countExitCosts(
   { model, input, exits }: ExitModel,
   options: CountExitCostsOptions = {},
 ): Promise<ExitCosts> {
-  const { sampleShape } = parseOptions("early-exit.countExitCosts", optionsSchema, options);
+  const { sampleShape, skipZeros } = parseOptions("early-exit.countExitCosts", optionsSchema, options);
   const shapes = await probeShapes(device, model, sampleShape === undefined ? {} : { [input]: [1, ...sampleShape] });
-  const count = countMacs(model, shapes);
+  const count = countMacs(model, shapes, { skipZeros });
   const backbone = exits.map(({ tap }) => macsUpTo(model, count, [tap]));
   const overheads = exits
     .slice(0, -1)

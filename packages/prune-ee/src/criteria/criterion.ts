@@ -31,5 +31,10 @@ export interface Criterion {
 /** @throws InputError on what is no criterion. */
 export function checkCriterion(caller: string, criterion: Criterion): void {
   if (typeof criterion?.score === "function" && typeof criterion.name === "string") return;
-  throw new InputError(caller, "criterion must be { name, score }", typeof criterion, "Pass e.g. criteria.magnitude().");
+  throw new InputError(
+    caller,
+    "criterion must be { name, score }",
+    typeof criterion,
+    "Pass e.g. criteria.magnitude().",
+  );
 }

@@ -10,7 +10,6 @@ import {
   type TreeRecord,
   tensor,
   trace,
-  training,
   type Value,
 } from "@exitkit/core-gpu";
 import { type ExitParameters, exitsLoss } from "@exitkit/early-exit";

@@ -61,7 +61,9 @@ export async function loadRound(
   }
   const entries = Object.entries(tensors);
   const weights = Object.fromEntries(entries.filter(([name]) => !name.startsWith(MASK)));
-  const masks = entries.filter(([name]) => name.startsWith(MASK)).map(([name, mask]) => [name.slice(MASK.length), mask]);
+  const masks = entries
+    .filter(([name]) => name.startsWith(MASK))
+    .map(([name, mask]) => [name.slice(MASK.length), mask]);
   return {
     params: layers.unflattenParameters(weights, like),
     masks: Object.fromEntries(masks) as Masks,

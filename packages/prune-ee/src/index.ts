@@ -1,0 +1,12 @@
+// What an example with this package alone needs.
+export { generator } from "@exitkit/core-gpu";
+export type { Criterion, ScoringContext } from "./criteria/index.ts";
+export * as criteria from "./criteria/index.ts";
+export { readSparseFile, writeSparseFile } from "./files/sparse-file.ts";
+export { maskedOptimiser } from "./masks/masked-optimiser.ts";
+export { applyMasks, type LayerSparsity, type Masks, sparsityOf } from "./masks/masks.ts";
+export { type NextMasks, type NextMasksOptions, nextMasks, type Scores } from "./masks/next-masks.ts";
+export type { Scope } from "./masks/weights.ts";
+export type { Order } from "./orders/phases.ts";
+export type { PruningRound } from "./orders/round.ts";
+export { type FineTuning, type PrunedNetwork, type PruneNetworkOptions, pruneNetwork } from "./prune-network.ts";
