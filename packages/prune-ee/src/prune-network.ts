@@ -24,6 +24,7 @@ export interface FineTuning {
   readonly epochs: number;
   readonly batchSize: number;
   readonly optimiser: optimisers.Optimiser;
+  /** A number, or a function of the number of steps done in the round. */
   readonly learningRate: TrainExitsOptions["learningRate"];
   /** Default: 1 for every exit. In the phase of `sequential` that prunes the backbone alone, only the last exit counts. */
   readonly lossWeights?: TrainExitsOptions["lossWeights"];
