@@ -55,7 +55,7 @@ function optimiserOf({ name, options }: Golden["optimisers"][number]) {
   const { clip, every, matricesOnly, ...rest } = options;
   const mask = (_: string, { shape }: Spec) => shape.length > 1;
   const made = optimisers[name]({ ...rest, ...(matricesOnly ? { mask } : {}) });
-  return every === undefined ? made : optimisers.accumulate(made, { steps: every as number });
+  return every === undefined ? made : optimisers.accumulate(made);
 }
 
 async function follow(dtype: Float, golden_: Golden["optimisers"][number]) {
@@ -63,23 +63,24 @@ async function follow(dtype: Float, golden_: Golden["optimisers"][number]) {
   const params = treeOf(dtype, golden.start);
   const optimiser = optimise.init(params);
   const step = trace(
-    ({ params, optimiser, gradients, learningRate }) => {
+    ({ params, optimiser, gradients, learningRate, close }) => {
       const { clip } = golden_.options;
       const clipped =
         clip === undefined
           ? { gradients, norm: ops.sum(learningRate) }
           : optimisers.clipByGlobalNorm(gradients, clip as number);
-      const next = optimise.update(clipped.gradients, optimiser, params, { learningRate });
+      const next = optimise.update(clipped.gradients, optimiser, params, { learningRate, weight: 1, close });
       return { norm: clipped.norm, params: next.params, optimiser: next.state };
     },
-    { params, optimiser, gradients: params, learningRate: spec(dtype, []) },
+    { params, optimiser, gradients: params, learningRate: spec(dtype, []), close: spec("bool", []) },
   );
   const runner = await device.compile(step, { state: ["params", "optimiser"], initial: { params, optimiser } });
   const norms: number[] = [];
   const after: Record<string, Record<string, Tensor>> = {};
   for (const [at, gradients] of golden.gradients.entries()) {
     const learningRate = tensor(dtype, [], [golden.rates[at]!]);
-    const results = await runner.run({ ...flat(treeOf(dtype, gradients), "gradients"), learningRate });
+    const close = tensor("bool", [], [(at + 1) % Number(golden_.options.every ?? 1) === 0 ? 1 : 0]);
+    const results = await runner.run({ ...flat(treeOf(dtype, gradients), "gradients"), learningRate, close });
     norms.push(results.norm!.data[0] as number);
     if (String(at + 1) in golden_.after) after[at + 1] = await runner.readState();
   }
@@ -124,10 +125,10 @@ describe("optimisers", () => {
       firstWeight: tensor("float32", []),
       secondWeight: tensor("float32", []),
     });
-    expect(optimisers.accumulate(optimisers.sgd(), { steps: 2 }).init(params)).toEqual({
+    expect(optimisers.accumulate(optimisers.sgd()).init(params)).toEqual({
       optimiser: {},
       gradients: zeros,
-      count: tensor("int32", []),
+      weight: tensor("float32", []),
     });
   });
 
@@ -223,7 +224,20 @@ describe("optimisers", () => {
     expect(() => optimisers.adam({ beta2: 1 })).toThrow('option "beta2"');
     expect(() => optimisers.adam({ learningRate: 1 } as never)).toThrow('unknown option "learningRate"');
     expect(() => optimisers.adamW({ epsilon: 0 })).toThrow("core-gpu.optimisers.adamW");
-    expect(() => optimisers.accumulate(optimisers.sgd(), { steps: 0 })).toThrow('option "steps"');
+    const accumulating = (options: object) => () =>
+      trace(
+        ({ params, state, close }) => {
+          const given = { learningRate: 1, close, ...options };
+          return { ...optimisers.accumulate(optimisers.sgd()).update(params, state, params, given) };
+        },
+        { params, state: optimisers.accumulate(optimisers.sgd()).init(params), close: spec("bool", []) },
+      );
+    expect(accumulating({})).toThrow("accumulate: weight must be a number above 0 or a scalar []; got undefined.");
+    expect(accumulating({ weight: 0 })).toThrow("got 0.");
+    expect(accumulating({ weight: 1, close: true })).toThrow(
+      "close must be a bool scalar []; got true. Pass { close }",
+    );
+    expect(accumulating({ weight: 2 })).not.toThrow();
     expect(() => optimisers.adam().init({ weight: spec("int64", [2]) })).toThrow(
       'parameter "weight" must be float32 or float64 and have a shape without symbols; got int64 [2]',
     );

@@ -11,6 +11,7 @@ import { hostResidence } from "./host-residence.ts";
 import { type Layout, layOut } from "./layout.ts";
 import { plannedSteps } from "./loop.ts";
 import { createNative, loadOptions, type Placement } from "./native.ts";
+import { findNotFinite } from "./not-finite.ts";
 import type { CompileOptions, Runner } from "./runner.ts";
 import { checkState, planState, type StatePlan } from "./state.ts";
 import { makeRunner } from "./stateful.ts";
@@ -91,8 +92,9 @@ export function makeCompiler(placement: Placement): Compiler {
     compile: async (program, options) => {
       const parsed = parseOptions(caller, compileOptions, options);
       const { initial = {}, constants = {}, load } = (options ?? {}) as CompileOptions;
-      const bound = flattenTree<object, Tensor>(caller, constants).map(({ name }) => name);
-      const plan = planState(caller, program, parsed.state, bound);
+      const bound = flattenTree<object, Tensor>(caller, constants).map(({ name, leaf }) => [name, leaf] as const);
+      const boundTensors = Object.fromEntries(bound);
+      const plan = planState(caller, program, parsed.state, Object.keys(boundTensors));
       const first = checkState(caller, plan, initial);
       const { opset, stepsPerRun } = parsed;
       const stacked = stepsPerRun === undefined ? undefined : plannedSteps(plan, program);
@@ -116,6 +118,7 @@ export function makeCompiler(placement: Placement): Compiler {
         session,
         residence,
         stepsPerRun,
+        stacked === undefined ? (fed) => findNotFinite(placement, program, { ...fed, ...boundTensors }) : undefined,
         async (done) => {
           runners.delete(done);
           await leave();

@@ -47,6 +47,7 @@ export function gpuResidence(placement: Placement, plan: StatePlan, { inputs, ou
     commit: (results) => {
       for (const name of plan.next.keys()) replace(name, results[outputs.get(name)!]!);
     },
+    before: () => null,
     read: async () => {
       if (plan.state.length === 0) return {};
       const downloaded = await transfer("cpu", mixed());

@@ -11,8 +11,8 @@ interface Buffers {
 }
 
 /**
- * State in host memory: two sets of buffers, of which every run reads one and writes the other. They are passed by
- * reference, so that nothing is copied.
+ * State in host memory: three sets of buffers, of which every run reads one and writes the next. They are passed by
+ * reference, so that nothing is copied; what the last two runs read is still there when something went wrong.
  *
  * @param names What the model calls the program's ports.
  */
@@ -21,35 +21,40 @@ export function hostResidence(plan: StatePlan, { inputs, outputs }: PortNames): 
   const fixed = plan.state.filter(({ name }) => !plan.next.has(name));
   const constant = allocate(fixed);
   const moving = plan.state.filter(({ name }) => plan.next.has(name));
-  const sets = [allocate(moving), allocate(moving)] as const;
+  const sets = [allocate(moving), allocate(moving), allocate(moving)] as const;
   const reading = (from: (typeof sets)[number], to: (typeof sets)[number]): Buffers => ({
     feeds: Object.fromEntries(
       Object.entries({ ...constant, ...from }).map(([name, value]) => [inputs.get(name)!, value]),
     ),
     fetches: Object.fromEntries(moving.map(({ name }) => [outputs.get(name)!, to[name]!])),
   });
-  let [current, other] = [reading(sets[0], sets[1]), reading(sets[1], sets[0])];
+  const turns = sets.map((set, at) => reading(set, sets[(at + 1) % sets.length]!));
+  let [turn, runs] = [0, 0];
+  const copied = ({ feeds }: Buffers): Record<string, Tensor> =>
+    Object.fromEntries(
+      plan.state.map(({ name }) => {
+        const held = fromNative(feeds[inputs.get(name)!]!);
+        return [name, { ...held, data: held.data.slice() } as Tensor];
+      }),
+    );
 
   return {
     bound: false,
     has: (name) => known.has(name),
-    feeds: async () => current.feeds,
-    fetches: () => current.fetches,
+    feeds: async () => turns[turn]!.feeds,
+    fetches: () => turns[turn]!.fetches,
     commit: () => {
-      [current, other] = [other, current];
+      turn = (turn + 1) % turns.length;
+      runs++;
     },
-    read: async () =>
-      Object.fromEntries(
-        plan.state.map(({ name }) => {
-          const held = fromNative(current.feeds[inputs.get(name)!]!);
-          return [name, { ...held, data: held.data.slice() } as Tensor];
-        }),
-      ),
+    before: (ago) => (runs > ago ? copied(turns[(turn + 2 - ago) % turns.length]!) : null),
+    read: async () => copied(turns[turn]!),
     write: (state) => {
       for (const [name, { data }] of state) {
-        (current.feeds[inputs.get(name)!]!.data as Float32Array).set(data as Float32Array);
+        (turns[turn]!.feeds[inputs.get(name)!]!.data as Float32Array).set(data as Float32Array);
         known.add(name);
       }
+      runs = 0;
     },
     release: async () => {},
   };

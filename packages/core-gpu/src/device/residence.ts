@@ -15,6 +15,10 @@ export interface Residence {
   fetches(): Readonly<Record<string, ort.Tensor | null>>;
   /** After a run that worked: takes its outputs as the state. */
   commit(outputs: Readonly<Record<string, ort.Tensor>>): void;
+  /**
+   * Copies of what the last run read (`ago` 0), or the one before it (1), for as long as it is there; null where it is not.
+   */
+  before(ago: 0 | 1): Readonly<Record<string, Tensor>> | null;
   /** Copies. */
   read(): Promise<Record<string, Tensor>>;
   /** Copies. */

@@ -49,6 +49,14 @@ export interface Runner {
   readState(): Promise<Record<string, Tensor>>;
   /** Replaces some or all of the state, given as a tree or a flat record of paths. Copies. @throws InputError as `run`. */
   writeState(state: TreeRecord<Tensor>): Promise<void>;
+  /**
+   * For a run that gave NaN or infinity: names the operator that first made such from finite numbers, `ops.sqrt of -1 to 3`,
+   * by running the last run (`ago` 0) or the one before it (1) again with all that lies between the operators.
+   *
+   * @param feeds What that run was fed.
+   * @returns Null where all was finite, or the device no longer has the state that run began with (as graphics cards).
+   */
+  firstNotFinite?(feeds: Readonly<Record<string, Tensor>>, ago: 0 | 1): Promise<string | null>;
   /** Frees what the program and its state take. Releasing twice is allowed. */
   release(): Promise<void>;
 }

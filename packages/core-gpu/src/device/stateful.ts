@@ -15,7 +15,7 @@ import { checkComplete, checkState, checkSymbols, type StatePlan, tensorInfos } 
 
 /**
  * Runs a session whose state lies in a residence. `stepsPerRun` is the most steps that
- * may be fed at once, if they are stacked; `onRelease` is called once, when the runner is released.
+ * may be fed at once, if they are stacked; `search` finds what is not finite in a run of one step; `onRelease` is called once, when the runner is released.
  */
 export function makeRunner(
   program: Program<unknown, unknown>,
@@ -24,6 +24,7 @@ export function makeRunner(
   native: ort.InferenceSession,
   residence: Residence,
   stepsPerRun: number | undefined,
+  search: ((fed: Readonly<Record<string, Tensor>>) => Promise<string | null>) | undefined,
   onRelease: (runner: Runner) => Promise<void>,
 ): Runner {
   const feedInfos = tensorInfos(plan.feeds);
@@ -98,6 +99,15 @@ export function makeRunner(
       checkOpen(caller);
       const leaves = checkState(caller, plan, state);
       return inTurn(async () => residence.write(leaves));
+    },
+    firstNotFinite: async (feeds, ago) => {
+      const caller = "core-gpu.Runner.firstNotFinite";
+      checkOpen(caller);
+      checkFeeds(caller, feedInfos, feeds);
+      return inTurn(async () => {
+        const state = residence.before(ago);
+        return state === null || search === undefined ? null : search({ ...state, ...feeds });
+      });
     },
     release: () => {
       releasing ??= inTurn(async () => {

@@ -1,6 +1,9 @@
 import { z } from "zod";
+import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
+import { elementsPerChannel } from "../program/ops/batch-norm.ts";
 import * as ops from "../program/ops/index.ts";
+import { printSpec } from "../program/spec.ts";
 import type { Operand, Value } from "../program/value.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 
@@ -61,23 +64,34 @@ export function initBatchNorm(channels: number): BatchNormParameters {
  * mean and (biased) variance are the batch's, otherwise the running ones.
  *
  * @returns `y`, and `updated`: the next running statistics, `(1 − momentum)·running + momentum·batch`, the batch's variance
- * being the unbiased one, as in PyTorch. Without training they are the ones given.
- * @throws InputError on an option out of range; shapes as `ops.batchNorm`.
+ * being the unbiased one, as in PyTorch. Without training they are the ones given. A batch with one element a channel (one
+ * sample of [n, c]) has no variance: it leaves them as they are, and its y is the bias; `training.train` refuses such a
+ * last batch.
+ * @throws InputError on an option out of range, or in training where the shape of x says one element a channel; shapes as
+ * `ops.batchNorm`.
  */
 export function batchNorm(
   params: BatchNormParameters<Value>,
   x: Value,
   given: BatchNormOptions,
 ): { readonly y: Value; readonly updated: RunningStatistics<Value> } {
-  const { training, epsilon, momentum } = parseOptions("core-gpu.layers.batchNorm", batchNormOptions, given);
+  const caller = "core-gpu.layers.batchNorm";
+  const { training, epsilon, momentum } = parseOptions(caller, batchNormOptions, given);
   const { weight, bias, runningMean, runningVariance } = params;
   if (!training) {
     const y = ops.batchNorm(x, weight, bias, runningMean, runningVariance, { epsilon });
     return { y, updated: { runningMean, runningVariance } };
   }
   const { y, mean, unbiasedVariance } = ops.batchNormTraining(x, weight, bias, { epsilon });
-  const next = (running: Value, batch: Value): Value =>
-    ops.add(ops.mul(running, 1 - momentum), ops.mul(ops.stopGradient(batch), momentum));
+  const elements = elementsPerChannel(x);
+  if (elements === 1) {
+    const fix = "Take larger batches, or training: false.";
+    throw new InputError(caller, "training needs more than one element a channel", printSpec(x), fix);
+  }
+  const next = (running: Value, batch: Value): Value => {
+    const moved = ops.add(ops.mul(running, 1 - momentum), ops.mul(ops.stopGradient(batch), momentum));
+    return typeof elements === "number" ? moved : ops.where(ops.greater(elements, 1), moved, running);
+  };
   const updated = { runningMean: next(runningMean, mean), runningVariance: next(runningVariance, unbiasedVariance) };
   return { y, updated };
 }

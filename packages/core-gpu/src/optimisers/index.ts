@@ -1,4 +1,3 @@
-export type { AccumulateOptions } from "./accumulate.ts";
 export { accumulate } from "./accumulate.ts";
 export type { AdamOptions } from "./adam.ts";
 export { adam, adamW } from "./adam.ts";

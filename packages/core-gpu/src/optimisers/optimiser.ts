@@ -37,6 +37,10 @@ export interface Optimiser {
 export interface UpdateOptions {
   /** The step's size: a number, or a scalar that is fed, so that a schedule can change it. */
   readonly learningRate: Operand;
+  /** Of `accumulate` alone: what the gradients are a mean of, the batch's samples or labels that count. */
+  readonly weight?: Operand;
+  /** Of `accumulate` alone: whether the optimiser is to make its step with this batch; bool `[]`. */
+  readonly close?: Value;
 }
 
 /** What an update gives. */

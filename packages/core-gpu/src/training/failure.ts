@@ -13,27 +13,36 @@ export class TrainingError extends Error {
   readonly batch: number;
   /** The first parameter with a NaN or an infinity after that step; null where all are finite. */
   readonly parameter: string | null;
+  /** The operator that first gave NaN or infinity from finite numbers, with what it was given; null where it is not known. */
+  readonly source: string | null;
   /** The last checkpoint, whose numbers are all finite; null where there is none. */
   readonly checkpoint: string | null;
 
   constructor(
     what: string,
     position: Position,
-    details: { readonly parameter: string | null; readonly checkpoint: string | null; readonly cause?: unknown },
+    details: {
+      readonly parameter: string | null;
+      readonly checkpoint: string | null;
+      readonly source?: string | null;
+      readonly cause?: unknown;
+    },
   ) {
     const { step, epoch, batch } = position;
     const parameter =
       details.parameter === null ? "" : ` The first parameter that is not finite: "${details.parameter}".`;
+    const source = details.source == null ? "" : ` It began with ${details.source}.`;
     const last =
       details.checkpoint === null ? "There is no checkpoint." : `The last good checkpoint: ${details.checkpoint}`;
     super(
-      `core-gpu.training.train: ${what} in step ${step} (epoch ${epoch}, batch ${batch}).${parameter} ${last}`,
+      `core-gpu.training.train: ${what} in step ${step} (epoch ${epoch}, batch ${batch}).${parameter}${source} ${last}`,
       details.cause === undefined ? undefined : { cause: details.cause },
     );
     this.step = step;
     this.epoch = epoch;
     this.batch = batch;
     this.parameter = details.parameter;
+    this.source = details.source ?? null;
     this.checkpoint = details.checkpoint;
   }
 }

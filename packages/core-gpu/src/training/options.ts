@@ -23,8 +23,10 @@ export interface StepEvent extends Position {
 export interface EpochEvent extends EpochRecord {
   /** What `collect` asked for, of this epoch; null when it asked for nothing. */
   readonly collected: Collected | null;
-  /** Whether this is the best epoch so far by the early stop's metric; true for each without one. */
+  /** Whether this is the best epoch so far by the early stop's metric, which NaN and infinity never are; true for each without one. */
   readonly best: boolean;
+  /** The epoch's numbers (`metrics` and `evaluation`) that are NaN or infinite, by name. */
+  readonly notFinite: readonly string[];
   /** The checkpoint of this moment; null where none was written. */
   readonly checkpoint: string | null;
 }
@@ -67,11 +69,19 @@ export interface TrainOptions {
   readonly generator: Generator;
   /**
    * Fed to the program's input `learningRate` (float32 []), if it has one: a number, or a function of the number of updates
-   * done (see `schedules`).
+   * done (see `schedules`); with `accumulate` an update is a window of batches, not a batch.
    */
   readonly learningRate?: number | ((update: number) => number);
-  /** Steps for each update, for a program that accumulates gradients: only the learning rate needs to know. Default 1. */
+  /**
+   * Batches for each update, for a program that accumulates gradients (`optimisers.accumulate`): its input `closeWindow`
+   * (bool []) is fed true at every so many batches of an epoch and at the epoch's last, however few are left. Default 1.
+   */
   readonly accumulate?: number;
+  /**
+   * A scalar output that says what a batch's scalars are means of (the labels that are not ignored): the epoch's means weigh
+   * batches by it. Default: a batch's samples.
+   */
+  readonly countedBy?: string;
   /** More inputs for a step, such as dropout masks. Its generator is of this step alone. */
   readonly feeds?: (
     step: Position & { readonly generator: Generator; readonly samples: number },
@@ -134,6 +144,7 @@ export const trainOptions = z.strictObject({
   generator: having(["split", "permutation", "state"], "must be a random generator: generator(seed)"),
   learningRate: z.union([z.number(), callable]).optional(),
   accumulate: count.default(1),
+  countedBy: z.string().optional(),
   feeds: callable.optional(),
   shuffle: z.boolean().default(true),
   dropLast: z.boolean().default(false),

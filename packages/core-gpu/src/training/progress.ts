@@ -18,7 +18,7 @@ export interface EpochRecord {
   readonly steps: number;
   /** The learning rate of the epoch's last step; null where the program takes none. */
   readonly learningRate: number | null;
-  /** Mean over the epoch's samples of every scalar output, by name: `loss` and others. */
+  /** Mean over the epoch's samples (or what `countedBy` counts) of every scalar output, by name: `loss` and others. */
   readonly metrics: Readonly<Record<string, number>>;
   /** What `evaluate` gave; empty without it. */
   readonly evaluation: Readonly<Record<string, number>>;
@@ -27,12 +27,16 @@ export interface EpochRecord {
 /** Why a run ended: all epochs done, no improvement, a callback's wish, or the signal. */
 export type StopReason = "epochs" | "earlyStop" | "callback" | "signal";
 
+/** NaN and the infinities too: what a run may hold, its checkpoint may. */
+const anyNumber = z.custom<number>((value) => typeof value === "number", "must be a number");
+const numbers = z.record(z.string(), anyNumber);
+
 const record = z.object({
   epoch: z.int(),
   steps: z.int(),
   learningRate: z.number().nullable(),
-  metrics: z.record(z.string(), z.number()),
-  evaluation: z.record(z.string(), z.number()),
+  metrics: numbers,
+  evaluation: numbers,
 });
 
 /** What a checkpoint says about the run besides its tensors. Sums are kept so that a resumed epoch's means are the same. */
@@ -42,8 +46,9 @@ export const progressSchema = z.object({
   generator: z.array(z.int()),
   /** What the batches follow from besides the generator. */
   plan: z.object({ size: z.int(), batchSize: z.int(), dropLast: z.boolean(), shuffle: z.boolean() }),
-  seen: z.int(),
-  sums: z.record(z.string(), z.number()),
+  /** What the sums are to be divided by. */
+  seen: z.number(),
+  sums: numbers,
   learningRate: z.number().nullable(),
   history: z.array(record),
   best: z.object({ epoch: z.int(), value: z.number() }).nullable(),
@@ -52,15 +57,21 @@ export const progressSchema = z.object({
 
 export type Progress = z.output<typeof progressSchema>;
 
-/** Adds one step's scalar outputs to the epoch's sums, each weighted by the samples it is a mean of. */
+/** Adds one step's scalar outputs to the epoch's sums, each weighted by what it is a mean of; nothing where that is 0. */
 export function addMetrics(
   sums: Record<string, number>,
   outputs: Readonly<Record<string, Tensor>>,
-  samples: number,
+  weight: number,
 ): void {
   for (const [name, { shape, data }] of Object.entries(outputs)) {
-    if (shape.length === 0) sums[name] = (sums[name] ?? 0) + Number(data[0]) * samples;
+    if (shape.length === 0) sums[name] = (sums[name] ?? 0) + (weight === 0 ? 0 : Number(data[0]) * weight);
   }
+}
+
+/** The names of an epoch's numbers that are NaN or infinite. */
+export function notFiniteIn({ metrics, evaluation }: Pick<EpochRecord, "metrics" | "evaluation">): readonly string[] {
+  const all = Object.entries({ ...metrics, ...evaluation });
+  return all.filter(([, value]) => !Number.isFinite(value)).map(([name]) => name);
 }
 
 /** Means of the sums over the samples seen. */

@@ -11,6 +11,8 @@ import { type EpochRecord, type Position, type Progress, progressSchema } from "
 
 const caller = "core-gpu.training.train";
 
+type Feeds = Readonly<Record<string, Tensor>> | undefined;
+
 /** A run under way: what a checkpoint keeps, and what is made of it. */
 export interface Run {
   readonly options: CheckedOptions;
@@ -24,6 +26,8 @@ export interface Run {
   /** The generator's state when the epoch began. */
   epochStart: readonly number[];
   position: Position;
+  /** What the last two steps were fed, the last first. */
+  fed: readonly [Feeds, Feeds];
   /** The position of the last step that was begun. */
   last: Position;
   seen: number;
@@ -57,6 +61,7 @@ export async function startRun(options: CheckedOptions): Promise<Run> {
       generator: options.generator,
       epochStart: options.generator.state(),
       position: { step: 0, epoch: 0, batch: 0 },
+      fed: [undefined, undefined],
       last: { step: 0, epoch: 0, batch: 0 },
       seen: 0,
       sums: {},
@@ -81,6 +86,7 @@ export async function startRun(options: CheckedOptions): Promise<Run> {
     generator: generator(progress.generator),
     epochStart: progress.generator,
     position: progress.position,
+    fed: [undefined, undefined],
     last: progress.position,
     seen: progress.seen,
     sums: { ...progress.sums },
@@ -102,14 +108,7 @@ export async function startRun(options: CheckedOptions): Promise<Run> {
 export async function saveRun(run: Run): Promise<void> {
   const { options, position } = run;
   if (options.checkpoint === undefined) return;
-  const state = await readState(run);
-  const parameter = firstNotFinite(state);
-  if (parameter !== null) {
-    throw new TrainingError("a parameter became NaN or infinite", run.last, {
-      parameter,
-      checkpoint: run.checkpoint,
-    });
-  }
+  const state = await finiteState(run);
   const { size } = options.data;
   const { batchSize, dropLast, shuffle } = run.plan;
   const progress: Progress = {
@@ -138,6 +137,35 @@ export async function saveRun(run: Run): Promise<void> {
     { step: position.step, tensors, progress },
     options.checkpoint.keep,
   );
+}
+
+/** The state after the last step. @throws TrainingError where it is not finite, or the device no longer gives it. */
+export async function finiteState(run: Run): Promise<Record<string, Tensor>> {
+  const state = await readState(run);
+  if (firstNotFinite(state) === null) return state;
+  throw await notFinite(run, "a parameter became NaN or infinite", state, run.last);
+}
+
+/** The error of a step that gave what is no number, with the operator that did if the runner still knows what it was fed. */
+export async function notFinite(
+  { options: { runner }, fed, checkpoint }: Run,
+  what: string,
+  state: Readonly<Record<string, Tensor>>,
+  position: Position,
+): Promise<TrainingError> {
+  const details = { parameter: firstNotFinite(state), checkpoint };
+  // A gradient that is NaN shows in the next step's loss: the fault may lie in the step before.
+  const search = async (): Promise<string | null> => {
+    for (const ago of [1, 0] as const) {
+      const feeds = fed[ago];
+      const found = feeds === undefined ? null : await runner.firstNotFinite?.(feeds, ago);
+      if (found != null) return ago === 0 ? found : `${found}, a step before`;
+    }
+    return null;
+  };
+  // What is told about the failure must not hide it.
+  const source = await search().catch(() => null);
+  return new TrainingError(what, position, { ...details, source });
 }
 
 /** Scalars, for their means, and what is to be collected. */

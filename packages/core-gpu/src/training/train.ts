@@ -1,13 +1,14 @@
+import type { Runner } from "../device/runner.ts";
 import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import { floats } from "../program/operator.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import { epochBatches, type PreparedBatch } from "./batches.ts";
 import { makeCollector } from "./collect.ts";
-import { attempt, firstNotFinite, TrainingError } from "./failure.ts";
+import { attempt } from "./failure.ts";
 import { type CheckedOptions, type TrainOptions, type TrainResult, trainOptions } from "./options.ts";
-import { addMetrics, type EpochRecord, meanMetrics, type StopReason } from "./progress.ts";
-import { type Run, readState, saveRun, startRun } from "./run.ts";
+import { addMetrics, type EpochRecord, meanMetrics, notFiniteIn, type StopReason } from "./progress.ts";
+import { finiteState, notFinite, type Run, readState, saveRun, startRun } from "./run.ts";
 
 const caller = "core-gpu.training.train";
 
@@ -58,7 +59,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   if (bestState !== null) {
     const restore = () => checked.runner.writeState(bestState);
     await attempt({ position, checkpoint }, "the best state could not be written to the device", restore);
-  }
+  } else await finiteState(run);
   return {
     stopped: stopped ?? "epochs",
     steps: run.position.step,
@@ -102,17 +103,17 @@ async function runStep(run: Run, { indices, batch, generator }: PreparedBatch) {
     ...batch,
     ...extra,
     ...(learningRate === null ? {} : { learningRate: tensor("float32", [], [learningRate]) }),
+    ...(closes(options) ? { closeWindow: tensor("bool", [], [closesWindow(run) ? 1 : 0]) } : {}),
   };
   const asked = run.outputs === undefined ? {} : { outputs: run.outputs };
   const outputs = await attempt(run, "the runtime failed", () => runner.run(feeds, asked));
   const loss = Number(outputs.loss!.data[0]);
-  if (!Number.isFinite(loss)) {
-    const parameter = firstNotFinite(await readState(run));
-    throw new TrainingError(`the loss was ${loss}`, position, { parameter, checkpoint: run.checkpoint });
-  }
-  addMetrics(run.sums, outputs, indices.length);
+  run.fed = [feeds, run.fed[0]];
+  if (!Number.isFinite(loss)) throw await notFinite(run, `the loss was ${loss}`, await readState(run), position);
+  const counted = options.countedBy === undefined ? indices.length : Number(outputs[options.countedBy]!.data[0]);
+  addMetrics(run.sums, outputs, counted);
   run.collector.add(outputs, indices);
-  run.seen += indices.length;
+  run.seen += counted;
   run.learningRate = learningRate;
   run.position = { step: position.step + 1, epoch: position.epoch, batch: position.batch + 1 };
   return { ...position, batches, loss, learningRate, indices, outputs };
@@ -140,14 +141,14 @@ async function endEpoch(run: Run): Promise<StopReason | null> {
   const due = last || (epoch + 1) % (checkpoint?.everyEpochs ?? 1) === 0;
   if (due) await saveRun(run);
   const written = due && checkpoint !== undefined ? run.checkpoint : null;
-  const answer = await onEpoch?.({ ...record, collected, best, checkpoint: written });
+  const answer = await onEpoch?.({ ...record, collected, best, checkpoint: written, notFinite: notFiniteIn(record) });
   if (run.stoppedEarly) return "earlyStop";
   if (answer !== "stop") return null;
   if (!due) await saveRun(run);
   return "callback";
 }
 
-/** Whether the epoch is the best so far; keeps its state if it is to be restored. */
+/** Whether the epoch is the best so far, which one without a finite number never is; keeps its state if it is to be restored. */
 async function judge(run: Run, record: EpochRecord, earlyStop: NonNullable<CheckedOptions["earlyStop"]>) {
   const { metric, direction = "min", minDelta = 0, restoreBest } = earlyStop;
   const value = record.evaluation[metric] ?? record.metrics[metric];
@@ -160,6 +161,7 @@ async function judge(run: Run, record: EpochRecord, earlyStop: NonNullable<Check
       `There are ${known}.`,
     );
   }
+  if (!Number.isFinite(value)) return false;
   const gain = run.best === null ? Infinity : direction === "min" ? run.best.value - value : value - run.best.value;
   if (!(gain > minDelta)) return false;
   run.best = { epoch: record.epoch, value };
@@ -167,15 +169,35 @@ async function judge(run: Run, record: EpochRecord, earlyStop: NonNullable<Check
   return true;
 }
 
-function learningRateAt({ options, position }: Run): number | null {
-  const { learningRate, accumulate = 1 } = options;
+/** Updates that windows before the current one made: each epoch closes its last window, however short. */
+function updatesBefore({ options: { accumulate = 1 }, position, batches }: Run): number {
+  return position.epoch * Math.ceil(batches / accumulate) + Math.floor(position.batch / accumulate);
+}
+
+function closesWindow({ options: { accumulate = 1 }, position: { batch }, batches }: Run): boolean {
+  return (batch + 1) % accumulate === 0 || batch + 1 === batches;
+}
+
+const closes = ({ runner: { program } }: CheckedOptions): boolean =>
+  program.inputs.some(({ name }) => name === "closeWindow");
+
+function learningRateAt(run: Run): number | null {
+  const { options, position } = run;
+  const { learningRate } = options;
   if (learningRate === undefined) return null;
-  const rate = typeof learningRate === "number" ? learningRate : learningRate(Math.floor(position.step / accumulate));
+  const rate = typeof learningRate === "number" ? learningRate : learningRate(updatesBefore(run));
   if (Number.isFinite(rate)) return rate;
   throw new InputError(caller, "the learning rate must be a finite number", `${rate} for step ${position.step}`);
 }
 
-function checkProgram({ runner: { program }, learningRate, collect = [] }: CheckedOptions): void {
+function checkProgram(options: CheckedOptions): void {
+  const {
+    runner: { program },
+    learningRate,
+    collect = [],
+    accumulate = 1,
+    countedBy,
+  } = options;
   const outputs = new Map(program.outputs.map(({ name, spec }) => [name, spec]));
   const loss = outputs.get("loss");
   if (loss === undefined || loss.shape.length > 0 || !floats.includes(loss.dtype)) {
@@ -187,6 +209,13 @@ function checkProgram({ runner: { program }, learningRate, collect = [] }: Check
     if ((outputs.get(name)?.shape.length ?? 0) > 0) continue;
     throw new InputError(caller, "collected outputs must be outputs of shape [n, ...]", `"${name}"`);
   }
+  if (countedBy !== undefined && outputs.get(countedBy)?.shape.length !== 0) {
+    throw new InputError(caller, "countedBy must be an output of shape []", `"${countedBy}"`);
+  }
+  if (accumulate > 1 && !closes(options)) {
+    const fix = 'Give optimisers.accumulate\'s `close` that input: spec("bool", []).';
+    throw new InputError(caller, "a program that accumulates needs the input closeWindow", "one without it", fix);
+  }
   const takes = program.inputs.some(({ name }) => name === "learningRate");
   if (takes === (learningRate !== undefined)) return;
   const expectation = takes ? "a learning rate is needed: the program has that input" : "no learning rate is expected";
@@ -197,9 +226,23 @@ function checkProgram({ runner: { program }, learningRate, collect = [] }: Check
 function checkLastBatch({ options, plan }: Run, batch: Readonly<Record<string, Tensor>>): void {
   const { data, batchSize, runner } = options;
   const rest = data.size % batchSize;
+  if (!plan.dropLast && (rest === 1 || batchSize === 1)) checkNormalised(runner.program, data.size, batchSize);
   const fixed = runner.program.inputs.find(({ name, spec }) => name in batch && typeof spec.shape[0] === "number");
   if (plan.dropLast || rest === 0 || fixed === undefined) return;
   const fix = 'Pass dropLast: true, or trace the program with a symbol: spec("float32", ["n", …]).';
   const expectation = `input "${fixed.name}" takes batches of ${String(fixed.spec.shape[0])} only`;
   throw new InputError(caller, expectation, `a last batch of ${rest}`, fix);
+}
+
+/** Batch norm over [n, c] of one sample has nothing to normalise by: its output is a constant, its variance undefined. */
+function checkNormalised({ nodes, values }: Runner["program"], size: number, batchSize: number): void {
+  const alone = nodes.some(({ operator, inputs: [x] }) => {
+    if (operator.name !== "batchNormTraining") return false;
+    const [n, , ...space] = values[x!]!.shape;
+    return typeof n === "string" && space.every((dimension) => dimension === 1);
+  });
+  if (!alone) return;
+  const fix = "Pass dropLast: true, or another batchSize.";
+  const actual = `${size} samples in batches of ${batchSize}`;
+  throw new InputError(caller, "batch norm needs more than one sample in every batch", actual, fix);
 }

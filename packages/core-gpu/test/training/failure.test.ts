@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type Device,
   generator,
+  gradients,
   openDevice,
   ops,
   type Runner,
@@ -63,7 +64,7 @@ test("a loss that is not finite ends the run with the step, the parameter and th
   const last = join(folder, "loss", "step-0000000002");
   expect(error).toMatchObject({ step: 2, epoch: 0, batch: 2, parameter: "params.v", checkpoint: last });
   expect(error.message).toBe(
-    `core-gpu.training.train: the loss was NaN in step 2 (epoch 0, batch 2). The first parameter that is not finite: "params.v". The last good checkpoint: ${last}`,
+    `core-gpu.training.train: the loss was NaN in step 2 (epoch 0, batch 2). The first parameter that is not finite: "params.v". It began with input "x", which was fed so. The last good checkpoint: ${last}`,
   );
   const { tensors } = await training.readCheckpoint(last);
   expect(tensors.state!["params.v"]!.data[0]).toBe(3);
@@ -79,6 +80,89 @@ test("a parameter that is not finite is not saved, though the loss is", async ()
   expect(error).toMatchObject({ step: 3, epoch: 0, batch: 3, parameter: "params.w", checkpoint: last });
   expect(error.message).toContain("a parameter became NaN or infinite in step 3");
   expect((await training.listCheckpoints(checkpoint.folder)).at(-1)).toBe(last);
+});
+
+test("a state that is not finite at the end of the run is found without a checkpoint too", async () => {
+  const error = await failureOf(training.train(await options([1, 1, 1, 1])));
+  expect(error).toMatchObject({ step: 3, parameter: "params.w", checkpoint: null });
+  expect(error.message).toMatch(
+    /a parameter became NaN or infinite in step 3 .* It began with ops\.mul of 1e\+30 and 100000000000000000000\./,
+  );
+});
+
+test("a gradient that is NaN is found by the operator that made it, though the loss shows it a step later", async () => {
+  const program = trace(
+    ({ params, x }) => {
+      const loss = ops.mean(ops.sqrt(ops.square(ops.mul(params.w, x))));
+      return { loss, params: { w: ops.sub(params.w, gradients(loss, params.w)) } };
+    },
+    { params: { w: spec("float32", []) }, x: spec("float32", ["n"]) },
+  );
+  const initial = { params: { w: tensor("float32", [], [3]) } };
+  const runner = await device.compile(program, { state: ["params"], initial });
+  const error = await failureOf(training.train({ ...(await options([2, 1, 0, 1])), runner }));
+  // √0 has an infinite slope, which 0 multiplies.
+  expect(error).toMatchObject({ step: 3, parameter: "params.w" });
+  expect(error.source).toBe("ops.div of 0.5 and 0, a step before");
+});
+
+describe("numbers of an epoch that are not finite", () => {
+  const run = async (values: readonly number[], more: Partial<training.TrainOptions> = {}) => {
+    const given = await options([0]);
+    const told: (readonly string[])[] = [];
+    const runner = await device.compile(
+      trace(({ v, x }) => ({ loss: ops.mean(x), v: ops.add(v, 1) }), {
+        v: spec("float32", []),
+        x: spec("float32", ["n"]),
+      }),
+      { state: ["v"], initial: { v: tensor("float32", []) } },
+    );
+    const result = await training.train({
+      ...given,
+      runner,
+      epochs: values.length,
+      evaluate: ({ epoch }) => ({ error: values[epoch]! }),
+      earlyStop: { metric: "error", patience: 3 },
+      onEpoch: ({ notFinite }) => void told.push(notFinite),
+      ...more,
+    });
+    return { result, told, v: Number((await runner.readState()).v!.data[0]) };
+  };
+
+  test.each([Number.NaN, Number.NEGATIVE_INFINITY])("%d first is not the best for ever", async (bad) => {
+    const { result, told, v } = await run([bad, 3, 1, 2]);
+    expect(result).toMatchObject({ stopped: "epochs", best: { epoch: 2, value: 1 } });
+    expect(v).toBe(3);
+    expect(told).toEqual([["error"], [], [], []]);
+  });
+
+  test("none but NaN: the run ends after its patience, with the last state", async () => {
+    const { result, v } = await run([Number.NaN, Number.NaN, Number.NaN, Number.NaN]);
+    expect(result).toMatchObject({ stopped: "earlyStop", steps: 3, best: null });
+    expect(v).toBe(3);
+  });
+
+  test("are saved and read: a run with one resumes", async () => {
+    const checkpoint = { folder: join(folder, "numbers"), keep: 1 };
+    await run([Number.NaN, Number.POSITIVE_INFINITY], { checkpoint });
+    const { result } = await run([9, 9, 5], { checkpoint, resume: true });
+    expect(result.history.map(({ evaluation }) => evaluation.error)).toEqual([Number.NaN, Number.POSITIVE_INFINITY, 5]);
+    expect(result.best).toEqual({ epoch: 2, value: 5 });
+  });
+});
+
+test("batch norm over single samples is refused before a step", async () => {
+  const given = {
+    runner: await compileTiny(device),
+    data: points(),
+    epochs: 1,
+    generator: generator(1),
+    learningRate: 0.1,
+  };
+  const message =
+    "core-gpu.training.train: batch norm needs more than one sample in every batch; got 22 samples in batches of 7. Pass dropLast: true, or another batchSize.";
+  await expect(training.train({ ...given, batchSize: 7 })).rejects.toThrow(message);
+  expect(await training.train({ ...given, batchSize: 7, dropLast: true })).toMatchObject({ steps: 3 });
 });
 
 test("a step that the runtime refuses ends the run with its message", async () => {

@@ -183,52 +183,78 @@ test("more inputs of a step come from a generator of its own", async () => {
   expect(totals[0]! % 1).not.toBe(0);
 });
 
-test("accumulated gradients of small batches are those of the large one", async () => {
-  const x = tensor(
-    "float32",
-    [8, 2],
-    Array.from({ length: 16 }, (_, index) => Math.sin(index)),
+/** Least squares by momentum, gradients gathered in windows; rows of weight 0 do not count. */
+async function accumulating(batchSize: number, rows: number, more: Partial<training.TrainOptions> = {}) {
+  const optimiser = optimisers.accumulate(optimisers.sgd({ momentum: 0.9 }));
+  const weight = spec("float32", [1, 2]);
+  const state = optimiser.init({ weight });
+  const program = trace(
+    ({ params, optimiser: before, x, y, counts, learningRate, closeWindow }) => {
+      const counted = ops.sum(counts);
+      const errors = ops.mul(ops.square(ops.sub(ops.linear(x, params.weight), y)), counts);
+      const loss = ops.div(ops.sum(errors), ops.maximum(counted, 1));
+      const options = { learningRate, weight: counted, close: closeWindow };
+      const next = optimiser.update(gradients(loss, params), before, params, options);
+      return { loss, counted, params: next.params, optimiser: next.state };
+    },
+    {
+      params: { weight },
+      optimiser: layers.specsOf(state),
+      x: spec("float32", ["n", 2]),
+      y: spec("float32", ["n", 1]),
+      counts: spec("float32", ["n", 1]),
+      learningRate: spec("float32", []),
+      closeWindow: spec("bool", []),
+    },
   );
-  const y = tensor(
-    "float32",
-    [8, 1],
-    Array.from({ length: 8 }, (_, index) => Math.cos(index)),
-  );
-  const trained = async (steps: number) => {
-    const optimiser = optimisers.accumulate(optimisers.sgd({ momentum: 0.9 }), { steps });
-    const weight = spec("float32", [1, 2]);
-    const state = optimiser.init({ weight });
-    const program = trace(
-      ({ params, optimiser: before, x, y, learningRate }) => {
-        const loss = ops.mse(ops.linear(x, params.weight), y);
-        const next = optimiser.update(gradients(loss, params), before, params, { learningRate });
-        return { loss, params: next.params, optimiser: next.state };
-      },
-      {
-        params: { weight },
-        optimiser: layers.specsOf(state),
-        x: spec("float32", ["n", 2]),
-        y: spec("float32", ["n", 1]),
-        learningRate: spec("float32", []),
-      },
+  const initial = { params: { weight: tensor("float32", [1, 2]) }, optimiser: state };
+  const runner = await device.compile(program, { state: ["params", "optimiser"], initial });
+  const rates: (number | null)[] = [];
+  const made = (width: number, value: (index: number) => number) =>
+    tensor(
+      "float32",
+      [rows, width],
+      Array.from({ length: rows * width }, (_, index) => value(index)),
     );
-    const initial = { params: { weight: tensor("float32", [1, 2]) }, optimiser: state };
-    const runner = await device.compile(program, { state: ["params", "optimiser"], initial });
-    const rates: (number | null)[] = [];
-    await training.train({
-      runner,
-      data: training.tensorDataset({ x, y }),
-      batchSize: 8 / steps,
-      epochs: 5,
-      generator: generator(1),
-      shuffle: false,
-      accumulate: steps,
-      learningRate: (update) => 0.1 / (1 + update),
-      onStep: ({ learningRate }) => void rates.push(learningRate),
-    });
-    return { rates, weight: (await runner.readState())["params.weight"]! };
-  };
-  const [large, small] = [await trained(1), await trained(4)];
-  close(small.weight, large.weight);
-  expect(small.rates.filter((_, step) => step % 4 === 3)).toEqual(large.rates);
+  const data = training.tensorDataset({
+    x: made(2, Math.sin),
+    y: made(1, Math.cos),
+    counts: made(1, (index) => (index % 3 === 1 ? 0 : 1)),
+  });
+  const result = await training.train({
+    runner,
+    data,
+    batchSize,
+    epochs: 5,
+    generator: generator(1),
+    shuffle: false,
+    countedBy: "counted",
+    learningRate: (update) => 0.1 / (1 + update),
+    onStep: ({ learningRate }) => void rates.push(learningRate),
+    ...more,
+  });
+  return { rates, result, weight: (await runner.readState())["params.weight"]! };
+}
+
+test("accumulated gradients of small batches are those of the large one, unequal and partly ignored ones too", async () => {
+  const large = await accumulating(24, 24);
+  // 24 rows in fives: batches of 5, 5, 5, 5 and 4, of which 3 or 4, 3, 2 or 3 ... count.
+  for (const batchSize of [2, 3, 5, 7, 24]) {
+    const accumulate = Math.ceil(24 / batchSize);
+    const small = await accumulating(batchSize, 24, { accumulate });
+    close(small.weight, large.weight);
+    expect(small.rates.filter((_, step) => step % accumulate === 0)).toEqual(large.rates);
+    for (const [epoch, { metrics }] of small.result.history.entries())
+      expect(metrics.loss).toBeCloseTo(large.result.history[epoch]!.metrics.loss!, 5);
+  }
+});
+
+test("the window closes with the epoch: six batches in fours are two updates, in eights one", async () => {
+  const [fours, eights] = [await accumulating(4, 24, { accumulate: 4 }), await accumulating(4, 24, { accumulate: 8 })];
+  expect(fours.rates.slice(0, 12)).toEqual([1, 1, 1, 1, 2, 2, 3, 3, 3, 3, 4, 4].map((update) => 0.1 / update));
+  expect(eights.rates.slice(0, 12)).toEqual([1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2].map((update) => 0.1 / update));
+  close(eights.weight, (await accumulating(24, 24)).weight);
+  await expect(training.train({ ...(await base()), accumulate: 2 })).rejects.toThrow(
+    "a program that accumulates needs the input closeWindow; got one without it. Give optimisers.accumulate's `close`",
+  );
 });

@@ -4,7 +4,7 @@ import { float } from "../onnx-graph.ts";
 import { floats, type Operator, refuse, requireDType, requireSameDType } from "../operator.ts";
 import type { Spec } from "../spec.ts";
 import { apply, applyOne, type Operand, operatorOptions, type Value } from "../value.ts";
-import { div, mul, sub } from "./arithmetic.ts";
+import { div, maximum, mul, sub } from "./arithmetic.ts";
 import { allButChannels } from "./conv-shape.ts";
 import { emitBatchNormGradient, emitBatchNormTraining } from "./emit-batch-norm.ts";
 import { cast } from "./logic.ts";
@@ -109,7 +109,7 @@ function requireChannels(operands: readonly Spec[], names: string): Dimension {
 }
 
 /** How many elements of x a channel has: a number, or a scalar where a dimension is a symbol. */
-function elementsPerChannel(x: Value): Value | number {
+export function elementsPerChannel(x: Value): Value | number {
   const axes = allButChannels(x.shape.length);
   const sizes = axes.map((axis) => x.shape[axis]!);
   if (sizes.every((size) => typeof size === "number")) return sizes.reduce((product, size) => product * size, 1);
@@ -154,7 +154,7 @@ export interface BatchNormTrainingResult {
   readonly mean: Value;
   /** Variance of each channel of this batch, divided by the number of elements m = n·h·w, [c]: what normalises x. */
   readonly variance: Value;
-  /** The same divided by m − 1, [c]: what PyTorch's running variance is a mean of. Infinite or NaN for one element. */
+  /** The same divided by m − 1, [c]: what PyTorch's running variance is a mean of; 0 for one element, which has none. */
   readonly unbiasedVariance: Value;
 }
 
@@ -179,8 +179,8 @@ export function batchNormTraining(
   const elements = elementsPerChannel(y);
   const unbiasedVariance =
     typeof elements === "number"
-      ? mul(variance, elements / (elements - 1))
-      : div(mul(variance, elements), sub(elements, 1));
+      ? mul(variance, elements / Math.max(1, elements - 1))
+      : div(mul(variance, elements), maximum(sub(elements, 1), 1));
   return { y, mean, variance, unbiasedVariance };
 }
 

@@ -89,6 +89,17 @@ export function over(ops: Ops, gradient: Value, divisor: Value): Value {
   return expandTo(ops, over(ops, short, divisor), { dtype: gradient.dtype, shape });
 }
 
+/**
+ * `slope` where the gradient that arrives is not 0, else 0: what `where` turned away must not come back as 0 · ∞. Nothing
+ * to do for a gradient that is a constant other than 0.
+ */
+export function unlessZero(ops: Ops, gradient: Value, slope: Value): Value {
+  const known = constantScalar(repeated(gradient) ?? gradient);
+  if (known !== undefined && known !== 0) return slope;
+  const short = unrepeated(gradient, slope);
+  return ops.where(ops.equal(short, 0), 0, slope);
+}
+
 /** `gradient · factor`, worked out now for a constant, and before it is repeated for a repetition. */
 export function scale(ops: Ops, gradient: Value, factor: number): Value {
   if (factor === 1) return gradient;

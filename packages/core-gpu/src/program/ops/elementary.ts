@@ -1,11 +1,26 @@
 import { floats, type Operator, requireDType, requireSameDType } from "../operator.ts";
 import { applyOne, type Operand, type Value } from "../value.ts";
-import { broadcast, constantScalar, type Ops, over, scale, sumTo, times, unary, zerosLike } from "./common.ts";
+import {
+  broadcast,
+  constantScalar,
+  type Ops,
+  over,
+  scale,
+  sumTo,
+  times,
+  unary,
+  unlessZero,
+  zerosLike,
+} from "./common.ts";
 
-const Exp = unary("exp", "Exp", floats, ({ ops, results: [y], gradients: [d] }) => [times(ops, d!, y!)]);
-const Log = unary("log", "Log", floats, ({ ops, operands: [x], gradients: [d] }) => [over(ops, d!, x!)]);
+const Exp = unary("exp", "Exp", floats, ({ ops, results: [y], gradients: [d] }) => [
+  unlessZero(ops, d!, times(ops, d!, y!)),
+]);
+const Log = unary("log", "Log", floats, ({ ops, operands: [x], gradients: [d] }) => [
+  unlessZero(ops, d!, over(ops, d!, x!)),
+]);
 const Sqrt = unary("sqrt", "Sqrt", floats, ({ ops, results: [y], gradients: [d] }) => [
-  over(ops, scale(ops, d!, 0.5), y!),
+  unlessZero(ops, d!, over(ops, scale(ops, d!, 0.5), y!)),
 ]);
 const Sin = unary("sin", "Sin", floats, ({ ops, operands: [x], gradients: [d] }) => [times(ops, d!, ops.cos(x!))]);
 const Cos = unary("cos", "Cos", floats, ({ ops, operands: [x], gradients: [d] }) => [
@@ -24,11 +39,20 @@ const Pow: Operator = {
     return [{ dtype: base!.dtype, shape: broadcast(base!.shape, exponent!.shape) }];
   },
   gradient: ({ ops, operands: [base, exponent], results: [y], gradients: [d], needed }) => [
-    needed[0] ? sumTo(ops, times(ops, d!, slope(ops, base!, exponent!)), base!) : null,
-    needed[1] ? sumTo(ops, times(ops, d!, exponentSlope(ops, base!, exponent!, y!)), exponent!) : null,
+    needed[0] ? sumTo(ops, baseGradient(ops, d!, base!, exponent!), base!) : null,
+    needed[1]
+      ? sumTo(ops, unlessZero(ops, d!, times(ops, d!, exponentSlope(ops, base!, exponent!, y!))), exponent!)
+      : null,
   ],
   emit: ({ graph, inputs, outputs }) => void graph.node("Pow", inputs, {}, outputs),
 };
+
+/** The slope times what arrives; a whole exponent from 1 up has a finite slope everywhere. */
+function baseGradient(ops: Ops, d: Value, base: Value, exponent: Value): Value {
+  const known = constantScalar(exponent);
+  const product = times(ops, d, slope(ops, base, exponent));
+  return known !== undefined && Number.isInteger(known) && known >= 0 ? product : unlessZero(ops, d, product);
+}
 
 /** `exponent · base ^ (exponent − 1)`, and 0 where the exponent is 0. */
 function slope(ops: Ops, base: Value, exponent: Value): Value {

@@ -43,6 +43,7 @@ export { and, cast, equal, greater, greaterOrEqual, less, lessOrEqual, not, or, 
 export type { CrossEntropyOptions, KlDivergenceOptions, Reduction } from "./loss.ts";
 export { crossEntropy, klDivergence, mse } from "./loss.ts";
 export { maxPoolGradient } from "./max-pool-gradient.ts";
+export { norm } from "./norm.ts";
 export type { NormalisationOptions } from "./normalise.ts";
 export { groupNorm, layerNorm, rmsNorm } from "./normalise.ts";
 export type { PadOptions } from "./pad.ts";

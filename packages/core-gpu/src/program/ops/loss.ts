@@ -75,7 +75,10 @@ export interface CrossEntropyOptions {
   readonly ignoreIndex?: number;
   /** A weight for each class, [k]. Default: all 1. */
   readonly classWeights?: Value | Tensor;
-  /** `"mean"` divides by the sum of the samples' weights (without ignored ones). Default `"mean"`. */
+  /**
+   * `"mean"` divides by the sum of the samples' weights (without ignored ones); where that is 0 the loss is 0 and so is its
+   * gradient. Default `"mean"`.
+   */
   readonly reduction?: Reduction;
 }
 
@@ -91,7 +94,7 @@ const crossEntropyOptions = z.strictObject({
  * or float64), labels [...] (int32 or int64, 0 … k − 1; on the CPU another ends the run) → `[]`, or [...] for `"none"`. ONNX
  * Softmax, GatherElements and arithmetic; the gradient is `(softmax − one-hot) · weight`, without a one-hot matrix.
  *
- * Differs: PyTorch has the classes on axis 1 and ignores label −100 unless told otherwise.
+ * Differs: PyTorch has the classes on axis 1, ignores label −100 unless told otherwise, and gives NaN where all are ignored.
  *
  * @throws InputError where the shapes do not fit, or `classWeights` is not [k] of the logits' dtype.
  * @example
@@ -127,7 +130,9 @@ export function crossEntropy(logits: Operand, labels: Value | Tensor, options?: 
     counted === null ? ofClass : ofClass === null ? cast(counted, losses.dtype) : where(counted, ofClass, 0);
   if (weights === null) return reduced(losses, reduction);
   const weighted = mul(losses, weights);
-  return reduction === "mean" ? div(sum(weighted), sum(weights)) : reduced(weighted, reduction);
+  if (reduction !== "mean") return reduced(weighted, reduction);
+  const total = sum(weights);
+  return div(sum(weighted), where(equal(total, 0), 1, total));
 }
 
 function reduced(losses: Value, how: Reduction): Value {

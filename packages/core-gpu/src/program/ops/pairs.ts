@@ -2,7 +2,7 @@ import type { DType } from "../../tensor.ts";
 import type { OnnxGraph } from "../onnx-graph.ts";
 import { floats, numbers, type Operator } from "../operator.ts";
 import { applyOne, type Operand, type Value } from "../value.ts";
-import { binary, eachPair, over, scale, sumTo, times, unary } from "./common.ts";
+import { binary, constantScalar, eachPair, type Ops, over, scale, sumTo, times, unary, unlessZero } from "./common.ts";
 
 const Add = binary("add", "Add", numbers, ({ ops, operands: [a, b], gradients: [d] }) => [
   sumTo(ops, d!, a!),
@@ -17,9 +17,15 @@ const Mul = binary("mul", "Mul", numbers, ({ ops, operands: [a, b], gradients: [
   return [needed[0] ? sumTo(ops, times(ops, d!, b!), a!) : null, needed[1] ? sumTo(ops, times(ops, d!, a!), b!) : null];
 });
 const Div = binary("div", "Div", numbers, ({ ops, operands: [a, b], results: [y], gradients: [d], needed }) => [
-  needed[0] ? sumTo(ops, over(ops, d!, b!), a!) : null,
-  needed[1] ? scale(ops, sumTo(ops, ops.div(times(ops, d!, y!), b!), b!), -1) : null,
+  needed[0] ? sumTo(ops, divided(ops, d!, d!, b!), a!) : null,
+  needed[1] ? scale(ops, sumTo(ops, divided(ops, d!, times(ops, d!, y!), b!), b!), -1) : null,
 ]);
+/** `dividend ÷ divisor`, and 0 where what arrives is 0, unless the divisor is a number that is not 0. */
+function divided(ops: Ops, d: Value, dividend: Value, divisor: Value): Value {
+  const quotient = over(ops, dividend, divisor);
+  return (constantScalar(divisor) ?? 0) === 0 ? unlessZero(ops, d, quotient) : quotient;
+}
+
 const Neg = unary("neg", "Neg", numbers, ({ ops, gradients: [d] }) => [scale(ops, d!, -1)]);
 const Abs = unary("abs", "Abs", numbers, ({ ops, operands: [x], gradients: [d] }) => [times(ops, d!, ops.sign(x!))]);
 const Sign = unary("sign", "Sign", numbers, "zero");
@@ -34,6 +40,7 @@ function extremum(name: string, onnx: "Min" | "Max"): Operator {
     // As PyTorch: equals get a half each.
     gradient({ ops, operands, results: [y], gradients: [d], needed }) {
       const chosen = operands.map((operand) => ops.cast(ops.equal(operand, y!), y!.dtype));
+      // Neither is the result where one is NaN: then 0 ÷ 0 says so.
       const share = over(ops, d!, ops.add(chosen[0]!, chosen[1]!));
       return operands.map((operand, index) =>
         needed[index] ? sumTo(ops, times(ops, share, chosen[index]!), operand) : null,

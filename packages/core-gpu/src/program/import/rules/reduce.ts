@@ -23,7 +23,7 @@ const arg = (search: typeof ops.argMax) => (node: ImportNode) => {
 function lpNormalization(node: ImportNode): Value {
   const x = node.value(0);
   const options = { axes: [node.int("axis", -1)], keepDimensions: true };
-  const norm = node.int("p", 2) === 2 ? ops.sqrt(ops.sumSquares(x, options)) : ops.sum(ops.abs(x), options);
+  const norm = node.int("p", 2) === 2 ? ops.norm(x, options) : ops.sum(ops.abs(x), options);
   // What is all zeros stays so.
   return ops.div(x, ops.maximum(norm, 1e-30));
 }
@@ -37,7 +37,7 @@ export const reductions: Rules = {
   ReduceSumSquare: over(ops.sumSquares),
   ReduceLogSumExp: over(ops.logSumExp),
   ReduceL1: over((x, options) => ops.sum(ops.abs(x), options)),
-  ReduceL2: over((x, options) => ops.sqrt(ops.sumSquares(x, options))),
+  ReduceL2: over(ops.norm),
   ReduceLogSum: over((x, options) => ops.log(ops.sum(x, options))),
   LpNormalization: lpNormalization,
   ArgMax: arg(ops.argMax),
