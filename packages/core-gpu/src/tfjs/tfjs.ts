@@ -70,6 +70,7 @@ export interface Tfjs {
   min: Reduction;
   argMax(x: TfjsTensor, axis: number): TfjsTensor;
   argMin(x: TfjsTensor, axis: number): TfjsTensor;
+  cumsum(x: TfjsTensor, axis: number, exclusive: boolean, reverse: boolean): TfjsTensor;
   topk(x: TfjsTensor, k: number, sorted: boolean): { values: TfjsTensor; indices: TfjsTensor };
 
   matMul(a: TfjsTensor, b: TfjsTensor, transposeA?: boolean, transposeB?: boolean): TfjsTensor;

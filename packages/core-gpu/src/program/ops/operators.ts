@@ -6,10 +6,12 @@ import { operators as batchNorm } from "./batch-norm.ts";
 import { operators as conv } from "./conv.ts";
 import { operators as convGradient } from "./conv-gradient.ts";
 import { operators as convTranspose } from "./conv-transpose.ts";
+import { operators as cumSum } from "./cum-sum.ts";
 import { operators as join } from "./join.ts";
 import { operators as linear } from "./linear.ts";
 import { operators as logic } from "./logic.ts";
 import { operators as loss } from "./loss.ts";
+import { operators as manyAxes } from "./many-axes.ts";
 import { operators as maxPoolGradient } from "./max-pool-gradient.ts";
 import { operators as normalise } from "./normalise.ts";
 import { operators as pad } from "./pad.ts";
@@ -41,5 +43,7 @@ export const operators: readonly Operator[] = [
   pad,
   resize,
   scatter,
+  manyAxes,
+  cumSum,
   select,
 ].flat();

@@ -7,6 +7,7 @@ import { kernels as convGradient } from "./conv-gradient.ts";
 import { kernels as linear } from "./linear.ts";
 import { kernels as logic } from "./logic.ts";
 import { kernels as loss } from "./loss.ts";
+import { kernels as manyAxes } from "./many-axes.ts";
 import { kernels as normalise } from "./normalise.ts";
 import { kernels as pool } from "./pool.ts";
 import { kernels as reduce } from "./reduce.ts";
@@ -30,6 +31,7 @@ export const kernels: Kernels = {
   ...shape,
   ...select,
   ...scatter,
+  ...manyAxes,
   ...resize,
   ...loss,
 };

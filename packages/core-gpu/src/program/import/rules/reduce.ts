@@ -2,7 +2,7 @@ import type { ReduceOptions } from "../../ops/index.ts";
 import * as ops from "../../ops/index.ts";
 import type { Value } from "../../value.ts";
 import { type ImportNode, unsupported } from "../node.ts";
-import { axesOf, onlyResults, type Rules } from "./rule.ts";
+import { axesOf, onlyResults, type Rules, scalarOf } from "./rule.ts";
 
 /** The reduction with the node's axes; without axes it reduces all of them, or, if the node says so, none. */
 const over =
@@ -39,6 +39,12 @@ export const reductions: Rules = {
   ReduceL1: over((x, options) => ops.sum(ops.abs(x), options)),
   ReduceL2: over(ops.norm),
   ReduceLogSum: over((x, options) => ops.log(ops.sum(x, options))),
+  CumSum: (node) =>
+    ops.cumSum(node.value(0), {
+      axis: scalarOf(node, 1) ?? unsupported("its axis is computed"),
+      exclusive: node.int("exclusive", 0) === 1,
+      reverse: node.int("reverse", 0) === 1,
+    }),
   LpNormalization: lpNormalization,
   ArgMax: arg(ops.argMax),
   ArgMin: arg(ops.argMin),

@@ -93,5 +93,14 @@ export const selections: Rules = {
     if (reduction !== "none") unsupported(`it combines by ${reduction}`);
     return ops.scatter(x, indices, updates, { axis: node.int("axis", 0) });
   },
+  GatherND: (node) => {
+    if (node.int("batch_dims", 0) !== 0) unsupported("it has batch dimensions");
+    return ops.gatherNd(node.value(0), node.value(1));
+  },
+  ScatterND: (node) => {
+    const reduction = node.text("reduction", "none");
+    if (reduction !== "none") unsupported(`it combines by ${reduction}`);
+    return ops.scatterNd(node.value(0), node.value(1), node.value(2));
+  },
   OneHot: oneHot,
 };
