@@ -4,6 +4,7 @@ import { fileError, writeFileAtomic } from "./files.ts";
 import { parseHeader } from "./safetensors-header.ts";
 import type { DType, Tensor } from "./tensor.ts";
 import { bytesPerElement, sizeOf, tensor } from "./tensor.ts";
+import { bfloat16, float16, int8, int16, uint16, type Widened } from "./widen.ts";
 
 /** What a safetensors file holds. */
 export interface Safetensors {
@@ -16,6 +17,9 @@ export interface Safetensors {
 const dtypes = { I64: "int64", F64: "float64", F32: "float32", I32: "int32", U8: "uint8", BOOL: "bool" } as const;
 const codes = Object.keys(dtypes) as (keyof typeof dtypes)[];
 
+/** The format's narrower dtypes, and what they are widened to: every number is kept exactly. */
+const widened = { F16: float16, BF16: bfloat16, I8: int8, I16: int16, U16: uint16 } as const;
+
 /** The reference reader refuses longer headers. */
 const maxHeaderBytes = 100_000_000;
 
@@ -24,11 +28,11 @@ const maxHeaderBytes = 100_000_000;
  * header (little-endian), the header, then the tensors' bytes without gaps.
  *
  * The tensors' data are views into `bytes` (so do not change it afterwards), except where they would not be aligned to
- * their element size and are copied.
+ * their element size and are copied. Narrower numbers are widened, exactly: F16 and BF16 to float32; I8, I16 and U16 to int32.
  *
  * @param options `source`: where the bytes come from, for error messages.
  * @throws InputError on whatever the format forbids: a header that is cut short, too long, not JSON, or names something
- * twice; an unknown or unsupported dtype (supported: F32, F64, I32, I64, U8, BOOL); byte ranges that overlap, leave
+ * twice; an unknown or unsupported dtype (supported: F16, BF16, F32, F64, I8, I16, U16, I32, I64, U8, BOOL); byte ranges that overlap, leave
  * gaps, run past the end or do not fit the shape; bools other than 0 and 1.
  * @example
  * ```ts
@@ -125,12 +129,16 @@ function decode(caller: string, bytes: Uint8Array, source: string | undefined): 
   const { entries, metadata, dataStart } = parseHeader(bytes, maxHeaderBytes, fail);
 
   const tensors: [string, Tensor][] = entries.map(({ name, dtype: code, shape, begin, end }) => {
+    const content = bytes.subarray(dataStart + begin, dataStart + end);
     const dtype = (dtypes as Readonly<Record<string, DType>>)[code];
-    if (dtype === undefined) {
-      const supported = `Convert it first; supported are ${codes.join(", ")}.`;
+    if (dtype !== undefined) return [name, viewOf(content, dtype, shape)];
+    const widen = (widened as Readonly<Record<string, (bytes: DataView) => Widened>>)[code];
+    if (widen === undefined) {
+      const supported = `Convert it first; supported are ${[...codes, ...Object.keys(widened)].join(", ")}.`;
       throw fail(`tensor "${name}" of dtype ${code}, which is not supported here`, supported);
     }
-    return [name, viewOf(bytes.subarray(dataStart + begin, dataStart + end), dtype, shape)];
+    const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+    return [name, { ...widen(view), shape } as Tensor];
   });
   for (const [name, { dtype, data }] of tensors) {
     const odd = dtype === "bool" ? data.find((value) => value > 1) : undefined;

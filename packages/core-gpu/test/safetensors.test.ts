@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,7 +17,10 @@ const golden: {
   metadata: Record<string, string>;
   file: string;
   fileWithMetadata: string;
-  float16: string;
+  narrow: { tensors: Record<string, { dtype: DType; shape: number[]; values: string[] }>; file: string };
+  everyHalf: string;
+  everyBfloat16: string;
+  uint32: string;
   none: string;
 } = JSON.parse(readFileSync(new URL("../fixtures/safetensors.json", import.meta.url), "utf8"));
 const decoded = (text: string) => new Uint8Array(Buffer.from(text, "base64"));
@@ -54,6 +58,36 @@ describe("against the reference library", () => {
     expect(writeSafetensors(shuffled)).toEqual(file);
     expect(writeSafetensors(shuffled, golden.metadata)).toEqual(decoded(golden.fileWithMetadata));
     expect(writeSafetensors({})).toEqual(decoded(golden.none));
+  });
+});
+
+describe("narrow numbers are widened", () => {
+  test("to those the reference library and PyTorch read: 0x3F80 is 1 as bfloat16, 1.875 as float16", () => {
+    const { tensors } = readSafetensors(decoded(golden.narrow.file));
+    const wanted = Object.entries(golden.narrow.tensors).map(([name, { dtype, shape, values }]) => [
+      name,
+      tensor(dtype, shape, parsed(dtype, values)),
+    ]);
+    expect(tensors).toEqual(Object.fromEntries(wanted));
+    expect(tensors.bfloat16!.data[0]).toBe(1);
+    expect(tensors.float16!.data[0]).toBe(1.875);
+  });
+
+  test("all 65,536 patterns of both, exactly", () => {
+    const data = new Uint8Array(Uint16Array.from({ length: 65_536 }, (_, bits) => bits).buffer);
+    for (const [code, digest] of [
+      ["F16", golden.everyHalf],
+      ["BF16", golden.everyBfloat16],
+    ] as const) {
+      const header = `{"x":{"dtype":"${code}","shape":[65536],"data_offsets":[0,131072]}}`;
+      const bytes = new Uint8Array(8 + header.length + data.length);
+      new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
+      bytes.set(new TextEncoder().encode(header), 8);
+      bytes.set(data, 8 + header.length);
+      const { x } = readSafetensors(bytes).tensors;
+      const values = Float32Array.from(x!.data as Float32Array, (value) => (Number.isNaN(value) ? Number.NaN : value));
+      expect(createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex"), code).toBe(digest);
+    }
   });
 });
 
@@ -229,8 +263,8 @@ describe("reading refuses", () => {
     ],
     [
       "float16",
-      decoded(golden.float16),
-      'got tensor "half" of dtype F16, which is not supported here. Convert it first; supported are I64, F64, F32, I32, U8, BOOL',
+      decoded(golden.uint32),
+      'got tensor "wide" of dtype U32, which is not supported here. Convert it first; supported are I64, F64, F32, I32, U8, BOOL',
     ],
   ])("%s", (_, bytes, message) => {
     const read = () => readSafetensors(bytes, { source: "weights.safetensors" });
