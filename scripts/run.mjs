@@ -62,3 +62,9 @@ export async function installAndBuild(say = (/** @type {string} */ line) => proc
     }
   }
 }
+
+/** The experiments of `npm start`, in order: those with a check. They are there when bench is built. */
+export async function mainJob() {
+  const { EXPERIMENTS } = await import(new URL("../apps/bench/dist/experiments/index.js", import.meta.url).href);
+  return EXPERIMENTS.filter(({ check }) => check !== undefined);
+}

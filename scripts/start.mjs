@@ -1,13 +1,15 @@
-// `npm start`: install, build, then the main job on the data that lives in the repository, and its report.
+// `npm start`: install, build, then the main job on the data that lives in the repository, and its report. An experiment with a
+// check is a part of it.
 // @ts-check
 import { join } from "node:path";
-import { installAndBuild, root, run } from "./run.mjs";
+import { installAndBuild, mainJob, root, run } from "./run.mjs";
 
 await installAndBuild((line) => process.stdout.write(`${line}\n`));
-const folders = ["e2cm-cifar10", "train-cifar10"].map((experiment) => join("runs", "start", experiment));
-for (const folder of folders) {
-  const experiment = /** @type {string} */ (folder.split(/[\\/]/).at(-1));
-  await bench("run", experiment, "--preset", "quick", "--fresh", "--out", folder, ...process.argv.slice(2));
+const folders = [];
+for (const { name } of await mainJob()) {
+  const folder = join("runs", "start", name);
+  await bench("run", name, "--preset", "quick", "--fresh", "--out", folder, ...process.argv.slice(2));
+  folders.push(folder);
 }
 await bench("report", ...folders, "--out", join("runs", "start", "report.html"));
 

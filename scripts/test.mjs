@@ -31,7 +31,10 @@ await check(
   quietly("depcruise", ["--config", ".dependency-cruiser.cjs", "packages", "apps"]),
 );
 await check("unused code and dependencies", quietly("knip", []));
-await check("measured numbers in the documents", quietly(process.execPath, ["scripts/measured.mjs", "--check"]));
+await check(
+  "measured numbers in the documents",
+  quietly(process.execPath, ["apps/bench/dist/cli.js", "measured", "--check"]),
+);
 await check("api documentation", quietly("typedoc", []));
 await unitTests();
 await check("packages, as a stranger installs them", quietly(process.execPath, ["scripts/packaging.mjs"]));

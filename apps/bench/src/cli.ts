@@ -1,10 +1,16 @@
 #!/usr/bin/env node
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { checkUp, data, type FETCHABLE, list, type RunOptions, report, run } from "./commands.ts";
+import { Command, CommanderError, Option } from "commander";
+import { data, type FETCHABLE } from "./commands/data.ts";
+import { checkUp } from "./commands/doctor.ts";
+import { list } from "./commands/list.ts";
+import { measured } from "./commands/measured.ts";
+import { report } from "./commands/report.ts";
+import { extraOptions, type RunOptions, run } from "./commands/run.ts";
 import type { Experiment } from "./experiments/experiment.ts";
 import { EXPERIMENTS, experimentNamed } from "./experiments/index.ts";
+import { wholeNumber } from "./experiments/options.ts";
 import { openTerminal } from "./terminal/log.ts";
 import type { Output } from "./terminal/output.ts";
 import type { Terminal } from "./terminal/terminal.ts";
@@ -38,7 +44,7 @@ export async function runCli(
     .addOption(json)
     .action((options: { json?: boolean }) => list(experiments, terminal(options.json)));
 
-  program
+  const running = program
     .command("run")
     .description("run an experiment; one that was interrupted goes on where it stopped")
     .argument("<experiment>", "its name in bench list")
@@ -51,16 +57,16 @@ export async function runCli(
     .addOption(
       new Option("--device <device>", "where to run").choices(["auto", "cpu", "webgpu", "cuda"]).default("auto"),
     )
-    .addOption(new Option("--seed <number>", "seed of everything random").argParser(wholeNumber).default(1))
-    .addOption(new Option("--seeds <number>", "that many seeds, --seed the first").argParser(positiveNumber))
-    .addOption(new Option("--pictures <number>", "only so many training pictures").argParser(positiveNumber))
-    .addOption(new Option("--epochs <number>", "instead of the preset's").argParser(positiveNumber))
-    .addOption(new Option("--datasets <names>", "only these data sets, with commas between").argParser(names))
+    .addOption(new Option("--seed <number>", "seed of everything random").argParser(wholeNumber).default(1));
+  for (const { flags, about, parse } of extraOptions(experiments)) {
+    running.addOption(new Option(flags, about).argParser((text) => parse(text)));
+  }
+  running
     .option("--out <folder>", "folder of the run (default: runs/<experiment>-<preset>-seed<seed>)")
     .option("--fresh", "throw an earlier run in that folder away")
     .addOption(json)
     .action(async (name: string, options: RunOptions & { json?: boolean }) => {
-      await run(experimentNamed(name, experiments), options, terminal(options.json));
+      await run(experimentNamed(name, experiments), options, experiments, terminal(options.json));
     });
 
   program
@@ -72,6 +78,15 @@ export async function runCli(
     .action((folders: string[], options: { out?: string; json?: boolean }) =>
       report(folders, options, experiments, terminal(options.json)),
     );
+
+  program
+    .command("measured")
+    .description("write docs/measured.md and the README's numbers from docs/results")
+    .argument("[runs...]", "finished full runs, or files of a peer, whose results docs/results takes over first")
+    .option("--check", "write nothing; fail where they do not say what docs/results says")
+    .action(async (runs: string[], options: { check?: boolean }) => {
+      if (!(await measured(runs, options, experiments, terminal(false)))) code = 1;
+    });
 
   program
     .command("doctor")
@@ -112,25 +127,6 @@ export async function runCli(
     terminal(true).error(error);
     return 1;
   }
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
-    throw new InvalidArgumentError("It must be a whole number ≥ 0.");
-  return value;
-}
-
-function names(text: string): readonly string[] {
-  const found = text.split(",").filter((name) => name !== "");
-  if (found.length === 0) throw new InvalidArgumentError("It must be one name, or several with commas between.");
-  return found;
-}
-
-function positiveNumber(text: string): number {
-  const value = wholeNumber(text);
-  if (value === 0) throw new InvalidArgumentError("It must be a whole number ≥ 1.");
-  return value;
 }
 
 const started = process.argv[1];

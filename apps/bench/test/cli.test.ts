@@ -1,37 +1,51 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { z } from "zod";
 import { runCli } from "../src/cli.ts";
-import { type Experiment, editionsOf } from "../src/experiments/experiment.ts";
+import { editionsOf } from "../src/data/source.ts";
+import { experiment } from "../src/experiments/experiment.ts";
+import { EPOCHS, SEEDS } from "../src/experiments/options.ts";
+import { list, resultSchema } from "../src/experiments/result.ts";
 import { ended, startNode } from "./child.ts";
 import { memory, temporaryFolder } from "./helpers.ts";
-import { sampleE2cm } from "./report-samples.ts";
 
 let computed = 0;
 
-const TINY: Experiment = {
+const TINY = experiment({
   name: "tiny",
   title: "A test",
   about: "Counts the test pictures.",
-  reported: false,
-  takes: ["epochs"],
-  async run({ data, run, progress, seed, extras }) {
+  heading: "Tiny",
+  takes: [EPOCHS],
+  presets: { quick: { extra: 0 }, full: { extra: 1 } },
+  schema: resultSchema({ rows: list(z.number()), extras: z.record(z.string(), z.unknown()) }),
+  async run({ data, run, progress, extras }, { extra }) {
     const stage = progress.stage("counting", 1, "sets");
     const count = await run.step("count", async () => {
       computed++;
       return (await data.cifar10()).test.n;
     });
     stage.done();
-    return {
-      summary: { head: ["pictures", "seed"], rows: [[count, seed]], notes: ["a note"] },
-      values: { rows: [count], extras },
-    };
+    return { rows: [count + extra], extras };
   },
-};
+  summary: ({ rows, seed }) => ({
+    table: { head: ["pictures", "seed"], body: [[String(rows[0]), String(seed)]] },
+    notes: ["a note"],
+  }),
+  report: ({ rows }) => ({
+    headline: { sentence: `${rows.length} counted.` },
+    sections: [{ id: "rows", title: "Rows", content: [] }],
+    method: [["Counting", "One by one."]],
+  }),
+});
+
+/** Knows an option that TINY does not take. */
+const SEEDED = { ...TINY, name: "seeded", takes: [SEEDS] };
 
 async function bench(...args: string[]) {
   const [stdout, stderr] = [memory(), memory()];
-  const code = await runCli(args, stdout, stderr, [TINY]);
+  const code = await runCli(args, stdout, stderr, [TINY, SEEDED]);
   return { code, stdout: stdout.text(), stderr: stderr.text() };
 }
 
@@ -54,7 +68,8 @@ describe("bench run", () => {
       expect.stringMatching(/^data: CIFAR-10 subset: 5,000 training and 2,500 test pictures/),
     ]);
     expect(stdout).toMatch(/│ +2500 │ +7 │/);
-    expect(stdout).toMatch(/a note\n.*result\.json \(\d+ s\)\n$/);
+    expect(stdout).toMatch(/a note\n.*result\.json \(\d+ s\)\nreport: .*report\.html\n$/);
+    expect(await readFile(join(out, "report.html"), "utf8")).toContain("1 counted.");
     const result = JSON.parse(await readFile(join(out, "result.json"), "utf8"));
     expect(result).toMatchObject({
       experiment: "tiny",
@@ -73,7 +88,7 @@ describe("bench run", () => {
     const first = await bench(...args);
     expect(first).toMatchObject({ code: 0, stderr: "" });
     expect(first.stdout.endsWith("\n") && first.stdout.trimEnd().includes("\n")).toBe(false);
-    expect(JSON.parse(first.stdout)).toMatchObject({ preset: "full", device: "cpu", rows: [2500] });
+    expect(JSON.parse(first.stdout)).toMatchObject({ preset: "full", device: "cpu", rows: [2501] });
     const again = await bench(...args.filter((arg) => arg !== "--json"));
     expect(again.stderr).toMatch(/going on with the run in .* 1 finished step is reused/);
     expect(computed).toBe(1);
@@ -96,7 +111,11 @@ describe("bench run", () => {
     [["run"], 2, /missing required argument 'experiment'/],
     [["run", "tiny", "--datta", "x"], 2, /unknown option '--datta'/],
     [["fly"], 2, /unknown command 'fly'/],
-    [["run", "huge"], 1, /^error: bench run: the experiment must be one of tiny; got "huge". See: bench list\n$/],
+    [
+      ["run", "huge"],
+      1,
+      /^error: bench run: the experiment must be one of tiny, seeded; got "huge". See: bench list\n$/,
+    ],
     [
       ["run", "tiny", "--data", "/no/such"],
       1,
@@ -110,11 +129,10 @@ describe("bench run", () => {
 
   it("names in its config the data sets an experiment reads, where they are there", async () => {
     const folder = await temporaryFolder();
-    const reading = (...reads: NonNullable<Experiment["reads"]>) => editionsOf({ ...TINY, reads }, folder);
+    const reading = (...reads: Parameters<typeof editionsOf>[0]) => editionsOf(reads, folder);
     expect(await reading("cifar10", "cifar100")).toBe("CIFAR-10 subset");
     for (const name of ["train.bin", "test.bin"]) await writeFile(join(folder, name), "");
     expect(await reading("cifar10", "cifar100")).toBe("CIFAR-10 subset, CIFAR-100");
-    expect(await editionsOf(TINY, folder)).toBe("CIFAR-10 subset");
     expect(await reading("fashionMnist", "mnist")).toBe("");
     // A part of the files is no data set; reading it says what is missing.
     await writeFile(join(folder, "train-images-idx3-ubyte"), "");
@@ -134,14 +152,17 @@ describe("bench list", () => {
   it("lists the experiments", async () => {
     expect((await bench("list")).stdout).toMatch(/│ tiny +│ A test +│/);
     const { stdout } = await bench("list", "--json");
-    expect(JSON.parse(stdout)).toEqual([{ name: "tiny", title: "A test", about: "Counts the test pictures." }]);
+    expect(JSON.parse(stdout)[0]).toEqual({ name: "tiny", title: "A test", about: "Counts the test pictures." });
   });
 });
 
 describe("bench report", () => {
   it("writes a page from finished runs and says from which", async () => {
     const folder = await temporaryFolder();
-    await writeFile(join(folder, "result.json"), JSON.stringify(sampleE2cm()));
+    await writeFile(
+      join(folder, "result.json"),
+      JSON.stringify({ experiment: "tiny", preset: "full", seed: 1, device: "cpu", extras: {} }),
+    );
     const out = join(folder, "page.html");
     const { code, stdout, stderr } = await bench("report", folder, "--out", out);
     expect([code, stderr, stdout]).toEqual([0, "", `from ${folder}\n${out}\n`]);

@@ -5,7 +5,8 @@ import { batches } from "../src/data/batches.ts";
 import { type Dataset, openCifar10 } from "../src/data/directory.ts";
 import { CIFAR100_CLASSES } from "../src/data/names.ts";
 import type { Pictures } from "../src/data/pictures.ts";
-import { type Context, openDataSource } from "../src/experiments/experiment.ts";
+import { openDataSource } from "../src/data/source.ts";
+import type { Context } from "../src/experiments/experiment.ts";
 import {
   classOrder,
   heldOut,
@@ -20,8 +21,8 @@ import { rejecting } from "../src/experiments/open-world/rejecting.ts";
 import { nearestMeans, type Subject, sumUp } from "../src/experiments/open-world/subject.ts";
 import { unknownsOf } from "../src/experiments/open-world/unknowns.ts";
 import { openWorld } from "../src/experiments/open-world.ts";
+import { spread } from "../src/measuring/spread.ts";
 import { openRun } from "../src/runs/run.ts";
-import { spread } from "../src/spread.ts";
 import { SILENT } from "../src/terminal/progress.ts";
 import { makeBackbone } from "../src/zoo/backbone.ts";
 import { temporaryFolder } from "./helpers.ts";
@@ -265,7 +266,7 @@ describe("open-world", () => {
       run,
       progress: SILENT,
     } as const;
-    await expect(openWorld.run(few)).rejects.toThrow(InputError);
-    await expect(openWorld.run(few)).rejects.toThrow(/at least 50 training pictures of every class/);
+    await expect(openWorld.run(few, null)).rejects.toThrow(InputError);
+    await expect(openWorld.run(few, null)).rejects.toThrow(/at least 50 training pictures of every class/);
   });
 });

@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { PNG } from "pngjs";
 import { describe, expect, test } from "vitest";
-import { renderReport } from "../src/report/report.ts";
+import { renderReport } from "../src/commands/report.ts";
 import { temporaryFolder } from "./helpers.ts";
 import { sampleE2cm, sampleStaged } from "./report-samples.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { renderReport } from "../src/report/report.ts";
+import { renderReport } from "../src/commands/report.ts";
 import { sampleOpenWorld } from "./open-world-samples.ts";
 import { elementsOf } from "./report-markup.ts";
 

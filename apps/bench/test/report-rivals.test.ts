@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { renderReport } from "../src/report/report.ts";
+import { renderReport } from "../src/commands/report.ts";
 import { elementsOf } from "./report-markup.ts";
 import { sampleRivals } from "./rivals-samples.ts";
 

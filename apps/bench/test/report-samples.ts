@@ -1,6 +1,7 @@
 import { generator } from "@exitkit/core-gpu";
 import { PNG } from "pngjs";
-import type { E2cmCifar10Result, StagedOverheadResult } from "../src/report/types.ts";
+import type { OverheadResult } from "../src/experiments/staged-overhead/schema.ts";
+import type { E2cmCifar10Result } from "../src/report/types.ts";
 
 /*
  * Invented results that look like real ones, for looking at the report and for its tests. They measure nothing and are
@@ -200,7 +201,7 @@ export function sampleE2cm(seed = 1): E2cmCifar10Result {
 }
 
 /** An invented result of staged-overhead. */
-export function sampleStaged(seed = 1): StagedOverheadResult {
+export function sampleStaged(seed = 1): OverheadResult {
   const random = generator(seed);
   const scenarios = [
     { scenario: "no exits", macsFraction: 1 },
@@ -227,7 +228,11 @@ export function sampleStaged(seed = 1): StagedOverheadResult {
             plainMs,
             stagedMs: plainMs * wallFraction,
             runs: 25,
+            plainQuartiles: [plainMs, plainMs] as const,
+            stagedQuartiles: [plainMs * wallFraction, plainMs * wallFraction] as const,
             cuts: 2,
+            rowsPerStage: [],
+            load: 0.1,
             msPerCut: (plainMs * (wallFraction - macsFraction)) / 2,
           };
         }),

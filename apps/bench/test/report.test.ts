@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { renderReport, writeReport } from "../src/report/report.ts";
+import { renderReport, writeReport } from "../src/commands/report.ts";
 import { temporaryFolder } from "./helpers.ts";
 import { elementsOf } from "./report-markup.ts";
 import { sampleE2cm, sampleStaged } from "./report-samples.ts";

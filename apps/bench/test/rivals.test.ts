@@ -21,13 +21,17 @@ import {
 } from "@exitkit/early-exit";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { renderReport } from "../src/commands/report.ts";
 import { augmentedPictures } from "../src/data/augment.ts";
 import { oneBatch } from "../src/data/batches.ts";
 import { type Dataset, openCifar10 } from "../src/data/directory.ts";
 import { type Pictures, slicePictures } from "../src/data/pictures.ts";
+import { openDataSource } from "../src/data/source.ts";
 import { foldRecords } from "../src/experiments/e2cm/network.ts";
 import { rivals } from "../src/experiments/e2cm-rivals.ts";
-import { type Context, openDataSource } from "../src/experiments/experiment.ts";
+import type { Context } from "../src/experiments/experiment.ts";
+import { EXPERIMENTS } from "../src/experiments/index.ts";
+import { readResult } from "../src/experiments/result.ts";
 import type { Candidate } from "../src/experiments/rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "../src/experiments/rivals/claims.ts";
 import { fitClassMeans, meansAt } from "../src/experiments/rivals/class-means.ts";
@@ -46,8 +50,7 @@ import { prepare } from "../src/experiments/rivals/prepare.ts";
 import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
 import { apart, together } from "../src/experiments/rivals/together.ts";
 import { DISTANCES, tapsOf, trainedRival } from "../src/experiments/rivals/trained.ts";
-import { renderReport } from "../src/report/report.ts";
-import { type RivalsResult, readResult } from "../src/report/types.ts";
+import type { RivalsResult } from "../src/report/types.ts";
 import { openRun } from "../src/runs/run.ts";
 import { createProgress, SILENT } from "../src/terminal/progress.ts";
 import { readWeights } from "../src/zoo/weights.ts";
@@ -128,13 +131,17 @@ describe("e2cm-rivals", () => {
   it("compares all methods, gives what the report reads, and goes on where it stopped", async () => {
     const folder = join(await temporaryFolder(), "run");
     const { values, summary } = await rivals(await context(folder, { seeds: 2 }), TINY);
-    const result = readResult({
-      experiment: "e2cm-rivals",
-      preset: "quick",
-      seed: 1,
-      device: "cpu",
-      ...(JSON.parse(JSON.stringify(values)) as object),
-    }) as RivalsResult;
+    const result = readResult(
+      {
+        experiment: "e2cm-rivals",
+        preset: "quick",
+        seed: 1,
+        device: "cpu",
+        ...(JSON.parse(JSON.stringify(values)) as object),
+      },
+      EXPERIMENTS,
+      "the result",
+    ).result as RivalsResult;
     const settings = result.wall.filter(({ asked }) => asked === "loss");
     const methods = settings.map(({ method, budget }) => `${method}, ${budget}`);
     expect(result.diverged).toEqual([]);

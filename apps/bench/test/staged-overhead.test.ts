@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { oneBatch } from "../src/data/batches.ts";
 import { openCifar10 } from "../src/data/directory.ts";
 import { slicePictures } from "../src/data/pictures.ts";
-import { costsOf, withCheapExits } from "../src/experiments/heads.ts";
-import { measure } from "../src/experiments/staged-overhead.ts";
+import { costsOf, withCheapExits } from "../src/experiments/staged-overhead/heads.ts";
+import { measure } from "../src/experiments/staged-overhead/measure.ts";
 import { pretrained } from "../src/zoo/resnet.ts";
 
 let device: Device;
@@ -42,7 +42,7 @@ describe("measure", () => {
     const { test } = await openCifar10(undefined);
     const plan = { budget: 0, leastRounds: 2, mostRounds: 2 };
     const batch = oneBatch(slicePictures(test, 0, 16));
-    const rows = await measure(device, await pretrained("resnet20"), batch, 1, plan);
+    const rows = await measure(device, await pretrained("resnet20"), batch, generator(1), plan);
     expect(rows.map(({ scenario, rowsPerStage }) => [scenario, rowsPerStage])).toEqual([
       ["no exits", [16, 16, 16]],
       ["half leave at each exit", [16, 8, 4]],
@@ -60,7 +60,13 @@ describe("measure", () => {
   it("has no half of a single picture", async () => {
     const { test } = await openCifar10(undefined);
     const plan = { budget: 0, leastRounds: 1, mostRounds: 1 };
-    const rows = await measure(device, await pretrained("resnet20"), oneBatch(slicePictures(test, 0, 1)), 1, plan);
+    const rows = await measure(
+      device,
+      await pretrained("resnet20"),
+      oneBatch(slicePictures(test, 0, 1)),
+      generator(1),
+      plan,
+    );
     expect(rows.map(({ scenario }) => scenario)).toEqual(["no exits", "all leave first"]);
     for (const row of rows) {
       // One round: the medians are that round's values.

@@ -33,7 +33,7 @@ describe("terminal", () => {
     const [stdout, stderr] = [memory(), memory(true)];
     const terminal = openTerminal(stdout, stderr, true);
     terminal.line("text");
-    terminal.table(["a"], [["b"]]);
+    terminal.table({ head: ["a"], body: [["b"]] });
     terminal.progress.note("note");
     const stage = terminal.progress.stage("s", 1, "u");
     stage.advance(1);
@@ -45,13 +45,13 @@ describe("terminal", () => {
   it("prints tables with numbers to the right, and errors as one line", () => {
     const [stdout, stderr] = [memory(), memory()];
     const terminal = openTerminal(stdout, stderr, false);
-    terminal.table(
-      ["name", "ms"],
-      [
-        ["one", 5],
-        ["two", 1234],
+    terminal.table({
+      head: ["name", "ms"],
+      body: [
+        ["one", "5"],
+        ["two", "1234"],
       ],
-    );
+    });
     terminal.result({ hidden: true });
     terminal.error(new Error("first\n  second"));
     expect(stdout.text()).toMatch(/│ one {2}│ {4}5 │/);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { halvingThresholds } from "../src/experiments/scenarios.ts";
-import { quantile, timeInterleaved } from "../src/experiments/timing.ts";
+import { halvingThresholds } from "../src/experiments/staged-overhead/scenarios.ts";
+import { quantile, timeInterleaved } from "../src/measuring/timing.ts";
 
 describe("timeInterleaved", () => {
   /** Contenders that take so many milliseconds of a clock of their own. */

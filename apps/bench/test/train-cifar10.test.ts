@@ -5,10 +5,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { runCli } from "../src/cli.ts";
 import { PICTURE_BYTES } from "../src/data/cifar.ts";
 import type { Pictures } from "../src/data/pictures.ts";
+import { EXPERIMENTS } from "../src/experiments/index.ts";
+import { readResult } from "../src/experiments/result.ts";
 import { FULL_RECIPE, type Recipe } from "../src/experiments/train/recipe.ts";
 import { trainNetwork } from "../src/experiments/train/train-network.ts";
 import { spreadOf } from "../src/experiments/train-cifar10.ts";
-import { readResult, type TrainCifar10Result } from "../src/report/types.ts";
+import type { TrainCifar10Result } from "../src/report/types.ts";
 import { openRun } from "../src/runs/run.ts";
 import { type Progress, SILENT } from "../src/terminal/progress.ts";
 import { trainableResnet } from "../src/zoo/train-resnet.ts";
@@ -97,7 +99,7 @@ describe("train-cifar10", () => {
       spread: { seeds: 2 },
     });
     expect(result.rows[0]!.testLoss).not.toBe(result.rows[1]!.testLoss);
-    expect(readResult(result)).toMatchObject({ rows: [{ seed: 1 }, { seed: 2 }] });
+    expect(readResult(result, EXPERIMENTS, "the result").result).toMatchObject({ rows: [{ seed: 1 }, { seed: 2 }] });
     expect(await readFile(join(out, "report.html"), "utf8")).toContain("Learning, epoch by epoch");
   }, 120_000);
 

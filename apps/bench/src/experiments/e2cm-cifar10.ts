@@ -1,4 +1,5 @@
 import { openDevice } from "@exitkit/core-gpu";
+import { type E2cmCifar10Result, e2cmSchema } from "../report/types.ts";
 import { pretrained } from "../zoo/resnet.ts";
 import { euclideanPart } from "./e2cm/euclidean.ts";
 import { examplePictures } from "./e2cm/examples.ts";
@@ -7,7 +8,9 @@ import type { FrontierRow } from "./e2cm/protocols.ts";
 import { pooledStatistics, sharedPart } from "./e2cm/shared.ts";
 import { fitSpeed, meansForOverhead, overheadPart } from "./e2cm/speed.ts";
 import { TIMED_LOSS, type WallRow, wallPart } from "./e2cm/wall.ts";
-import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
+import { check } from "./e2cm-cifar10/check.ts";
+import type { Context } from "./experiment.ts";
+import { type ExperimentResult, legacy } from "./legacy.ts";
 
 /** Those measured; the last one is the one the report begins with. */
 const BACKBONES = { quick: ["resnet56"], full: ["resnet20", "resnet56"] } as const;
@@ -18,14 +21,19 @@ const SETTINGS: Readonly<Record<Context["preset"], Settings>> = {
 };
 
 /** Early exit by class means on pretrained CIFAR-10 networks. */
-export const e2cmCifar10: Experiment = {
-  name: "e2cm-cifar10",
-  title: "Early exit by class means on ResNet-20 and ResNet-56, CIFAR-10",
-  about:
-    "Accuracy by depth, accuracy against MACs under the paper's protocol and a sound one, wall clock against the plain " +
-    "network, all distance rules, pooled and quantised variants. One pass over the training pictures, no gradient.",
-  run,
-};
+export const e2cmCifar10 = legacy(
+  {
+    name: "e2cm-cifar10",
+    heading: "E²CM on CIFAR-10",
+    title: "Early exit by class means on ResNet-20 and ResNet-56, CIFAR-10",
+    about:
+      "Accuracy by depth, accuracy against MACs under the paper's protocol and a sound one, wall clock against the plain " +
+      "network, all distance rules, pooled and quantised variants. One pass over the training pictures, no gradient.",
+    run,
+    check: (result) => check(result as unknown as E2cmCifar10Result),
+  },
+  e2cmSchema,
+);
 
 async function run(context: Context): Promise<ExperimentResult> {
   const data = await context.data.cifar10();

@@ -1,11 +1,15 @@
 import { InputError, openDevice } from "@exitkit/core-gpu";
 import type { Dataset } from "../data/directory.ts";
 import { slicePictures } from "../data/pictures.ts";
+import { whereThere } from "../data/source.ts";
+import { clusteringSchema } from "../report/clustering-types.ts";
 import { type Mean, meansOf, type Saving, savingOf } from "./clustering/means.ts";
 import { type ClusteringRow, type ClusteringRun, FAITHFUL, measureRun } from "./clustering/measure.ts";
 import { type PaperRow, paperRows } from "./clustering/paper.ts";
 import { FULL_RECIPE, QUICK_RECIPE } from "./clustering/recipe.ts";
-import { type Context, type Experiment, type ExperimentResult, whereThere } from "./experiment.ts";
+import type { Context } from "./experiment.ts";
+import { type ExperimentResult, legacy } from "./legacy.ts";
+import { EPOCHS, PICTURES, SEEDS } from "./options.ts";
 
 /** Runs, and the pictures that are used of a data set at most. */
 const SIZES = {
@@ -14,16 +18,20 @@ const SIZES = {
 } as const;
 
 /** The unsupervised variant of E²CM: deep embedded clustering that stops early. */
-export const e2cmClustering: Experiment = {
-  name: "e2cm-clustering",
-  title: "Early exit by cluster means: deep embedded clustering (IDEC) of Fashion-MNIST and MNIST",
-  about:
-    "An autoencoder, k-means and IDEC cluster pictures without labels; every layer of the encoder gets an exit by cluster " +
-    "means. Clustering accuracy against MACs over several runs, beside the paper's curve. Needs --data with the pictures.",
-  takes: ["seeds", "pictures", "epochs"],
-  reads: ["fashionMnist", "mnist"],
-  run,
-};
+export const e2cmClustering = legacy(
+  {
+    name: "e2cm-clustering",
+    heading: "E²CM without labels",
+    title: "Early exit by cluster means: deep embedded clustering (IDEC) of Fashion-MNIST and MNIST",
+    about:
+      "An autoencoder, k-means and IDEC cluster pictures without labels; every layer of the encoder gets an exit by cluster " +
+      "means. Clustering accuracy against MACs over several runs, beside the paper's curve. Needs --data with the pictures.",
+    takes: [SEEDS, PICTURES, EPOCHS],
+    reads: ["fashionMnist", "mnist"],
+    run,
+  },
+  clusteringSchema,
+);
 
 /** A data set as it was used. */
 interface UsedData extends Pick<Dataset, "name" | "complete" | "files"> {

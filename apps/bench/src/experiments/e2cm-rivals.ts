@@ -1,7 +1,11 @@
 import { openDevice } from "@exitkit/core-gpu";
-import { spread } from "../spread.ts";
+import { spread } from "../measuring/spread.ts";
+import { rivalsSchema } from "../report/rivals-types.ts";
 import { accuracyAt as accuracyOfExit } from "./e2cm/network.ts";
-import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
+import type { Context } from "./experiment.ts";
+import { type ExperimentResult, legacy } from "./legacy.ts";
+import { DATASETS, EPOCHS, PICTURES, SEEDS } from "./options.ts";
+
 import type { Candidate, Divergence, Method } from "./rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "./rivals/claims.ts";
 import { chosenDatasets, type RivalDataset } from "./rivals/datasets.ts";
@@ -14,16 +18,20 @@ import { type RivalSettings, SETTINGS } from "./rivals/settings.ts";
 import { type RivalWall, TIMED_FRACTION, TIMED_LOSS, timeRival } from "./rivals/wall.ts";
 
 /** E²CM beside exits that are trained. */
-export const e2cmRivals: Experiment = {
-  name: "e2cm-rivals",
-  title: "E²CM against trained exits: one epoch, and many",
-  about:
-    "One forward pass of class means against one epoch of Shallow-Deep Networks and of BranchyNet on the same network, then " +
-    "Shallow-Deep exits with and without class distances over several epochs: accuracy against MACs, wall clock at batch 64, " +
-    "training time and peak memory. --datasets cifar10,cifar100,fashion-mnist,kmnist,mnist chooses.",
-  takes: ["seeds", "pictures", "epochs", "datasets"],
-  run: (context) => rivals(context, SETTINGS[context.preset]),
-};
+export const e2cmRivals = legacy(
+  {
+    name: "e2cm-rivals",
+    heading: "E²CM against trained exits",
+    title: "E²CM against trained exits: one epoch, and many",
+    about:
+      "One forward pass of class means against one epoch of Shallow-Deep Networks and of BranchyNet on the same network, then " +
+      "Shallow-Deep exits with and without class distances over several epochs: accuracy against MACs, wall clock at batch 64, " +
+      "training time and peak memory. --datasets cifar10,cifar100,fashion-mnist,kmnist,mnist chooses.",
+    takes: [SEEDS, PICTURES, EPOCHS, DATASETS],
+    run: (context) => rivals(context, SETTINGS[context.preset]),
+  },
+  rivalsSchema,
+);
 
 /** What one method took to fit. */
 interface TrainingRow {

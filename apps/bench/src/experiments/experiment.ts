@@ -1,45 +1,57 @@
-import { type DeviceKind, InputError } from "@exitkit/core-gpu";
-import {
-  type Dataset,
-  type DatasetName,
-  findDataset,
-  openCifar10,
-  openCifar100,
-  openFashionMnist,
-  openKmnist,
-  openMnist,
-} from "../data/directory.ts";
+import type { DeviceKind } from "@exitkit/core-gpu";
+import type { z } from "zod";
+import type { DatasetName } from "../data/directory.ts";
+import type { DataSource } from "../data/source.ts";
+import type { Block } from "../report/markdown.ts";
+import type { Report } from "../report/report.ts";
+import type { Table } from "../report/table.ts";
 import type { RunFolder } from "../runs/run.ts";
 import type { Progress } from "../terminal/progress.ts";
+import type { Extras, RunOption } from "./options.ts";
+import type { Common, OwnValues } from "./result.ts";
 
 /** `quick`: minutes, smaller data and fewer repetitions. `full`: what is quoted. */
 export type Preset = "quick" | "full";
 
-/** Options of `bench run` that only some experiments understand; those not given are missing. */
-export interface Extras {
-  /** How many seeds, `seed` the first. */
-  readonly seeds?: number;
-  /** Only that many of the training pictures, the first ones. */
-  readonly pictures?: number;
-  /** Instead of the preset's. */
-  readonly epochs?: number;
-  /** Only these data sets, by the names the experiment gives them. */
-  readonly datasets?: readonly string[];
-}
-
-/** Something `bench run` can run. */
-export interface Experiment {
+/**
+ * Something `bench run` can run, with all that is said of it. It lives in a folder of its own; `experiments/index.ts` lists it.
+ *
+ * Type parameters: `S` the schema of its result.json; `P` what its presets decide.
+ */
+export interface Experiment<S extends z.ZodType<Common> = z.ZodType<Common>, P = unknown> {
   readonly name: string;
+  /** What it measures, in a line of `bench list`. */
   readonly title: string;
-  /** A sentence or two for `bench list`. */
+  /** A sentence or two for `bench list --json`. */
   readonly about: string;
-  /** Whether `bench run` writes a report of its result. Default true. */
-  readonly reported?: boolean;
-  /** Which of the extra options of `bench run` it understands. Default none. */
-  readonly takes?: readonly (keyof Extras)[];
+  /** Its name in reports: a few words. */
+  readonly heading: string;
+  /** What it takes of the options of `bench run` beyond preset, data, device and seed. Default none. */
+  readonly takes?: readonly RunOption[];
   /** The data sets it reads where they are there; their editions are part of a run's config. Default CIFAR-10. */
   readonly reads?: readonly DatasetName[];
-  run(context: Context): Promise<ExperimentResult>;
+  readonly presets: Readonly<Record<Preset, P>>;
+  /** Of result.json, made by `resultSchema`: a run is checked against it when written, reports and pages are typed by it. */
+  readonly schema: S;
+  /** Measures. Gives what result.json holds beside what every result holds. */
+  run(context: Context, settings: P): Promise<OwnValues<S>>;
+  /** What the terminal shows when a run is done. */
+  summary(result: z.output<S>): Summary;
+  /** Its chapter of the report. */
+  report(result: z.output<S>): Report;
+  /** Its part of docs/measured.md, from what docs/results holds. */
+  measured?(result: z.output<S>, results: Results): readonly Block[];
+  /** Its part of README.md. */
+  readme?(result: z.output<S>, results: Results): readonly Block[];
+  /** What docs/results holds of a full run, and under which name. Default: all of it, under the experiment's. */
+  keep?(result: z.output<S>): Kept;
+  /** Takes over a file that is no run of bench, e.g. what a peer printed; undefined where it is not such a one. */
+  adopt?(text: string): Kept | undefined;
+  /**
+   * Makes it a part of `npm start` and of the tests' main job: its quick preset, on the data in the repository. Throws where a
+   * counted quantity of that run is not what it must be, never for a time; returns a line that says what was looked at.
+   */
+  check?(result: z.output<S>): string;
 }
 
 /** What an experiment is given. */
@@ -49,70 +61,27 @@ export interface Context {
   readonly device: DeviceKind | "auto";
   readonly extras: Extras;
   readonly data: DataSource;
+  /** Keeps the results of finished steps, each under its own key, so that a killed run goes on. */
   readonly run: RunFolder;
   readonly progress: Progress;
 }
 
-/** Plain data for result.json; the runner adds experiment, preset, seed, device, config and environment. */
-export interface ExperimentResult {
-  /** Lines and tables for the terminal, printed when the run is done. */
-  readonly summary: Summary;
-  /** Everything else, merged into result.json. */
-  readonly values: Readonly<Record<string, unknown>>;
-}
-
 /** What the terminal shows at the end. */
-interface Summary {
-  readonly head: readonly string[];
-  readonly rows: readonly (readonly (string | number)[])[];
+export interface Summary {
+  readonly table: Table;
   readonly notes?: readonly string[];
 }
 
-/** The data sets of the chosen data folder; read when asked for, once. */
-export interface DataSource extends Readonly<Record<DatasetName, () => Promise<Dataset>>> {
-  readonly directory: string | undefined;
+/** What docs/results holds: `value`, as `name`.json. */
+export interface Kept {
+  readonly name?: string;
+  readonly value: unknown;
 }
 
-/** The data sets in `directory`; CIFAR-10 falls back to the repository's subset, and a note says which one is used. */
-export function openDataSource(directory: string | undefined, progress: Progress): DataSource {
-  const opened = new Map<string, Promise<Dataset>>();
-  const once = (name: string, open: () => Promise<Dataset>) => {
-    const said = async () => {
-      const dataset = await open();
-      progress.note(`data: ${dataset.about}`);
-      return dataset;
-    };
-    const dataset = opened.get(name) ?? said();
-    opened.set(name, dataset);
-    return dataset;
-  };
-  return {
-    directory,
-    cifar10: () => once("cifar10", () => openCifar10(directory)),
-    cifar100: () => once("cifar100", () => openCifar100(directory)),
-    fashionMnist: () => once("fashionMnist", () => openFashionMnist(directory)),
-    mnist: () => once("mnist", () => openMnist(directory)),
-    kmnist: () => once("kmnist", () => openKmnist(directory)),
-  };
-}
+/** Everything in docs/results, parsed, by the files' names. */
+export type Results = ReadonlyMap<string, unknown>;
 
-/** A data set where the data folder has it; else null, and a note says what is done without and why. */
-export async function whereThere(
-  name: string,
-  open: () => Promise<Dataset>,
-  progress: Progress,
-): Promise<Dataset | null> {
-  try {
-    return await open();
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    progress.note(`without ${name}: ${error.message}`);
-    return null;
-  }
-}
-
-/** Which editions a run of an experiment with this data folder uses, e.g. "CIFAR-10, CIFAR-100 subset"; part of the run's config. */
-export async function editionsOf({ reads = ["cifar10"] }: Experiment, directory: string | undefined): Promise<string> {
-  const found = await Promise.all(reads.map((name) => findDataset(name, directory)));
-  return found.flatMap((one) => one?.edition.name ?? []).join(", ");
+/** An experiment; written so that its parts are typed by its own schema and presets, and forgotten to one type for the list. */
+export function experiment<S extends z.ZodType<Common>, P>(described: Experiment<S, P>): Experiment {
+  return described as Experiment;
 }

@@ -4,7 +4,7 @@ import { e2cmClustering } from "./e2cm-clustering.ts";
 import { e2cmRivals } from "./e2cm-rivals.ts";
 import type { Experiment } from "./experiment.ts";
 import { openWorld } from "./open-world.ts";
-import { stagedOverhead } from "./staged-overhead.ts";
+import { stagedOverhead } from "./staged-overhead/index.ts";
 import { trainCifar10 } from "./train-cifar10.ts";
 import { trainStep } from "./train-step.ts";
 
@@ -12,8 +12,8 @@ import { trainStep } from "./train-step.ts";
 export const EXPERIMENTS: readonly Experiment[] = [
   e2cmCifar10,
   e2cmClustering,
-  openWorld,
   e2cmRivals,
+  openWorld,
   stagedOverhead,
   trainCifar10,
   trainStep,

@@ -2,10 +2,13 @@ import { join } from "node:path";
 import { InputError, openDevice, readSafetensorsFile } from "@exitkit/core-gpu";
 import type { Dataset } from "../data/directory.ts";
 import { type Pictures, slicePictures } from "../data/pictures.ts";
+import { whereThere } from "../data/source.ts";
+import { openWorldSchema } from "../report/open-world-types.ts";
 import type { Backbone } from "../zoo/backbone.ts";
 import { pretrained, resnet, trainedWeights } from "../zoo/resnet.ts";
 import { trainableResnet } from "../zoo/train-resnet.ts";
-import { type Context, type Experiment, type ExperimentResult, whereThere } from "./experiment.ts";
+import type { Context } from "./experiment.ts";
+import { type ExperimentResult, legacy } from "./legacy.ts";
 import {
   classOrder,
   heldOut,
@@ -20,6 +23,7 @@ import { type AurocRow, averaged } from "./open-world/measures.ts";
 import { QUANTILE, type RejectionRow, rejecting, WANTED_LOSS } from "./open-world/rejecting.ts";
 import type { Subject } from "./open-world/subject.ts";
 import { unknownsOf } from "./open-world/unknowns.ts";
+import { PICTURES, SEEDS } from "./options.ts";
 import { FULL_RECIPE } from "./train/recipe.ts";
 import { trainNetwork } from "./train/train-network.ts";
 
@@ -57,17 +61,21 @@ const SETTINGS: Readonly<Record<Context["preset"], Settings>> = {
 };
 
 /** Pictures of no known class, and classes added later. */
-export const openWorld: Experiment = {
-  name: "open-world",
-  title: "Pictures of no known class, and new classes from a few pictures",
-  about:
-    "AUROC of unknown against known pictures at every exit, beside the largest probability; what turning pictures away does to " +
-    "cost and accuracy; classes left out of fitting, then added from 1 to 50 pictures. Unknown: CIFAR-100 where the data folder " +
-    "has it, and held-out classes.",
-  takes: ["seeds", "pictures"],
-  reads: ["cifar10", "cifar100"],
-  run,
-};
+export const openWorld = legacy(
+  {
+    name: "open-world",
+    heading: "The open world",
+    title: "Pictures of no known class, and new classes from a few pictures",
+    about:
+      "AUROC of unknown against known pictures at every exit, beside the largest probability; what turning pictures away does to " +
+      "cost and accuracy; classes left out of fitting, then added from 1 to 50 pictures. Unknown: CIFAR-100 where the data folder " +
+      "has it, and held-out classes.",
+    takes: [SEEDS, PICTURES],
+    reads: ["cifar10", "cifar100"],
+    run,
+  },
+  openWorldSchema,
+);
 
 async function run(context: Context): Promise<ExperimentResult> {
   const { progress, extras, run: folder } = context;

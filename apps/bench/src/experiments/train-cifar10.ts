@@ -1,27 +1,37 @@
 import { InputError, openDevice } from "@exitkit/core-gpu";
 import { slicePictures } from "../data/pictures.ts";
-import { spread } from "../spread.ts";
+import { seedsOf } from "../measuring/seeds.ts";
+import { spread } from "../measuring/spread.ts";
+import { type TrainCifar10Result, trainCifar10Schema } from "../report/train-types.ts";
 import { trainableResnet } from "../zoo/train-resnet.ts";
-import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
+import type { Context } from "./experiment.ts";
+import { type ExperimentResult, legacy } from "./legacy.ts";
+import { EPOCHS, PICTURES, SEEDS } from "./options.ts";
 import { FULL_RECIPE, QUICK_RECIPE } from "./train/recipe.ts";
 import { type EpochRow, type TrainedRow, trainNetwork } from "./train/train-network.ts";
+import { check } from "./train-cifar10/check.ts";
 
 /** Pictures the quick preset uses at most, as many as the repository's subset holds. */
 const QUICK = { train: 5000, test: 2500 } as const;
 
 /** ResNet-20 trained from scratch. */
-export const trainCifar10: Experiment = {
-  name: "train-cifar10",
-  title: "ResNet-20 trained from scratch on CIFAR-10",
-  about:
-    "Random crops and mirroring, SGD with Nesterov momentum, one cycle of the learning rate; the learning curve, and the " +
-    "spread over seeds with --seeds. Killed at any moment it goes on with the same bits. peers/train_cifar10.py is the same in PyTorch.",
-  takes: ["seeds", "pictures", "epochs"],
-  run,
-};
+export const trainCifar10 = legacy(
+  {
+    name: "train-cifar10",
+    heading: "Training from scratch",
+    title: "ResNet-20 trained from scratch on CIFAR-10",
+    about:
+      "Random crops and mirroring, SGD with Nesterov momentum, one cycle of the learning rate; the learning curve, and the " +
+      "spread over seeds with --seeds. Killed at any moment it goes on with the same bits. peers/train_cifar10.py is the same in PyTorch.",
+    takes: [SEEDS, PICTURES, EPOCHS],
+    run,
+    check: (result) => check(result as unknown as TrainCifar10Result),
+  },
+  trainCifar10Schema,
+);
 
 async function run(context: Context): Promise<ExperimentResult> {
-  const { preset, seed, extras, run: folder, progress } = context;
+  const { preset, extras, run: folder, progress } = context;
   const data = await context.data.cifar10();
   const pictures = extras.pictures ?? (preset === "quick" ? Math.min(QUICK.train, data.train.n) : data.train.n);
   if (pictures > data.train.n) {
@@ -40,19 +50,18 @@ async function run(context: Context): Promise<ExperimentResult> {
   const [rows, curve]: [TrainedRow[], EpochRow[]] = [[], []];
   try {
     for (const { kind, reason } of device.passedOver) progress.note(`not on ${kind}: ${reason}`);
-    for (let index = 0; index < (extras.seeds ?? 1); index++) {
-      const own = {
-        device,
-        network: trainableResnet(20),
-        recipe,
-        seed: seed + index,
-        train,
-        test,
-        run: folder,
-        progress,
-      };
-      const trained = await folder.step(`seed${own.seed}`, async () => {
-        const { row, curve } = await trainNetwork(own);
+    for (const own of seedsOf(context)) {
+      const trained = await folder.step(`seed${own}`, async () => {
+        const { row, curve } = await trainNetwork({
+          device,
+          network: trainableResnet(20),
+          recipe,
+          seed: own,
+          train,
+          test,
+          run: folder,
+          progress,
+        });
         return { row, curve };
       });
       rows.push(trained.row);

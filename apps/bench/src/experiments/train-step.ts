@@ -1,6 +1,8 @@
 import { openDevice } from "@exitkit/core-gpu";
-import type { Context, Experiment, ExperimentResult } from "./experiment.ts";
-import { quantile } from "./timing.ts";
+import { quantile } from "../measuring/timing.ts";
+import { trainStepSchema } from "../report/train-types.ts";
+import type { Context } from "./experiment.ts";
+import { type ExperimentResult, legacy } from "./legacy.ts";
 import { openStep, STEPS, type StepModel } from "./train/step-runner.ts";
 
 /** The training step of one network. */
@@ -33,14 +35,18 @@ const PLANS: Readonly<Record<Context["preset"], { readonly budget: number; reado
 const WARM_UP = 2;
 
 /** How fast networks are trained. */
-export const trainStep: Experiment = {
-  name: "train-step",
-  title: "How fast networks are trained: ResNet-20 and -56, a small ViT, a small decoder",
-  about:
-    "Whole training steps (forward, gradients, optimiser) as one program on ONNX Runtime: pictures a second and GFLOP/s. " +
-    "peers/compare-train-step.mjs runs the same networks in PyTorch, in turn.",
-  run,
-};
+export const trainStep = legacy(
+  {
+    name: "train-step",
+    heading: "The speed of training",
+    title: "How fast networks are trained: ResNet-20 and -56, a small ViT, a small decoder",
+    about:
+      "Whole training steps (forward, gradients, optimiser) as one program on ONNX Runtime: pictures a second and GFLOP/s. " +
+      "peers/compare-train-step.mjs runs the same networks in PyTorch, in turn.",
+    run,
+  },
+  trainStepSchema,
+);
 
 async function run(context: Context): Promise<ExperimentResult> {
   const { run: folder, progress, preset, seed } = context;

@@ -1,6 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import { type Html, html, raw } from "./html.ts";
+import { htmlTable, type Table } from "./table.ts";
 
 const { document } = parseHTML("<!doctype html><html></html>");
 
@@ -45,8 +46,13 @@ export function table(head: readonly string[], body: readonly (readonly (Html | 
 }
 
 /** Something that most readers do without: folded away until asked for. */
-export function details(summary: string, content: Html): Html {
-  return html`<details><summary>${summary}</summary>${content}</details>`;
+export function details(summary: string, content: Html | Table): Html {
+  return html`<details><summary>${summary}</summary>${"html" in content ? content : htmlTable(content)}</details>`;
+}
+
+/** A sentence below a table. */
+export function caption(text: string): Html {
+  return html`<p class="caption">${text}</p>`;
 }
 
 /** The word for the part of a result that is not there. */

@@ -5,7 +5,7 @@ import { openWorldHeadline } from "./open-world.ts";
 import { rivalsHeadline } from "./rivals-headline.ts";
 import { backboneName, capital, metricSeries } from "./series.ts";
 import { trainCifar10Headline, trainStepHeadline } from "./train-headline.ts";
-import type { E2cmCifar10Result, ReportResult, StagedOverheadResult } from "./types.ts";
+import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 
 /** What a reader must know first. */
 export interface Headline {
@@ -35,8 +35,6 @@ export function headline(result: ReportResult): Headline {
       return openWorldHeadline(result);
     case "e2cm-rivals":
       return rivalsHeadline(result);
-    case "staged-overhead":
-      return stagedHeadline(result);
     case "train-cifar10":
       return trainCifar10Headline(result);
     case "train-step":
@@ -138,33 +136,6 @@ function unmeasured(result: E2cmCifar10Result, full: number | undefined): Headli
         ? "E²CM on CIFAR-10: no operating point was measured in this run."
         : `${backboneName(main)} answers ${percent(full, 1)} of the CIFAR-10 test pictures right; what its exits save was not measured in this run.`,
     detail: "",
-    met: undefined,
-    facts: [],
-  };
-}
-
-/** The runs in which no picture leaves: what they take beyond the plain network is the price of being able to stop. */
-function stagedHeadline({ rows }: StagedOverheadResult): Headline {
-  const none = {
-    sentence: "Staged execution: nothing was measured in this run.",
-    detail: "",
-    met: undefined,
-    facts: [],
-  };
-  const idle = rows.filter((row) => row.scenario === "no exits");
-  if (idle.length === 0) {
-    return rows.length === 0
-      ? none
-      : { ...none, sentence: "Staged execution: the run without exits was not measured." };
-  }
-  const extra = idle.map((row) => row.wallFraction - 1);
-  const worst = idle[extra.indexOf(Math.max(...extra))]!;
-  const costs = [...extra].sort((a, b) => a - b);
-  const middle = (costs[Math.floor((costs.length - 1) / 2)]! + costs[Math.ceil((costs.length - 1) / 2)]!) / 2;
-  const where = `${backboneName(worst.backbone)} in batches of ${worst.batch}`;
-  return {
-    sentence: `Running a network in stages adds ${percent(middle, 1)} to its time when no picture leaves early (median of ${idle.length} settings), and at worst ${percent(Math.max(...costs), 1)}.`,
-    detail: `Worst: ${where}, cut ${worst.cuts} times.`,
     met: undefined,
     facts: [],
   };

@@ -46,3 +46,18 @@ function three(value: number): string {
 function rounded(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
+
+/** 0.58 → "0.580 ×": a fraction of something plain. */
+export function times(value: number): string {
+  return `${decimal(value, 3)}${SPACE}×`;
+}
+
+/** 0.9339 → "93.39 %": an accuracy in a table. */
+export function exact(fraction: number): string {
+  return percent(fraction, 2);
+}
+
+/** For table columns: numbers with so many digits. */
+export function digits(count: number): (value: number) => string {
+  return (value) => decimal(value, count);
+}

@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { fileSchema as file } from "../experiments/result.ts";
 import { common, list } from "./common-types.ts";
 
-const file = z.object({ name: z.string(), sha256: z.string() });
 const heldOut = { seed: z.number(), classes: list(z.string()) };
 const spread = z.object({ mean: z.number(), deviation: z.number().optional() });
 

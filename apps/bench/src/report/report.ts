@@ -1,31 +1,36 @@
-import { InputError, writeFileAtomic } from "@exitkit/core-gpu";
-import { page } from "./page.ts";
-import { readResult } from "./types.ts";
+import type { FileRow } from "./files.ts";
+import type { Html } from "./html.ts";
+import type { Table } from "./table.ts";
 
-/**
- * The report of these results as one self-contained HTML page: light and dark, printable, without scripts or anything
- * fetched.
- *
- * @param results Parsed result.json files, the first is the headline; what a result lacks is shown as not measured.
- * @throws InputError when there is no result, or one is not what `bench run` writes.
- */
-export function renderReport(results: readonly unknown[]): string {
-  if (results.length === 0) {
-    throw new InputError(
-      "bench.report",
-      "there must be at least one result",
-      "none",
-      "Run one: bench run e2cm-cifar10",
-    );
-  }
-  return page(results.map((result, index) => readResult(result, `result ${index + 1}`)));
+/** What an experiment says of a result. */
+export interface Report {
+  readonly headline: Headline;
+  readonly sections: readonly Section[];
+  /** How it was measured: terms and what they mean here. */
+  readonly method: readonly (readonly [term: string, meaning: Html | string])[] | Html;
+  /** The data sets that were used, where the run's configuration may not say it. */
+  readonly data?: readonly string[];
+  /** What was computed from; none: it was not recorded. Missing: there is nothing. */
+  readonly files?: readonly FileRow[];
 }
 
-/**
- * Writes {@link renderReport}'s page to `path`, whole or not at all.
- *
- * @throws InputError as renderReport does, or when the file cannot be written.
- */
-export async function writeReport(results: readonly unknown[], path: string): Promise<void> {
-  await writeFileAtomic(path, renderReport(results));
+/** What a reader must know first. */
+export interface Headline {
+  readonly sentence: string;
+  /** How to read it: where it comes from. */
+  readonly detail?: string;
+  /** What was wanted, and whether it was reached; missing where nothing was. */
+  readonly goal?: { readonly text: string; readonly met: boolean };
+  readonly facts?: readonly { readonly value: string; readonly name: string }[];
 }
+
+/** A part of the report; without content it says that it was not measured. */
+export interface Section {
+  readonly id: string;
+  readonly title: string;
+  readonly about?: string;
+  readonly content: readonly Content[];
+}
+
+/** What a section is made of. Nothing (null, false) leaves no trace. */
+export type Content = Html | Table | null | false | undefined;

@@ -1,5 +1,5 @@
 import { allowedRows } from "../allowance.ts";
-import { spread } from "../spread.ts";
+import { spread } from "../measuring/spread.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 import { distinct, type Series } from "./series.ts";
 

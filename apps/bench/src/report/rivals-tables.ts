@@ -1,4 +1,4 @@
-import { spread } from "../spread.ts";
+import { spread } from "../measuring/spread.ts";
 import { NOT_MEASURED, table } from "./chart.ts";
 import { type Html, html } from "./html.ts";
 import { count, decimal, milliseconds, percent, points } from "./numbers.ts";

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { dataSchema } from "../experiments/result.ts";
 import { common, list } from "./common-types.ts";
 
 const epochRow = z.object({
@@ -21,15 +22,7 @@ export const trainCifar10Schema = z.object({
   experiment: z.literal("train-cifar10"),
   ...common,
   ranOn: z.string().optional(),
-  data: z
-    .object({
-      name: z.string(),
-      complete: z.boolean(),
-      train: z.number(),
-      test: z.number(),
-      files: list(z.object({ name: z.string(), sha256: z.string() })),
-    })
-    .optional(),
+  data: dataSchema.optional(),
   recipe: z.record(z.string(), z.number()).default({}),
   /** One row for every seed. */
   rows: list(

@@ -1,8 +1,8 @@
 import * as Plot from "@observablehq/plot";
-import { COLUMN, draw, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
+import { COLUMN, caption, draw, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
 import { type Html, html } from "./html.ts";
 import { type Line, lineChart } from "./lines.ts";
-import { count, decimal, milliseconds, percent, points } from "./numbers.ts";
+import { count, decimal, exact, milliseconds, percent, points } from "./numbers.ts";
 import { distinct, networkName } from "./series.ts";
 import type { TrainCifar10Result, TrainStepResult } from "./types.ts";
 
@@ -120,11 +120,11 @@ export function seedsSection({ rows, spread }: TrainCifar10Result): Html {
     String(row.epochs),
     decimal(row.trainLoss, 3),
     decimal(row.testLoss, 3),
-    percent(row.testAccuracy, 2),
+    exact(row.testAccuracy),
     `${count(row.seconds)}\u00a0s`,
     count(row.imagesPerSecond),
   ]);
-  const caption =
+  const words =
     spread === undefined
       ? ""
       : `${spread.seeds} seeds: ${percent(spread.mean, 2)} on average, from ${percent(spread.least, 2)} to ${percent(spread.most, 2)}, standard deviation ${points(spread.deviation)}.`;
@@ -140,7 +140,7 @@ export function seedsSection({ rows, spread }: TrainCifar10Result): Html {
       "pictures a second",
     ],
     body,
-  )}${caption === "" ? null : html`<p class="caption">${caption}</p>`}`;
+  )}${words === "" ? null : caption(words)}`;
 }
 
 /** Arithmetic a second of every network's training step, and all numbers. */

@@ -1,10 +1,9 @@
-import { InputError } from "@exitkit/core-gpu";
 import { z } from "zod";
-import { type ClusteringResult, clusteringSchema } from "./clustering-types.ts";
+import type { ClusteringResult } from "./clustering-types.ts";
 import { common, list } from "./common-types.ts";
-import { type OpenWorldResult, openWorldSchema } from "./open-world-types.ts";
-import { type RivalsResult, rivalsSchema } from "./rivals-types.ts";
-import { type TrainCifar10Result, type TrainStepResult, trainCifar10Schema, trainStepSchema } from "./train-types.ts";
+import type { OpenWorldResult } from "./open-world-types.ts";
+import type { RivalsResult } from "./rivals-types.ts";
+import type { TrainCifar10Result, TrainStepResult } from "./train-types.ts";
 
 /*
  * What result.json holds. Accuracies, shares and cost fractions are fractions of 1; MACs are per picture; times are
@@ -42,7 +41,7 @@ const picture = z.object({
   confidence: z.number(),
 });
 
-const e2cmSchema = z.object({
+export const e2cmSchema = z.object({
   experiment: z.literal("e2cm-cifar10"),
   ...common,
   data: z
@@ -121,67 +120,15 @@ const e2cmSchema = z.object({
   examples: z.object({ first: list(picture), last: list(picture) }).optional(),
 });
 
-const stagedSchema = z.object({
-  experiment: z.literal("staged-overhead"),
-  ...common,
-  rows: list(
-    z.object({
-      backbone: z.string(),
-      batch: z.number(),
-      /** "no exits", "half leave at each exit" or "all leave first". */
-      scenario: z.string(),
-      macsFraction: z.number(),
-      wallFraction: z.number(),
-      plainMs: z.number(),
-      stagedMs: z.number(),
-      runs: z.number(),
-      cuts: z.number(),
-      msPerCut: z.number(),
-    }),
-  ),
-});
-
-const resultSchema = z.discriminatedUnion("experiment", [
-  e2cmSchema,
-  clusteringSchema,
-  openWorldSchema,
-  rivalsSchema,
-  stagedSchema,
-  trainCifar10Schema,
-  trainStepSchema,
-]);
-
 /** result.json of `bench run e2cm-cifar10`. */
 export type E2cmCifar10Result = z.output<typeof e2cmSchema>;
-/** result.json of `bench run staged-overhead`. */
-export type StagedOverheadResult = z.output<typeof stagedSchema>;
 /** A result that the report knows how to show. */
 export type ReportResult =
   | E2cmCifar10Result
   | ClusteringResult
   | OpenWorldResult
   | RivalsResult
-  | StagedOverheadResult
   | TrainCifar10Result
   | TrainStepResult;
 export type { ClusteringResult, OpenWorldResult, RivalsResult, TrainCifar10Result, TrainStepResult };
 export type FrontierRow = E2cmCifar10Result["rows"][number];
-
-/**
- * Checks a parsed result.json; missing lists become empty ones.
- *
- * @param source Named in the error, e.g. the file's path.
- * @throws InputError naming the first value that does not fit.
- */
-export function readResult(json: unknown, source = "the result"): ReportResult {
-  const parsed = resultSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  const place = issue.path.length === 0 ? source : `${issue.path.join(".")} of ${source}`;
-  throw new InputError(
-    "bench.report",
-    `${place} must be what bench run writes`,
-    issue.message.replace(/\.$/, ""),
-    "Pass the folder of a finished run of an experiment in bench list.",
-  );
-}

@@ -13,8 +13,8 @@ export function openTerminal(stdout: Output, stderr: Output, json: boolean): Ter
     line: (text) => {
       if (!json) stdout.write(`${text}\n`);
     },
-    table: (head, rows) => {
-      if (!json) stdout.write(`${formatTable(head, rows)}\n`);
+    table: (table) => {
+      if (!json) stdout.write(`${formatTable(table)}\n`);
     },
     result: (value) => {
       if (json) stdout.write(`${JSON.stringify(value)}\n`);

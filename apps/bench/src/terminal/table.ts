@@ -1,16 +1,18 @@
-import Table from "cli-table3";
+import Cli from "cli-table3";
+import { type Table, textOf } from "../report/table.ts";
 
 /** A table of text; columns of nothing but numbers (also with a sign or unit behind) are aligned to the right. */
-export function formatTable(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const table = new Table({
+export function formatTable({ head, body }: Table): string {
+  const rows = body.map((row) => row.map((cell) => textOf(cell).replaceAll("\u00a0", " ")));
+  const table = new Cli({
     head: [...head],
-    colAligns: head.map((_, column) => (rows.every((row) => isNumber(row[column])) ? "right" : "left")),
+    colAligns: head.map((_, column) => (rows.every((row) => isNumber(row[column]!)) ? "right" : "left")),
     style: { head: [], border: [], compact: true },
   });
-  for (const row of rows) table.push([...row]);
+  table.push(...rows);
   return table.toString();
 }
 
-function isNumber(cell: string | number | undefined): boolean {
-  return typeof cell === "number" || /^[-−]?[\d.,]+( ?[×%])?$/.test(cell ?? "");
+function isNumber(cell: string): boolean {
+  return /^[-−]?[\d.,]+( ?[×%])?$/.test(cell);
 }

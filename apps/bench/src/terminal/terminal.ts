@@ -1,3 +1,4 @@
+import type { Table } from "../report/table.ts";
 import type { Progress } from "./progress.ts";
 
 /** Everything a command may print with. Only this folder writes to a stream. */
@@ -5,7 +6,7 @@ export interface Terminal {
   /** One line of the result, on standard output; nothing with --json. */
   line(text: string): void;
   /** A table of the result, on standard output; nothing with --json. */
-  table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): void;
+  table(table: Table): void;
   /** The final JSON line, on standard output; nothing without --json. */
   result(value: unknown): void;
   /** One clear line on standard error. */

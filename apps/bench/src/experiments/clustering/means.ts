@@ -1,4 +1,4 @@
-import { spread } from "../../spread.ts";
+import { spread } from "../../measuring/spread.ts";
 import type { ClusteringRow } from "./measure.ts";
 import type { MeanPoint } from "./paper.ts";
 

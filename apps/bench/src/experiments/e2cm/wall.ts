@@ -3,7 +3,7 @@ import { openClassifier } from "@exitkit/e2cm";
 import { cheapestWithin } from "@exitkit/early-exit";
 import { type Batch, oneBatch } from "../../data/batches.ts";
 import { slicePictures } from "../../data/pictures.ts";
-import { quantile } from "../timing.ts";
+import { quantile } from "../../measuring/timing.ts";
 import { argMaxRows, CLASSES, countRight, folds, type Subject } from "./network.ts";
 import type { SoundFit } from "./shared.ts";
 

@@ -2,7 +2,7 @@ import { generator } from "@exitkit/core-gpu";
 import { exitRecord, type FittedExits, recordScores, type ScoreRecord, updateClasses } from "@exitkit/e2cm";
 import { REJECTED } from "@exitkit/early-exit";
 import { type Pictures, selectPictures } from "../../data/pictures.ts";
-import { spread } from "../../spread.ts";
+import { spread } from "../../measuring/spread.ts";
 import { counted } from "../e2cm/network.ts";
 import { type AurocRow, accuracyOf, aurocRows } from "./measures.ts";
 import { FULL, METRICS, nearestMeans, OUTPUTS, type Subject, sumUp } from "./subject.ts";

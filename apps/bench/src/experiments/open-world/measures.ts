@@ -1,6 +1,6 @@
 import { exitNovelty, exitRecord, type FittedExits, type ScoreRecord } from "@exitkit/e2cm";
 import { auroc, type ExitRecord } from "@exitkit/early-exit";
-import { spread } from "../../spread.ts";
+import { spread } from "../../measuring/spread.ts";
 import { FULL } from "./subject.ts";
 
 /** How well one number of one exit tells unknown from known pictures. */

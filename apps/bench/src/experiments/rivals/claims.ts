@@ -1,5 +1,5 @@
 import { allowedRows } from "../../allowance.ts";
-import { spread } from "../../spread.ts";
+import { spread } from "../../measuring/spread.ts";
 import type { Budget, Divergence, Method } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
 import type { RivalRow } from "./frontiers.ts";

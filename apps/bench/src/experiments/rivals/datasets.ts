@@ -1,6 +1,7 @@
 import { InputError } from "@exitkit/core-gpu";
 import type { Dataset } from "../../data/directory.ts";
-import { type Context, type DataSource, whereThere } from "../experiment.ts";
+import { type DataSource, whereThere } from "../../data/source.ts";
+import type { Context } from "../experiment.ts";
 
 const OPEN = {
   cifar10: (data: DataSource) => data.cifar10(),

@@ -1,11 +1,13 @@
 import os from "node:os";
 import { diagnoseDevices } from "@exitkit/core-gpu";
-import { dataDirectory, openCifar10 } from "./data/directory.ts";
-import { describeEnvironment } from "./runs/environment.ts";
-import { readWeights, WEIGHTS } from "./zoo/weights.ts";
+import { dataDirectory, openCifar10 } from "../data/directory.ts";
+import { tableOf } from "../report/table.ts";
+import { describeEnvironment } from "../runs/environment.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import { readWeights, WEIGHTS } from "../zoo/weights.ts";
 
 /** One thing looked at: `ok`, `fails` (needed, and not there) or `absent` (would be used if it were there). */
-export interface Check {
+interface Check {
   readonly name: string;
   readonly state: "ok" | "absent" | "fails";
   readonly found: string;
@@ -15,13 +17,30 @@ export interface Check {
 /** Least Node version: the first with everything used here. */
 const NODE: readonly [number, number] = [20, 19];
 
+/** `bench doctor`: what works on this machine. */
+export async function checkUp(options: { readonly data?: string }, terminal: Terminal): Promise<boolean> {
+  const checks = await doctor(options.data);
+  terminal.table(
+    tableOf(checks, [
+      ["", "state"],
+      ["check", "name"],
+      ["found", "found"],
+    ]),
+  );
+  for (const { name, fix } of checks) if (fix !== null) terminal.line(`${name}: ${fix}`);
+  const ok = checks.every(({ state }) => state !== "fails");
+  terminal.line(ok ? "Everything needed is here." : "Something needed is missing: see above.");
+  terminal.result({ ok, checks });
+  return ok;
+}
+
 /**
  * Looks at everything the experiments need: Node, onnxruntime, each device by really running on it, memory, load, the data
  * set and the weights by their sums.
  *
  * @param data The `--data` option.
  */
-export async function doctor(data: string | undefined): Promise<readonly Check[]> {
+async function doctor(data: string | undefined): Promise<readonly Check[]> {
   const environment = await describeEnvironment();
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   const recent = major > NODE[0] || (major === NODE[0] && minor >= NODE[1]);

@@ -1,5 +1,5 @@
-import { table } from "./chart.ts";
 import { clusteringWords } from "./clustering-words.ts";
+import { dataFiles, type FileRow, weightFiles } from "./files.ts";
 import { type Html, html } from "./html.ts";
 import { count, large, percent } from "./numbers.ts";
 import { openWorldWords } from "./open-world.ts";
@@ -9,18 +9,8 @@ import { backboneName, capital } from "./series.ts";
 import { trainCifar10Words, trainStepWords } from "./train-words.ts";
 import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 
-/** How this was measured: words, configuration, environment, hashes. */
-export function measuredSection(result: ReportResult): Html {
-  return html`${words(result)}
-<div class="pair facts">
-<div><h3>Configuration</h3>${pairs({ experiment: result.experiment, preset: result.preset, seed: result.seed, device: result.device, ...result.config, ...usedData(result) })}</div>
-<div><h3>Environment</h3>${pairs(result.environment)}</div>
-</div>
-${filesOf(result)}`;
-}
-
 /** Where a result names several data sets, they are what was used; configurations of older runs name CIFAR-10 in any case. */
-function usedData(result: ReportResult): { readonly data?: string } {
+export function usedData(result: ReportResult): { readonly data?: readonly string[] } {
   const used =
     result.experiment === "e2cm-clustering"
       ? result.data
@@ -30,10 +20,10 @@ function usedData(result: ReportResult): { readonly data?: string } {
           ? [result.data, result.unknown]
           : [];
   const names = used.flatMap((one) => one?.name ?? []);
-  return names.length === 0 ? {} : { data: names.join(", ") };
+  return names.length === 0 ? {} : { data: names };
 }
 
-function filesOf(result: ReportResult): Html | null {
+export function filesOf(result: ReportResult): FileRow[] | undefined {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return files(result.data?.files, result.weights);
@@ -46,11 +36,11 @@ function filesOf(result: ReportResult): Html | null {
     case "train-cifar10":
       return files(result.data?.files);
     default:
-      return null;
+      return undefined;
   }
 }
 
-function words(result: ReportResult): Html {
+export function words(result: ReportResult): Html {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmWords(result);
@@ -60,8 +50,6 @@ function words(result: ReportResult): Html {
       return openWorldWords(result);
     case "e2cm-rivals":
       return rivalsWords(result);
-    case "staged-overhead":
-      return stagedWords();
     case "train-cifar10":
       return trainCifar10Words(result);
     case "train-step":
@@ -87,56 +75,6 @@ ${Object.entries(PROTOCOLS).map(([protocol, { name, meaning }]) => html`<dt>${ca
 </dl>`;
 }
 
-function stagedWords(): Html {
-  return html`<dl>
-<dt>Scenarios</dt><dd>“No exits”: every picture runs through all stages, so extra time is what staging costs. “Half leave at each exit”: half of the pictures that reach an exit leave there. “All leave first”: only the first stage runs.</dd>
-<dt>Time</dt><dd>Wall-clock time of one batch, in stages and in one piece, measured in turn in one process; medians.</dd>
-<dt>A cut costs</dt><dd>Time beyond the share of the computation, divided by the number of cuts.</dd>
-</dl>`;
-}
-
-function files(
-  data: readonly { readonly name: string; readonly sha256: string }[] = [],
-  weights: E2cmCifar10Result["weights"] = [],
-): Html {
-  const rows = [
-    ...data.map((file) => ["data", file.name, html`<code>${file.sha256}</code>`]),
-    ...weights.map((file) => [
-      `weights of ${backboneName(file.backbone)}`,
-      file.file,
-      html`<code>${file.sha256}</code>`,
-    ]),
-  ];
-  if (rows.length === 0) return html`<p class="none">File hashes were not recorded in this run.</p>`;
-  return html`<details open=""><summary>Files and their SHA-256</summary>${table(["what", "file", "SHA-256"], rows)}</details>`;
-}
-
-/** A record as a two-column list; nested ones in one line. */
-function pairs(record: Readonly<Record<string, unknown>>): Html {
-  const entries = Object.entries(record);
-  if (entries.length === 0) return html`<p class="none">Not recorded in this run.</p>`;
-  return html`<dl class="pairs">${entries.map(([key, value]) => html`<dt>${spaced(key)}</dt><dd>${plain(value)}</dd>`)}</dl>`;
-}
-
-function plain(value: unknown): string {
-  if (value === null || value === undefined) return "–";
-  if (typeof value === "number") return String(Math.round(value * 1e6) / 1e6);
-  if (Array.isArray(value)) return value.map(plain).join(", ");
-  if (typeof value === "object") {
-    return Object.entries(value)
-      .map(([key, inner]) => `${spaced(key)} ${plain(inner)}`)
-      .join(", ");
-  }
-  return value === true ? "yes" : value === false ? "no" : String(value);
-}
-
-/** "loadAverage" → "load average"; names of packages stay. */
-function spaced(key: string): string {
-  if (!/^[a-zA-Z]+$/.test(key)) return key;
-  const [, name, unit] = /^(.*?)(GiB)?$/.exec(key)!;
-  const spacedName = name!.replace(
-    /([a-z])([A-Z])/g,
-    (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`,
-  );
-  return unit === undefined ? spacedName : `${spacedName} (${unit})`;
+function files(data: Parameters<typeof dataFiles>[0], weights: Parameters<typeof weightFiles>[0] = []): FileRow[] {
+  return [...dataFiles(data), ...weightFiles(weights)];
 }

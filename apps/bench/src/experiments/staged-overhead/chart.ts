@@ -1,29 +1,26 @@
 import * as Plot from "@observablehq/plot";
-import { draw, figure, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
-import { type Html, html } from "./html.ts";
-import { decimal, milliseconds, percent } from "./numbers.ts";
-import { backboneName, distinct } from "./series.ts";
-import type { StagedOverheadResult } from "./types.ts";
-
-type Row = StagedOverheadResult["rows"][number];
+import { draw, figure, isPhone, responsive } from "../../report/chart.ts";
+import { type Html, html } from "../../report/html.ts";
+import { milliseconds, percent } from "../../report/numbers.ts";
+import { backboneName, distinct } from "../../report/series.ts";
+import type { OverheadRow as Row } from "./schema.ts";
 
 const LINE = 26;
 
-/** Time against computation when the network runs in stages: computation and time as two dots on one line. */
-export function overheadSection({ rows }: StagedOverheadResult): Html {
-  if (rows.length === 0) return NOT_MEASURED;
+/** Time against computation when a network runs in stages, a figure a network: both as two dots on one line. */
+export function dumbbells(rows: readonly Row[]): readonly Html[] {
   const domain = [0, Math.max(1, ...rows.flatMap((row) => [row.wallFraction, row.macsFraction])) * 1.04] as const;
-  return html`${distinct(rows.map((row) => row.backbone)).map((backbone) => {
+  return distinct(rows.map((row) => row.backbone)).map((backbone) => {
     const own = rows.filter((row) => row.backbone === backbone);
     return figure(
       html`<h3>${backboneName(backbone)}</h3><p class="key"><i class="ring"></i> computation (multiply-accumulates)
-<i class="dot"></i> time</p>${responsive((width) => dumbbells(own, domain, width))}`,
+<i class="dot"></i> time</p>${responsive((width) => pairsOfDots(own, domain, width))}`,
       "Shares of the plain network run in one piece. Where the two dots meet, staging costs nothing.",
     );
-  })}<details><summary>All ${rows.length} measurements</summary>${numbers(rows)}</details>`;
+  });
 }
 
-function dumbbells(rows: readonly Row[], domain: readonly [number, number], width: number): Html {
+function pairsOfDots(rows: readonly Row[], domain: readonly [number, number], width: number): Html {
   const scenarios = distinct(rows.map((row) => row.scenario));
   const lines = scenarios.flatMap((scenario) => [
     { key: scenario, scenario, row: undefined },
@@ -114,22 +111,4 @@ function dumbbells(rows: readonly Row[], domain: readonly [number, number], widt
 
 function tooltip(row: Row): string {
   return `${row.scenario}, batch ${row.batch}: ${percent(row.wallFraction, 1)} of the time, ${percent(row.macsFraction, 1)} of the multiply-accumulates\n${milliseconds(row.stagedMs)} instead of ${milliseconds(row.plainMs)}`;
-}
-
-function numbers(rows: readonly Row[]): Html {
-  return table(
-    ["backbone", "scenario", "batch", "cuts", "MACs", "time", "plain", "in stages", "a cut costs", "runs"],
-    rows.map((row) => [
-      backboneName(row.backbone),
-      row.scenario,
-      String(row.batch),
-      String(row.cuts),
-      percent(row.macsFraction),
-      percent(row.wallFraction),
-      milliseconds(row.plainMs),
-      milliseconds(row.stagedMs),
-      `${decimal(row.msPerCut, 3)}\u00a0ms`,
-      String(row.runs),
-    ]),
-  );
 }

@@ -20,8 +20,8 @@ import {
   exitCosts,
   predictionOf,
 } from "@exitkit/early-exit";
-import type { Backbone } from "../zoo/backbone.ts";
-import { heNormal } from "../zoo/wide-resnet.ts";
+import type { Backbone } from "../../zoo/backbone.ts";
+import { heNormal } from "../../zoo/wide-resnet.ts";
 
 const CLASSES = 10;
 

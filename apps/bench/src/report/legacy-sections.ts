@@ -1,0 +1,239 @@
+import { clusteringCurveSection, layersSection, paperSection, runsSection } from "./clustering.ts";
+import { confusionSection } from "./confusion.ts";
+import { depthSection } from "./depth.ts";
+import { examplesSection } from "./examples.ts";
+import { fittingSection } from "./fitting.ts";
+import { frontierSection } from "./frontier.ts";
+import { aurocSection, onlineSection, rejectionSection } from "./open-world.ts";
+import type { Section } from "./report.ts";
+import { oneEpochSection, unlimitedSection } from "./rivals-frontier.ts";
+import {
+  claimsSection,
+  effortSection,
+  perExitSection,
+  posterSection,
+  rivalWallSection,
+  withinSection,
+} from "./rivals-tables.ts";
+import type { RivalsResult } from "./rivals-types.ts";
+import { rulesSection } from "./rules.ts";
+import { sharesSection } from "./shares.ts";
+import { speedSection } from "./speed.ts";
+import { curveSection, seedsSection, throughputSection } from "./training.ts";
+import type {
+  ClusteringResult,
+  E2cmCifar10Result,
+  OpenWorldResult,
+  ReportResult,
+  TrainCifar10Result,
+  TrainStepResult,
+} from "./types.ts";
+import { variantsSection } from "./variants.ts";
+
+export function ownSections(result: ReportResult): Section[] {
+  switch (result.experiment) {
+    case "e2cm-cifar10":
+      return e2cmSections(result);
+    case "e2cm-clustering":
+      return clusteringSections(result);
+    case "open-world":
+      return openWorldSections(result);
+    case "e2cm-rivals":
+      return rivalsSections(result);
+    case "train-cifar10":
+      return trainCifar10Sections(result);
+    case "train-step":
+      return trainStepSections(result);
+  }
+}
+
+function e2cmSections(result: E2cmCifar10Result): Section[] {
+  return [
+    {
+      id: "frontier",
+      title: "Accuracy for computation",
+      about: "Pictures that are easy leave the network early. How much accuracy is left for how much computation?",
+      content: [frontierSection(result)],
+    },
+    {
+      id: "rules",
+      title: "The distance rules side by side",
+      about: "A rule turns distances to the class means into a confidence. These are the costs each rule needs.",
+      content: [rulesSection(result)],
+    },
+    {
+      id: "depth",
+      title: "What each exit knows",
+      about: "How good would the answers be if every picture left at the same exit?",
+      content: [depthSection(result)],
+    },
+    {
+      id: "shares",
+      title: "Where pictures leave",
+      about: "At each operating point, the share of the test pictures that leaves at each exit.",
+      content: [sharesSection(result)],
+    },
+    {
+      id: "confusion",
+      title: "What is mistaken for what",
+      about: "Which classes does each exit tell apart, and which does it still mix up?",
+      content: [confusionSection(result)],
+    },
+    {
+      id: "speed",
+      title: "Is less computation less time?",
+      about: "Multiply-accumulates are counted, time is measured.",
+      content: [speedSection(result)],
+    },
+    {
+      id: "variants",
+      title: "Cheaper exits",
+      about: "Pooled features and 8-bit means make the exits lighter. What do they lose?",
+      content: [variantsSection(result)],
+    },
+    { id: "fitting", title: "How long fitting takes", about: "", content: [fittingSection(result)] },
+    {
+      id: "examples",
+      title: "Easy and hard pictures",
+      about: "Test pictures at three times their size.",
+      content: [examplesSection(result)],
+    },
+  ];
+}
+
+function clusteringSections(result: ClusteringResult): Section[] {
+  return [
+    {
+      id: "curve",
+      title: "Clustering accuracy for computation",
+      about:
+        "Pictures whose cluster is clear after a layer or two leave there. How good are the clusters for how much computation?",
+      content: [clusteringCurveSection(result)],
+    },
+    {
+      id: "paper",
+      title: "Beside the paper",
+      about: "The means over runs, where the paper's figure has its guide lines.",
+      content: [paperSection(result)],
+    },
+    {
+      id: "layers",
+      title: "What each layer knows",
+      about: "How good would the clusters be if every picture left after the same layer? Means over the runs.",
+      content: [layersSection(result)],
+    },
+    {
+      id: "runs",
+      title: "Every run",
+      about: "A run begins with other weights, other k-means starts and another order of the pictures.",
+      content: [runsSection(result)],
+    },
+  ];
+}
+
+function openWorldSections(result: OpenWorldResult): Section[] {
+  return [
+    {
+      id: "auroc",
+      title: "Who belongs to no class?",
+      about:
+        "A network answers one of its classes whatever it is shown. How well does each exit tell that a picture is of none?",
+      content: [aurocSection(result)],
+    },
+    {
+      id: "rejection",
+      title: "Turning pictures away",
+      about: "An exit that finds a picture too far from all class means gives no class.",
+      content: [rejectionSection(result)],
+    },
+    {
+      id: "online",
+      title: "New classes from a few pictures",
+      about: "The mean of a few pictures makes a new class. Nothing is fitted again.",
+      content: [onlineSection(result)],
+    },
+  ];
+}
+
+function rivalsSections(result: RivalsResult): Section[] {
+  return [
+    {
+      id: "one-epoch",
+      title: "One pass against one epoch",
+      about:
+        "Every method may see the training pictures once. How much accuracy does it give for how much computation?",
+      content: [oneEpochSection(result)],
+    },
+    {
+      id: "within",
+      title: "What a small loss buys",
+      about: "The cheapest setting that keeps to a loss against the plain network, on the pictures that chose it.",
+      content: [withinSection(result)],
+    },
+    {
+      id: "effort",
+      title: "What fitting takes",
+      about: "",
+      content: [effortSection(result)],
+    },
+    {
+      id: "unlimited",
+      title: "Several epochs: class distances as further inputs",
+      about: "Trained exits after several epochs, alone and with the distances to the class means.",
+      content: [unlimitedSection(result)],
+    },
+    {
+      id: "exits",
+      title: "Exit by exit",
+      about: "How right is each exit, if all pictures leave there?",
+      content: [perExitSection(result)],
+    },
+    {
+      id: "poster",
+      title: "The poster's table",
+      about: "Accuracy where little may be computed, after several epochs of training.",
+      content: [posterSection(result)],
+    },
+    {
+      id: "wall",
+      title: "Is less computation less time?",
+      about: "The networks really stop early, against the plain network in one session.",
+      content: [rivalWallSection(result)],
+    },
+    {
+      id: "claims",
+      title: "The paper, and what was measured",
+      about: "",
+      content: [claimsSection(result)],
+    },
+  ];
+}
+
+function trainCifar10Sections(result: TrainCifar10Result): Section[] {
+  return [
+    {
+      id: "curve",
+      title: "Learning, epoch by epoch",
+      about:
+        "The network begins with random weights. How fast does it learn, and does it learn more than the pictures by heart?",
+      content: [curveSection(result)],
+    },
+    {
+      id: "seeds",
+      title: "What came out",
+      about: "Every seed begins with other weights and sees the pictures in another order.",
+      content: [seedsSection(result)],
+    },
+  ];
+}
+
+function trainStepSections(result: TrainStepResult): Section[] {
+  return [
+    {
+      id: "throughput",
+      title: "How much is computed a second",
+      about: "A step is the forward pass, the gradients and the optimiser's update, as one program.",
+      content: [throughputSection(result)],
+    },
+  ];
+}
