@@ -1,6 +1,11 @@
+export { type TakeRowsOptions, type TokenRows, takeRows } from "./calibration/rows.ts";
+export * as heads from "./heads/index.ts";
+export { type JudgeHeadsOptions, judgeHeads, type TokenScore, type TokenScores } from "./judge.ts";
 export type { FinalNorm, StateNorm } from "./norms.ts";
+export type { OutputLayer } from "./output-layer.ts";
 export type { StatesBatch, StatesBatches } from "./states.ts";
 export { type AccumulateTokensOptions, accumulateTokens } from "./statistics/accumulate.ts";
+export { noiseOf } from "./statistics/estimates.ts";
 export { loadTokens, saveTokens } from "./statistics/statistics-file.ts";
 export { type CrossSums, mergeTokens, statisticsBytes, type TokenStatistics } from "./statistics/token-statistics.ts";
 export { type NextTokenPairs, nextTokenPairs, type PairsOptions } from "./tokens/pairs.ts";
