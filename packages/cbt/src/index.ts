@@ -1,0 +1,19 @@
+export { IGNORE, type LabelMap } from "./frames/labels.ts";
+export type { Logits } from "./frames/logits.ts";
+export { type Coordinates, type ResizeLogitsOptions, resizeLogits } from "./frames/resize-logits.ts";
+export {
+  type Confusion,
+  type ConfusionOptions,
+  countConfusion,
+  type Quality,
+  segmentationQuality,
+} from "./quality/confusion.ts";
+export {
+  type AccumulateOptions,
+  accumulateClassProbabilities,
+  type ClassProbabilities,
+  type ExitLogits,
+  mergeClassProbabilities,
+} from "./thresholds/class-probabilities.ts";
+export { type ClassThresholds, type ClassThresholdsOptions, classThresholds } from "./thresholds/class-thresholds.ts";
+export { donePixels } from "./thresholds/done-pixels.ts";
