@@ -1,10 +1,20 @@
 // What an example with this package alone needs.
 export { generator } from "@exitkit/core-gpu";
+export { type BriefRun, type BriefRunOptions, briefRun, type Cost, type EpochColumns } from "./brief-run/brief-run.ts";
+export {
+  type PrunedTrainingSet,
+  type PruneTrainingSetOptions,
+  pruneTrainingSet,
+} from "./brief-run/prune-training-set.ts";
 export type { Column } from "./columns/column.ts";
+export { type ScoreColumns, scoreColumns } from "./columns/score-columns.ts";
 export {
   type EarlyExitColumns,
   type PruneOptions,
   pruneByEarlyExit,
   type Shortfall,
 } from "./criterion/prune-by-early-exit.ts";
+export type { Evidence, RunEvidence } from "./rivals/evidence.ts";
+export type { MethodFacts, ScoreName } from "./rivals/methods.ts";
+export { METHODS, type MethodName, type PruneByOptions, pruneBy } from "./rivals/prune-by.ts";
 export type { Selection, Vanishing } from "./selection/selection.ts";

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { byId } from "../columns/by-id.ts";
 import { type Column, integers, type Reals, reals } from "../columns/column.ts";
 import { generatorOption, ratioOption, vanishingOption } from "../options.ts";
-import { groupsOf } from "../selection/groups.ts";
+import { groupsOf, rowsWith } from "../selection/groups.ts";
 import { markLargest } from "../selection/mark-largest.ts";
 import { countOf, type Selection, selectionOf, type Vanishing } from "../selection/selection.ts";
 
@@ -107,10 +107,7 @@ export function pruneByEarlyExit(columns: EarlyExitColumns, options: PruneOption
     optionsSchema,
     options,
   );
-  if ((ratio === undefined) === (threshold === undefined)) {
-    const actual = ratio === undefined ? "neither" : "both";
-    throw new InputError(caller, "either ratio or threshold says how much goes", actual, "Pass one of them.");
-  }
+  checkAmount(caller, ratio, threshold);
   const random = options.generator;
   const rows = checkedColumns(columns, classes, variant);
   const { n, ids, labels, keys, qualifies } = rows;
@@ -126,12 +123,12 @@ export function pruneByEarlyExit(columns: EarlyExitColumns, options: PruneOption
   let [missing, least] = [0, Number.POSITIVE_INFINITY];
   const short: { rows: Int32Array; count: number }[] = [];
   for (const group of groups) {
-    const candidates = group.rows.filter((row) => qualifies[row] === 1);
+    const candidates = rowsWith(group.rows, qualifies, 1);
     const lowest = markLargest(goes, candidates, drawn, group.count, random);
     if (lowest !== null) least = Math.min(least, lowest);
     const lacking = Math.max(0, group.count - candidates.length);
     missing += lacking;
-    if (lacking > 0) short.push({ rows: group.rows.filter((row) => qualifies[row] === 0), count: lacking });
+    if (lacking > 0) short.push({ rows: rowsWith(group.rows, qualifies, 0), count: lacking });
   }
   if (count > 0 && missing === count && shortfall !== "fillByEarlyConfidence") {
     const fix = 'Train the network longer, or pass shortfall: "fillByEarlyConfidence".';
@@ -148,6 +145,13 @@ export function pruneByEarlyExit(columns: EarlyExitColumns, options: PruneOption
     missing: shortfall === "fillByEarlyConfidence" ? 0 : missing,
     warnings,
   });
+}
+
+/** @throws InputError unless one of the two is given. */
+export function checkAmount(caller: string, ratio: number | undefined, threshold: number | undefined): void {
+  if ((ratio === undefined) !== (threshold === undefined)) return;
+  const actual = ratio === undefined ? "neither" : "both";
+  throw new InputError(caller, "either ratio or threshold says how much goes", actual, "Pass one of them.");
 }
 
 interface Rows {

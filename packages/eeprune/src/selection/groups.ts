@@ -1,3 +1,5 @@
+import { counting } from "../columns/by-id.ts";
+
 /** Samples that are chosen from together, and how many of them. */
 export interface Group {
   /** Rows, ascending. */
@@ -11,7 +13,7 @@ export interface Group {
  */
 export function groupsOf(labels: Int32Array, classes: number, count: number, balanced: boolean): readonly Group[] {
   const n = labels.length;
-  if (!balanced) return [{ rows: Int32Array.from({ length: n }, (_, i) => i), count }];
+  if (!balanced) return [{ rows: counting(n), count }];
   const sizes = new Int32Array(classes);
   for (const label of labels) sizes[label]!++;
   const quotas = sharesOf(count, sizes);
@@ -36,4 +38,12 @@ export function sharesOf(count: number, sizes: ArrayLike<number>): readonly numb
   const rest = count - shares.reduce((sum, share) => sum + share, 0);
   for (const k of order.slice(0, rest)) shares[k]!++;
   return shares;
+}
+
+/** Those rows whose mark is `wanted`. */
+export function rowsWith(rows: Int32Array, marks: Uint8Array, wanted: 0 | 1): Int32Array<ArrayBuffer> {
+  const made = new Int32Array(rows.length);
+  let count = 0;
+  for (const row of rows) if (marks[row] === wanted) made[count++] = row;
+  return made.subarray(0, count);
 }

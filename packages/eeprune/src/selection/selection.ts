@@ -46,7 +46,8 @@ export interface SelectionParts {
  */
 export function selectionOf(parts: SelectionParts): Selection {
   const { ids, goes, method, ratio, threshold, missing } = parts;
-  const count = goes.reduce((sum, one) => sum + one, 0);
+  let count = 0;
+  for (const one of goes) count += one;
   const pruned = new Int32Array(count);
   const kept = new Int32Array(ids.length - count);
   let [down, up] = [0, 0];
