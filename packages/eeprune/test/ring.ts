@@ -2,7 +2,7 @@
 import { generator, layers, ops, spec, type Tensor, tensor, training } from "@exitkit/core-gpu";
 import { type Backbone, programBackbone } from "@exitkit/early-exit";
 
-export const CLASSES = 5;
+const CLASSES = 5;
 const WIDTH = 16;
 
 export interface Ring {

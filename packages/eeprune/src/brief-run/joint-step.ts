@@ -24,7 +24,7 @@ export const FINAL = "final";
  * `(1 ÷ n)·Σᵢ weightᵢ·(w₀·CE(earlyᵢ, yᵢ) + w₁·CE(finalᵢ, yᵢ))`. Inputs beside the state: `x`, `y` int64, `weight` [n] and
  * `learningRate` []. Outputs: `loss`, `early` and `final` [n, k].
  */
-export function jointStep(
+function jointStep(
   network: ExitNetwork,
   params: ExitParameters,
   optimiser: optimisers.Optimiser,

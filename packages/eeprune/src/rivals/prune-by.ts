@@ -20,7 +20,7 @@ import {
 export type MethodName = "auto" | "eeprune" | "balancedRandom" | ScoreName | keyof typeof CHOICES;
 
 /** The largest ratio at which `auto` prunes the easiest. */
-export const EASIEST_UP_TO = 0.5;
+const EASIEST_UP_TO = 0.5;
 
 const balancedRandom: MethodFacts = { needs: [], cost: "no training", source: "random, the same share of every class" };
 

@@ -27,7 +27,7 @@ export function groupsOf(labels: Int32Array, classes: number, count: number, bal
 }
 
 /** A whole number dealt out in proportion to sizes, by largest remainders. */
-export function sharesOf(count: number, sizes: ArrayLike<number>): readonly number[] {
+function sharesOf(count: number, sizes: ArrayLike<number>): readonly number[] {
   const all = Array.from(sizes);
   const total = all.reduce((sum, size) => sum + size, 0);
   const exact = all.map((size) => (total === 0 ? 0 : (count * size) / total));
