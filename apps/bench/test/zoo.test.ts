@@ -63,7 +63,7 @@ describe.each(["resnet20", "resnet56"] as const)("%s", (name) => {
     const fitted = await fit(backbone.model, () => batches(train, 64), {
       classes: 10,
       metric: "euclidean",
-      exits: backbone.groups.map((group) => group.tensor),
+      taps: backbone.groups.map((group) => group.tensor),
       calibration: batches(train, 64),
       device,
     });

@@ -53,8 +53,8 @@ const schema = z.strictObject({
  * const labels = trainLabels!.data as Int32Array;
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx");
- * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
- * const classifier = await openClassifier(model, exits, { maxAccuracyLoss: 0.01 });
+ * const fitted = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
+ * const classifier = await openClassifier(model, fitted, { maxAccuracyLoss: 0.01 });
  * const { predictions } = await classifier.classify(rows(train!, 0, 5));
  * await classifier.release();
  * console.assert(predictions.length === 5);

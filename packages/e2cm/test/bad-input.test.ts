@@ -230,7 +230,7 @@ describe("models", () => {
     ["twice", twoLayers, ["first", "first"], /got "first", "first": every tensor may be cut once; got "first" twice/],
     ["that is the output", twoLayers, ["logits"], /exits must lie before the network's output; got "logits"/],
   ])("an exit %s", async (_, model, exits, message) => {
-    const text = await refusal(() => fit(model(), pictures(), { classes: 3, exits, device }));
+    const text = await refusal(() => fit(model(), pictures(), { classes: 3, taps: exits, device }));
     expect(text).toMatch(/^e2cm\.fit: /);
     expect(text).toMatch(message);
   });
@@ -241,10 +241,10 @@ describe("models", () => {
       const later = ops.relu(ops.matmul(first, weights(9000, 5)));
       return { first, later, logits: ops.matmul(later, weights(5, 3)) };
     });
-    expect(await refusal(() => fit(chain, pictures(), { classes: 3, exits: ["later", "first"], device }))).toContain(
+    expect(await refusal(() => fit(chain, pictures(), { classes: 3, taps: ["later", "first"], device }))).toContain(
       "cut 1 must come after cut 0",
     );
-    expect(await refusal(() => fit(chain, pictures(), { classes: 3, exits: ["first"], device }))).toContain(
+    expect(await refusal(() => fit(chain, pictures(), { classes: 3, taps: ["first"], device }))).toContain(
       'at most 8192 features an exit, for its covariance has d² numbers; got 9000 at "first". Use features',
     );
   });
@@ -256,7 +256,7 @@ describe("options", () => {
     [{ classes: 1 }, 'option "classes"'],
     [{ classes: undefined }, 'option "classes"'],
     [{ metric: "cosine" }, 'option "metric"'],
-    [{ exits: [] }, 'option "exits"'],
+    [{ taps: [] }, 'option "taps"'],
     [{ features: "raw" }, 'option "features"'],
     [{ device: "cpu" }, 'option "device" must be an open device: await openDevice("cpu") (got "cpu")'],
     [{ calibration: 5 }, 'option "calibration" must be an iterable of batches { x, y } (got 5)'],

@@ -140,7 +140,7 @@ it("rejects a known picture with a probability of at most 1 − q, whichever can
   const exits = await accumulateStatistics(network, [draw(100)], {
     classes: 3,
     features: "full",
-    exits: ["first", "logits"],
+    taps: ["first", "logits"],
     device,
   });
   const candidates = await Promise.all(

@@ -32,7 +32,7 @@ afterAll(() => device.close());
 const model = tinyModel();
 // Block one, [4, 8, 8].
 const [, tap] = proposeCuts(model);
-const rules = { classes: 4, exits: [tap!], calibration: batches("test", 60) };
+const rules = { classes: 4, taps: [tap!], calibration: batches("test", 60) };
 
 /** The further inputs that an exit gives the test pictures, [60, 4]. */
 async function inputsOf(exit: FittedExit, options?: DistanceInputsOptions): Promise<Tensor> {

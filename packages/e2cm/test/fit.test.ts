@@ -68,10 +68,10 @@ describe("fit, openClassifier, classify", () => {
         thresholds.some((threshold, j) => Math.abs(record.confidences[j]![i]! - threshold) < 1e-5);
       for (let i = 0; i < record.n; i++) {
         if (near(i)) continue;
-        expect([live.exits[i], live.predictions[i]]).toEqual([expected.exits[i], expected.predictions[i]]);
-        expect(live.confidences[i]).toBeCloseTo(record.confidences[live.exits[i]!]![i]!, 4);
+        expect([live.leftAt[i], live.predictions[i]]).toEqual([expected.leftAt[i], expected.predictions[i]]);
+        expect(live.confidences[i]).toBeCloseTo(record.confidences[live.leftAt[i]!]![i]!, 4);
       }
-      early += live.exits.filter((exit) => exit < fitted.exits.length).length;
+      early += live.leftAt.filter((exit) => exit < fitted.exits.length).length;
     }
     expect(early).toBeGreaterThan(0);
   });
@@ -79,9 +79,9 @@ describe("fit, openClassifier, classify", () => {
   it("with thresholds NEVER gives the plain network's answers", async () => {
     const fitted = await fitTiny();
     const classifier = await openClassifier(model, fitted, { thresholds: fitted.exits.map(() => NEVER), device });
-    const { predictions, exits } = await classifier.classify(pictures);
+    const { predictions, leftAt } = await classifier.classify(pictures);
     expect([...predictions]).toEqual(await plainAnswers());
-    expect([...exits].every((exit) => exit === fitted.exits.length)).toBe(true);
+    expect([...leftAt].every((exit) => exit === fitted.exits.length)).toBe(true);
     expect(classifier.expectedCost).toBeNull();
     await classifier.release();
   });

@@ -61,7 +61,7 @@ describe("novelty against scikit-learn and NumPy in float64", () => {
       classes: 4,
       metric,
       features,
-      exits: [...taps, "logits"],
+      taps: [...taps, "logits"],
       device,
     });
     const exits = await solveExits(model, statistics, { metric, shrinkage: golden.shrinkage, device });
@@ -141,7 +141,7 @@ describe.each(METRICS)("%s exits that reject", (metric) => {
           const replayed = replay(inGraph, thresholds, fitted.costs);
           const parts = await Promise.all(all.map(({ x }) => staged.classify(x, thresholds)));
           expect(parts.flatMap(({ predictions }) => [...predictions])).toEqual([...replayed.predictions]);
-          expect(parts.flatMap(({ exits }) => [...exits])).toEqual([...replayed.exits]);
+          expect(parts.flatMap(({ leftAt }) => [...leftAt])).toEqual([...replayed.leftAt]);
         }
         await staged.release();
       }

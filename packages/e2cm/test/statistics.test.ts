@@ -24,7 +24,7 @@ const proposed = proposeCuts(tinyModel());
 const taps = [proposed[0]!, proposed.at(-1)!];
 
 const accumulated = (from: Batches, metric: "sharedCovariance" | "euclidean" = "sharedCovariance") =>
-  accumulateStatistics(tinyModel(), from, { classes: 4, metric, device, exits: taps });
+  accumulateStatistics(tinyModel(), from, { classes: 4, metric, device, taps });
 
 beforeAll(async () => {
   device = await openDevice("cpu");
@@ -164,7 +164,7 @@ describe("one pass", () => {
     }));
     const statistics = await accumulateStatistics(programToModel(program), given, {
       classes: 2,
-      exits: ["t"],
+      taps: ["t"],
       features: "full",
       device,
     });
@@ -184,7 +184,7 @@ describe("one pass", () => {
   it("passes empty batches over, and reports the pictures so far", async () => {
     const none: Batch = { x: tensor("float32", [0, 3, 8, 8]), y: [] };
     const seen: number[] = [];
-    const options = { classes: 4, device, exits: taps, onProgress: (pictures: number) => seen.push(pictures) };
+    const options = { classes: 4, device, taps, onProgress: (pictures: number) => seen.push(pictures) };
     const with0 = await accumulateStatistics(tinyModel(), [none, stream[0]!, none, stream[1]!], options);
     expect(difference(await accumulated(stream.slice(0, 2)), with0)).toBe(0);
     expect(seen).toEqual([30, 60]);
@@ -208,7 +208,7 @@ describe("one pass", () => {
         used.push(heapUsed + arrayBuffers);
       }
     }
-    await accumulateStatistics(tinyModel(), endless(), { classes: 4, device, metric: "euclidean", exits: taps });
+    await accumulateStatistics(tinyModel(), endless(), { classes: 4, device, metric: "euclidean", taps });
     // 80 batches of 393,216 bytes passed between the first and the last measurement: 31 MB.
     expect(used).toHaveLength(3);
     expect(used[2]! - used[0]!).toBeLessThan(12e6);

@@ -41,9 +41,9 @@ describe.each([
         const x = rows(pictures, row, row + 1);
         const live = await classifier.classify(x);
         const { prediction, exit, confidence } = await single.run({ x });
-        expect([exit!.data[0], prediction!.data[0]].map(Number)).toEqual([live.exits[0], live.predictions[0]]);
+        expect([exit!.data[0], prediction!.data[0]].map(Number)).toEqual([live.leftAt[0], live.predictions[0]]);
         expect(confidence!.data[0]).toBeCloseTo(live.confidences[0]!, 5);
-        left.add(live.exits[0]!);
+        left.add(live.leftAt[0]!);
         if (live.predictions[0] === REJECTED) turnedAway++;
       }
       await single.release();

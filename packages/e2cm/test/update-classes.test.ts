@@ -37,7 +37,7 @@ beforeAll(async () => {
 afterAll(() => device.close());
 
 const sums = (from: readonly Batch[], classes: number, metric: "euclidean" | "sharedCovariance" = "euclidean") =>
-  accumulateStatistics(model, from, { classes, outputs: 4, metric, exits: taps, device });
+  accumulateStatistics(model, from, { classes, outputs: 4, metric, taps, device });
 const solve = (statistics: ClassStatistics, metric: "euclidean" | "sharedCovariance" = "euclidean") =>
   solveExits(model, statistics, { metric, last: "nearestMean", device });
 
@@ -112,7 +112,7 @@ describe("updateClasses", () => {
       outputs: 4,
       metric: "euclidean",
       last: "nearestMean",
-      exits: taps.slice(0, 2),
+      taps: taps.slice(0, 2),
       calibration: again(),
       device,
     });

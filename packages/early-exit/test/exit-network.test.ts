@@ -199,12 +199,12 @@ describe("methods", () => {
   ] as const)("%s trains and decides as its paper says", async (_, method, weights, confidence, whenNoneIsSure) => {
     const afterOne = method.training.lossWeights({ epoch: 1, epochs: 2, progress: 0.5 });
     expectNumbers(afterOne, weights, 12);
-    expect(method.exits).toEqual({ confidence, whenNoneIsSure });
+    expect(method.rule).toEqual({ confidence, whenNoneIsSure });
     const network = tinyNetwork();
     const rules = { ...method.training, batchSize: 16, epochs: 2, generator: generator(1) };
     const { params, history } = await trainExits(device, network, dataset(64), rules);
     expect(history[1]!.losses[2]).toBeLessThan(history[0]!.losses[2]!);
-    const model = toExitModel(network, params, method.exits);
+    const model = toExitModel(network, params, method.rule);
     expect((await recordExits(device, model, [pictures(8)])).exits).toEqual(["exit1", "exit2", "exit3", "full"]);
     expect((await countExitCosts(device, model)).exits.length).toBe(4);
   });
@@ -222,7 +222,7 @@ describe("networks that cannot be are refused", () => {
       "early-exit.exitNetwork: at least one early exit is needed; got none.",
     );
     expect(() => exitNetwork(written, [{ tap: "blok", head }])).toThrow(
-      'early-exit.exitNetwork: exit "exit1" must read a tap of the backbone; got "blok". Did you mean "block"?',
+      'early-exit.exitNetwork: exit 0 must read a tap of the backbone; got "blok". Did you mean "block"?',
     );
     expect(() => exitNetwork(written, [{ name: "full", tap: "stem", head }])).toThrow('got "full" twice');
     const twice = [
@@ -236,7 +236,7 @@ describe("networks that cannot be are refused", () => {
     ];
     expect(() => exitNetwork(written, swapped)).toThrow(/"stem"/);
     expect(() => exitNetwork(written, [{ tap: "stem", head: "linear" as unknown as heads.Head }])).toThrow(
-      'exit "exit1" must have a head; got string.',
+      'exit "stem" must have a head; got string.',
     );
     const refused = (plan: object, pattern: RegExp) =>
       expect(() => exitNetwork(written, [{ tap: "stem", head, ...plan }])).toThrow(pattern);
@@ -259,7 +259,7 @@ describe("networks that cannot be are refused", () => {
     );
     const narrow: heads.Head = { ...head, apply: (_, x: Value) => ({ logits: x, updated: {} }) };
     expect(() => exitNetwork(flatNetwork, [{ tap: "hidden", head: narrow }])).toThrow(
-      'early-exit.exitNetwork: exit "exit1" must give logits [n, 3], as the backbone does; got [n, 4].',
+      'early-exit.exitNetwork: exit "hidden" must give logits [n, 3], as the backbone does; got [n, 4].',
     );
   });
 

@@ -71,9 +71,9 @@ export function tinyBackbone(params = tinyParameters()): Backbone {
 /** Three early exits, one of each head. */
 export function tinyNetwork(backbone = tinyBackbone()): ExitNetwork {
   return exitNetwork(backbone, [
-    { tap: "stem", head: heads.linear() },
-    { tap: "block", head: heads.mixedPool() },
-    { tap: "down", head: heads.conv({ channels: 5 }) },
+    { name: "exit1", tap: "stem", head: heads.linear() },
+    { name: "exit2", tap: "block", head: heads.mixedPool() },
+    { name: "exit3", tap: "down", head: heads.conv({ channels: 5 }) },
   ]);
 }
 

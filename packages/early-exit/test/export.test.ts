@@ -124,11 +124,11 @@ describe.each(["residual", "heads"] as const)("against Python's ONNX Runtime: %s
 
   it("leaves where staged execution leaves, with its answers", async () => {
     const staged = await openStaged(device, network);
-    const { predictions, exits, confidences } = await staged.classify(batch, thresholds);
+    const { predictions, leftAt, confidences } = await staged.classify(batch, thresholds);
     await staged.release();
-    expect([...exits]).toEqual(decisions.exits);
+    expect([...leftAt]).toEqual(decisions.exits);
     expect([...predictions]).toEqual(decisions.predictions);
-    expect(new Set(exits)).toEqual(new Set([0, 1, 2, 3]));
+    expect(new Set(leftAt)).toEqual(new Set([0, 1, 2, 3]));
     confidences.forEach((confidence, row) => {
       expect(Math.abs(confidence - decisions.confidences[row]!)).toBeLessThan(2e-6);
     });
@@ -300,13 +300,13 @@ it("law: one file, exported stages and staged execution agree, for any network, 
       const { confidences } = await recordExits(device, network, [{ x, y: new Int32Array(n) }]);
       const thresholds = thresholdsBeside(confidences, quantiles);
       const staged = await openStaged(device, network);
-      const { predictions, exits, confidences: sure } = await staged.classify(x, thresholds);
+      const { predictions, leftAt, confidences: sure } = await staged.classify(x, thresholds);
       await staged.release();
       const single = await runSingle(readModel(writeModel(exportSingle(network, thresholds))), x);
       const stages = await runStages(network, x, thresholds);
-      expect(single.exits).toEqual([...exits]);
+      expect(single.exits).toEqual([...leftAt]);
       expect(single.predictions).toEqual([...predictions]);
-      expect(stages.exits).toEqual(exits);
+      expect(stages.exits).toEqual(leftAt);
       expect(stages.predictions).toEqual(predictions);
       sure.forEach((confidence, row) => {
         expect(Math.abs(confidence - single.confidences[row]!)).toBeLessThan(2e-6);

@@ -240,10 +240,10 @@ describe("gates in the graph", () => {
       });
     });
     const staged = await openStaged(device, attached);
-    const { exits, predictions } = await staged.classify(x, [0.5, 0.5, 0.5]);
+    const { leftAt, predictions } = await staged.classify(x, [0.5, 0.5, 0.5]);
     await staged.release();
-    const { exits: left, predictions: answered, shares } = replay(gated, [0.5, 0.5, 0.5], costs);
-    expect(exits).toEqual(left);
+    const { leftAt: left, predictions: answered, shares } = replay(gated, [0.5, 0.5, 0.5], costs);
+    expect(leftAt).toEqual(left);
     expect(predictions).toEqual(answered);
     expect(shares.filter((share) => share > 0).length).toBeGreaterThan(1);
   });

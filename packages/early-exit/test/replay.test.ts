@@ -40,7 +40,7 @@ describe("replay", () => {
       replay({ ...one, confidences: [Float32Array.of(confidence), Float32Array.of(1)] }, [at], {
         exits: [1, 2],
         full: 2,
-      }).exits[0];
+      }).leftAt[0];
     expect(said(0.5, 0.5)).toBe(1);
     expect(said(0.1, 0.1)).toBe(1); // float32 0.1 > float64 0.1
     expect(said(0.5, 0.4999)).toBe(0);
@@ -52,7 +52,7 @@ describe("replay", () => {
         const point = replay(record, at, costs);
         expect(point.shares.reduce((a, b) => a + b)).toBeCloseTo(1, 12);
         expect(point.shares.reduce((sum, share, j) => sum + share * costs.exits[j]!, 0)).toBeCloseTo(point.meanCost, 6);
-        point.exits.forEach((exit, i) => {
+        point.leftAt.forEach((exit, i) => {
           for (let j = 0; j < exit; j++) expect(record.confidences[j]![i]!).toBeLessThanOrEqual(Math.fround(at[j]!));
           if (exit < 3) expect(record.confidences[exit]![i]!).toBeGreaterThan(Math.fround(at[exit]!));
           expect(point.predictions[i]).toBe(record.predictions[exit]![i]);

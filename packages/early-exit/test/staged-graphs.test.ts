@@ -46,9 +46,9 @@ async function agreeOnSome(network: ExitModel, n = 12) {
   const threshold = (sorted[n / 2]! + sorted[n / 2 - 1]!) / 2;
   for (const execution of ["fused", "sessions"] as const) {
     const staged = await openStaged(device, network, { execution });
-    const { predictions, exits, rowsPerStage } = await staged.classify(x, [threshold]);
+    const { predictions, leftAt, rowsPerStage } = await staged.classify(x, [threshold]);
     expect(rowsPerStage).toEqual([n, n / 2]);
-    exits.forEach((exit, row) => {
+    leftAt.forEach((exit, row) => {
       expect(exit).toBe(record.confidences[0]![row]! > threshold ? 0 : 1);
       expect(predictions[row]).toBe(record.predictions[exit]![row]);
     });

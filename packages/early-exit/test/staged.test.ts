@@ -34,15 +34,15 @@ async function everything(network: ExitModel, batch: Tensor) {
 /** What should come out, decided row by row. */
 function expected(said: Awaited<ReturnType<typeof everything>>, thresholds: readonly number[]): Classification {
   const n = said[0]!.confidences.length;
-  const exits = Int32Array.from({ length: n }, (_, row) => {
+  const leftAt = Int32Array.from({ length: n }, (_, row) => {
     const exit = thresholds.findIndex((threshold, j) => said[j]!.confidences[row]! > Math.fround(threshold));
     return exit < 0 ? thresholds.length : exit;
   });
   return {
-    exits,
-    predictions: exits.map((j, row) => said[j]!.predictions[row]!),
-    confidences: Float32Array.from(exits, (j, row) => said[j]!.confidences[row]!),
-    rowsPerStage: said.map((_, j) => exits.filter((exit) => exit >= j).length),
+    leftAt,
+    predictions: leftAt.map((j, row) => said[j]!.predictions[row]!),
+    confidences: Float32Array.from(leftAt, (j, row) => said[j]!.confidences[row]!),
+    rowsPerStage: said.map((_, j) => leftAt.filter((exit) => exit >= j).length),
   };
 }
 
@@ -56,7 +56,7 @@ function between(confidences: Float32Array, quantile: number): number {
 }
 
 function agree(actual: Classification, wanted: Classification) {
-  expect(actual.exits).toEqual(wanted.exits);
+  expect(actual.leftAt).toEqual(wanted.leftAt);
   expect(actual.predictions).toEqual(wanted.predictions);
   expect(actual.rowsPerStage).toEqual(wanted.rowsPerStage);
   actual.confidences.forEach((confidence, row) => {
@@ -76,7 +76,7 @@ describe.each(executions)("staged execution, %s", (execution) => {
       for (const quantile of [0.2, 0.5, 0.9]) {
         const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, quantile));
         const wanted = expected(said, thresholds);
-        for (const exit of wanted.exits) seen.add(exit);
+        for (const exit of wanted.leftAt) seen.add(exit);
         agree(await staged.classify(batch, thresholds), wanted);
       }
       expect(seen.size).toBeGreaterThan(2);
@@ -92,10 +92,10 @@ describe.each(executions)("staged execution, %s", (execution) => {
     const staged = await openStaged(device, network, { execution });
     const alone: Classification[] = [];
     for (let row = 0; row < 9; row++) alone.push(await staged.classify(rows(batch, row, row + 1), thresholds));
-    expect(new Set(alone.map(({ exits }) => exits[0])).size).toBeGreaterThan(1);
+    expect(new Set(alone.map(({ leftAt }) => leftAt[0])).size).toBeGreaterThan(1);
     for (const n of [1, 2, 3, 5, 8, 9]) {
       agree(await staged.classify(rows(batch, 0, n), thresholds), {
-        exits: Int32Array.from({ length: n }, (_, row) => alone[row]!.exits[0]!),
+        leftAt: Int32Array.from({ length: n }, (_, row) => alone[row]!.leftAt[0]!),
         predictions: Int32Array.from({ length: n }, (_, row) => alone[row]!.predictions[0]!),
         confidences: Float32Array.from({ length: n }, (_, row) => alone[row]!.confidences[0]!),
         rowsPerStage: said.map((_, j) => alone.slice(0, n).reduce((sum, one) => sum + one.rowsPerStage[j]!, 0)),
@@ -118,7 +118,7 @@ describe.each(executions)("staged execution, %s", (execution) => {
       const thresholds = record.confidences.slice(0, -1).map((row) => between(row, quantile));
       const offline = replay(record, thresholds, { exits: [1, 2, 3], full: 3 });
       const real = await staged.classify(batch, thresholds);
-      expect(real.exits).toEqual(offline.exits);
+      expect(real.leftAt).toEqual(offline.leftAt);
       expect(real.predictions).toEqual(offline.predictions);
       const mean = real.rowsPerStage.reduce((sum, count) => sum + count, 0) / 50;
       expect(mean).toBeCloseTo(offline.meanCost, 12);
@@ -134,13 +134,13 @@ describe.each(executions)("staged execution, %s", (execution) => {
       const plain = (await everything(network, batch)).at(-1)!;
       // Switched off, the exits are not computed; no confidence exceeds 1, but each is asked.
       for (const threshold of [NEVER, 1]) {
-        const { confidences, predictions, exits, rowsPerStage } = await staged.classify(
+        const { confidences, predictions, leftAt, rowsPerStage } = await staged.classify(
           batch,
           Array(4).fill(threshold),
         );
         expect(confidences).toEqual(plain.confidences);
         expect(predictions).toEqual(plain.predictions);
-        expect([...exits]).toEqual(Array(n).fill(4));
+        expect([...leftAt]).toEqual(Array(n).fill(4));
         expect(rowsPerStage).toEqual(Array(5).fill(n));
       }
     }
@@ -152,9 +152,9 @@ describe.each(executions)("staged execution, %s", (execution) => {
     const staged = await openStaged(device, network, { execution });
     for (let at = 0; at < 3; at++) {
       const thresholds = [NEVER, NEVER, NEVER].with(at, ALWAYS);
-      const { rowsPerStage, exits } = await staged.classify(randomBatch(6), thresholds);
+      const { rowsPerStage, leftAt } = await staged.classify(randomBatch(6), thresholds);
       expect(rowsPerStage).toEqual([0, 1, 2, 3].map((j) => (j <= at ? 6 : 0)));
-      expect([...exits]).toEqual(Array(6).fill(at));
+      expect([...leftAt]).toEqual(Array(6).fill(at));
     }
     await staged.release();
   });
@@ -165,7 +165,7 @@ describe.each(executions)("staged execution, %s", (execution) => {
     const said = await everything(network, batch);
     const confidence = said[0]!.confidences[0]!;
     const staged = await openStaged(device, network, { execution });
-    const exit = async (threshold: number) => (await staged.classify(batch, [threshold])).exits[0];
+    const exit = async (threshold: number) => (await staged.classify(batch, [threshold])).leftAt[0];
     expect(await exit(confidence)).toBe(1);
     expect(await exit(confidence - 1e-6)).toBe(0);
     // A double a little below the confidence rounds up to it.
@@ -181,7 +181,7 @@ describe.each(executions)("staged execution, %s", (execution) => {
     const empty = await staged.classify(randomBatch(0), thresholds);
     expect(empty).toEqual({
       predictions: new Int32Array(0),
-      exits: new Int32Array(0),
+      leftAt: new Int32Array(0),
       confidences: new Float32Array(0),
       rowsPerStage: [0, 0, 0],
     });
@@ -211,8 +211,8 @@ describe.each(executions)("staged execution, %s", (execution) => {
     const batch = randomBatch(4);
     batch.data.fill(Number.NaN, 2 * 108, 3 * 108);
     const staged = await openStaged(device, network, { execution });
-    const { exits, confidences } = await staged.classify(batch, [ALWAYS, ALWAYS]);
-    expect([...exits]).toEqual([0, 0, 2, 0]);
+    const { leftAt, confidences } = await staged.classify(batch, [ALWAYS, ALWAYS]);
+    expect([...leftAt]).toEqual([0, 0, 2, 0]);
     expect([...confidences].map(Number.isNaN)).toEqual([false, false, true, false]);
     await staged.release();
   });
@@ -224,8 +224,8 @@ describe.each(executions)("staged execution, %s", (execution) => {
     const thresholds = said.slice(0, -1).map(({ confidences }) => between(confidences, 0.5));
     const wanted = expected(said, thresholds);
     for (let row = 0; row < 6; row++) {
-      const { exits, predictions } = await staged.classify(rows(randomBatch(6), row, row + 1), thresholds);
-      expect([exits[0], predictions[0]]).toEqual([wanted.exits[row], wanted.predictions[row]]);
+      const { leftAt, predictions } = await staged.classify(rows(randomBatch(6), row, row + 1), thresholds);
+      expect([leftAt[0], predictions[0]]).toEqual([wanted.leftAt[row], wanted.predictions[row]]);
     }
     await expect(staged.classify(randomBatch(2), thresholds)).rejects.toThrow(
       "the model takes 1 sample at a time; got 2",

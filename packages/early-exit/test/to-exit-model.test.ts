@@ -53,14 +53,14 @@ describe.each(["last", "mostConfident"] as const)("a trained network, none sure:
     for (const quantile of [0.5, 0.9]) {
       const thresholds = record.confidences.slice(0, -1).map((row) => between(row, quantile));
       const offline = replay(record, thresholds, costs);
-      expect(new Set(offline.exits).size).toBeGreaterThan(2);
+      expect(new Set(offline.leftAt).size).toBeGreaterThan(2);
       for (const execution of ["fused", "sessions"] as const) {
         const staged = await openStaged(device, model, { execution });
-        const { exits, predictions } = await staged.classify(test.x, thresholds);
-        expect([exits, predictions]).toEqual([offline.exits, offline.predictions]);
+        const { leftAt, predictions } = await staged.classify(test.x, thresholds);
+        expect([leftAt, predictions]).toEqual([offline.leftAt, offline.predictions]);
         for (let row = 0; row < 60; row += 3) {
           const alone = await staged.classify(rows(test.x, row, row + 1), thresholds);
-          expect([alone.exits[0], alone.predictions[0]]).toEqual([exits[row], predictions[row]]);
+          expect([alone.leftAt[0], alone.predictions[0]]).toEqual([leftAt[row], predictions[row]]);
         }
         await staged.release();
       }
@@ -68,7 +68,7 @@ describe.each(["last", "mostConfident"] as const)("a trained network, none sure:
       for (let row = 0; row < 60; row += 3) {
         const { exit, prediction } = await single.run({ x: rows(test.x, row, row + 1) });
         expect([exit!.data[0], prediction!.data[0]].map(Number)).toEqual([
-          offline.exits[row],
+          offline.leftAt[row],
           offline.predictions[row],
         ]);
       }
@@ -144,9 +144,9 @@ describe("a network with exits", () => {
     const triple = fc.array(threshold, { minLength: 3, maxLength: 3 });
     fc.assert(
       fc.property(triple, triple, (thresholds, raised) => {
-        const before = replay(record, thresholds, costs).exits;
+        const before = replay(record, thresholds, costs).leftAt;
         const higher = thresholds.map((value, j) => Math.max(value, raised[j]!));
-        replay(record, higher, costs).exits.forEach((exit, row) => {
+        replay(record, higher, costs).leftAt.forEach((exit, row) => {
           expect(exit).toBeGreaterThanOrEqual(before[row]!);
         });
       }),

@@ -8,7 +8,7 @@ import {
   type OperatingPoint,
   REJECTED,
 } from "@exitkit/early-exit";
-import { exitName, type FittedExit, type OutputExit } from "../exits/exits.ts";
+import type { FittedExit, OutputExit } from "../exits/exits.ts";
 import { type DistanceRule, scoresOnHost } from "./distances.ts";
 import { noveltyOnHost, outputScoresOnHost } from "./novelty.ts";
 import type { Rejection } from "./rejection.ts";
@@ -64,7 +64,7 @@ export function recordFromScores(
     return { confidence, predictions };
   });
   return {
-    exits: [...exits.map((_, index) => exitName(index)), "full"],
+    exits: [...exits.map(({ tap }) => tap), "full"],
     n,
     confidences: rows.map(({ confidence }) => confidence),
     predictions: rows.map(({ predictions }) => predictions),

@@ -38,9 +38,9 @@ const schema = z.strictObject({
  * const labels = trainLabels!.data as Int32Array;
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx");
- * const exits = await solveExits(model, await accumulateStatistics(model, batches(0, 180), { classes: 4 }));
- * const record = exitRecord(exits, await recordScores(model, exits, batches(180, 240)));
- * const { shares } = replay(record, [NEVER, NEVER, NEVER], exits.costs);
+ * const fitted = await solveExits(model, await accumulateStatistics(model, batches(0, 180), { classes: 4 }));
+ * const record = exitRecord(fitted, await recordScores(model, fitted, batches(180, 240)));
+ * const { shares } = replay(record, [NEVER, NEVER, NEVER], fitted.costs);
  * console.assert(shares.join() === "0,0,0,1");
  * ```
  */
@@ -128,11 +128,11 @@ export function exitRecord(fitted: FittedExits, scores: ScoreRecord, decision: R
  * const labels = trainLabels!.data as Int32Array;
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx");
- * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240), reject: {} });
- * const known = exitNovelty(exits, await recordScores(model, exits, batches(180, 240)));
+ * const fitted = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240), reject: {} });
+ * const known = exitNovelty(fitted, await recordScores(model, fitted, batches(180, 240)));
  * const noise = { x: rows(train!, 0, 60), y: new Int32Array(60).fill(-1) }; // −1: of no known class
  * (noise.x.data as Float32Array).forEach((_, i, pixels) => { pixels[i] = 9 * Math.sin(i); });
- * const unknown = exitNovelty(exits, await recordScores(model, exits, [noise]));
+ * const unknown = exitNovelty(fitted, await recordScores(model, fitted, [noise]));
  * console.assert(auroc(known.at(-1)!, unknown.at(-1)!) > 0.5);
  * ```
  */

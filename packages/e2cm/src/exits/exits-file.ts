@@ -108,9 +108,9 @@ function upgraded({ nearestMeanLast, exits, format, ...rest }: z.output<typeof f
  * const labels = trainLabels!.data as Int32Array;
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx");
- * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
- * await saveExits("exits", exits); // exits.json and exits.safetensors
- * console.assert((await loadExits("exits")).modelHash === exits.modelHash);
+ * const fitted = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
+ * await saveExits("exits", fitted); // exits.json and exits.safetensors
+ * console.assert((await loadExits("exits")).modelHash === fitted.modelHash);
  * ```
  */
 export async function saveExits(

@@ -77,7 +77,7 @@ export function attachExits(network: Network, exits: readonly FittedExit[], opti
  *
  * With rejection, the prediction of a picture that an exit finds novel is −1, and if every exit may reject, its confidence is 1.
  *
- * @returns The exits in the order given. `scores` of a Euclidean exit are its raw distances.
+ * @returns The exits in the order given, each named as its tap; the last is `full`. `scores` of a Euclidean exit are its raw distances.
  */
 export function attachHeads(
   network: Network,
@@ -98,7 +98,7 @@ export function attachHeads(
     const part = programToModel(program, { opset: network.opset });
     const attached = attachModel(model, part, { prefix: `e2cm/exit${index}`, inputs: { x: exit.tap } });
     model = attached.model;
-    return { name: exitName(index), tap: exit.tap, ...namesOf(attached.outputs) };
+    return { name: exit.tap, tap: exit.tap, ...namesOf(attached.outputs) };
   });
   const turnAway = turnAwayAt(rejection, exits.length);
   const last = trace(
@@ -117,11 +117,6 @@ export function attachHeads(
   const full = { name: "full", tap: network.output, ...namesOf(attached.outputs) };
   const own = answersBy === "head" ? { ...full, scores: network.output } : full;
   return { model: attached.model, input: network.input, exits: [...heads, own] };
-}
-
-/** Exits are named by their place: `exit1`, `exit2`, …, and `full` for the whole network. */
-export function exitName(index: number): string {
-  return `exit${index + 1}`;
 }
 
 function namesOf(outputs: Readonly<Record<string, string>>) {

@@ -35,9 +35,9 @@ const schema = z.strictObject({ device: deviceOption });
  * const labels = trainLabels!.data as Int32Array;
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx");
- * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
- * const { thresholds } = cheapestWithin(exits.operatingPoints, exits.calibration!.fullAccuracy - 0.01)!;
- * await writeModelFile("single.onnx", exportSingle(await toExitModel(model, exits), thresholds));
+ * const fitted = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
+ * const { thresholds } = cheapestWithin(fitted.operatingPoints, fitted.calibration!.fullAccuracy - 0.01)!;
+ * await writeModelFile("single.onnx", exportSingle(await toExitModel(model, fitted), thresholds));
  * ```
  */
 export async function toExitModel(

@@ -27,7 +27,7 @@ export interface FitOptions {
    * Tensors the exits read, in order. Default for shared covariance: the block outputs nearest to 2/9, 4/9 and 7/9 of the
    * network's MACs; for Euclidean: every block's output, as in the paper.
    */
-  readonly exits?: readonly string[];
+  readonly taps?: readonly string[];
   /** Euclidean only: how distances become a confidence. Default `normalised`, the paper's. */
   readonly rule?: DistanceRule;
   /** Euclidean only: answer by `raw` distances (default) or by `normalised` ones. */
@@ -55,7 +55,7 @@ const schema = decisionSchema.extend({
   classes: z.int().min(2),
   outputs: z.int().min(2).optional(),
   features: z.enum(["moments", "pooled", "full"]).optional(),
-  exits: z.array(z.string()).min(1).readonly().optional(),
+  taps: z.array(z.string()).min(1).readonly().optional(),
   calibration: batchesOption.optional(),
   reject: rejectOption,
 });
@@ -81,8 +81,8 @@ const schema = decisionSchema.extend({
  * const labels = trainLabels!.data as Int32Array;
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx");
- * const exits = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
- * console.assert(exits.exits.length === 3 && exits.operatingPoints.length > 0);
+ * const fitted = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
+ * console.assert(fitted.exits.length === 3 && fitted.operatingPoints.length > 0);
  * ```
  */
 export async function fit(model: Model, batches: Batches | (() => Batches), options: FitOptions): Promise<FittedExits> {
@@ -109,7 +109,7 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
   const device = checked.device ?? (await openDevice("auto"));
   try {
     const network = await inspectNetwork(caller, device, model, outputs);
-    const taps = checked.exits ?? defaultTaps(caller, network, metric);
+    const taps = checked.taps ?? defaultTaps(caller, network, metric);
     if (taps.includes(network.output)) {
       const fix = 'Leave it out; it always answers last, by nearest mean with last: "nearestMean".';
       throw new InputError(caller, "exits must lie before the network's output", `"${network.output}"`, fix);

@@ -74,8 +74,8 @@ const SHRINKAGES: readonly Shrinkage[] = ["analytic", 0.1, 0.3];
  * const model = await readModelFile("network.onnx");
  * const shards = [batches(0, 90), batches(90, 180)].map((shard) => accumulateStatistics(model, shard, { classes: 4 }));
  * const [one, two] = await Promise.all(shards);
- * const exits = await fitFromStatistics(model, mergeStatistics(one!, two!), { calibration: batches(180, 240) });
- * console.assert(exits.calibration?.pictures === 60);
+ * const fitted = await fitFromStatistics(model, mergeStatistics(one!, two!), { calibration: batches(180, 240) });
+ * console.assert(fitted.calibration?.pictures === 60);
  * ```
  */
 export async function fitFromStatistics(

@@ -34,15 +34,15 @@ type EuclideanMeans = OutputExit & { readonly metric: "euclidean" };
  * const labels = trainLabels!.data as Int32Array;
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx"); // 4 scores
- * const exits = await fit(model, batches(0, 180), { classes: 4, metric: "euclidean", last: "nearestMean" , calibration: batches(180, 240) });
+ * const fitted = await fit(model, batches(0, 180), { classes: 4, metric: "euclidean", last: "nearestMean" , calibration: batches(180, 240) });
  *
  * // Ten pictures of a fifth class, here: dark ones. Five make its means, five calibrate.
  * const dark = rows(train!, 0, 10);
  * (dark.data as Float32Array).forEach((value, i, pixels) => { pixels[i] = value / 4 - 2; });
  * const [few, others] = [0, 5].map((from) => ({ x: rows(dark, from, from + 5), y: new Int32Array(5).fill(4) }));
- * const taps = [...exits.exits.map(({ tap }) => tap), "logits"];
- * const statistics = await accumulateStatistics(model, [few!], { classes: 5, outputs: 4, metric: "euclidean", exits: taps });
- * const wider = updateClasses(exits, statistics);
+ * const taps = [...fitted.exits.map(({ tap }) => tap), "logits"];
+ * const statistics = await accumulateStatistics(model, [few!], { classes: 5, outputs: 4, metric: "euclidean", taps });
+ * const wider = updateClasses(fitted, statistics);
  * const ready = await calibrateExits(model, [wider], { calibration: [...batches(180, 240), others!] });
  * console.assert(ready.classes === 5 && ready.counts!.join() === "45,45,45,45,5");
  * ```

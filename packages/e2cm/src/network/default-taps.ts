@@ -18,7 +18,7 @@ export function defaultTaps(caller: string, network: Network, metric: Metric): r
       caller,
       "the model needs a block to exit after",
       "none found",
-      "Name the tensors: `exits: [...]`.",
+      "Name the tensors: `taps: [...]`.",
     );
   }
   if (metric === "euclidean") return proposed;

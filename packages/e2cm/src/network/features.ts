@@ -46,7 +46,7 @@ export function featureMap(
       caller,
       `what an exit reads as "${kind}" must have shape [n, d], [n, t, d] or [n, c, h, w]`,
       `${tap === "" ? "" : `"${tap}" `}[n, ${shape.join(", ")}]`,
-      'Choose other exits, or features: "full".',
+      'Choose other taps, or features: "full".',
     );
   }
   if (kind === "full" || shape.length === 1) return { kind, shape, grid: 0, stripes: 0, d: size, macs: 0 };

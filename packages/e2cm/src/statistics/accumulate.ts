@@ -47,7 +47,7 @@ export interface AccumulateOptions {
   /** What exits read. Default `moments` for shared covariance, `full` for Euclidean. */
   readonly features?: FeatureKind;
   /** Tensors the exits read, in order; name the network's output too if the last exit is to answer by nearest mean. Default: see `fit`. */
-  readonly exits?: readonly string[];
+  readonly taps?: readonly string[];
   /** Where to run. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
   /** Called after every batch with the number of pictures so far. */
@@ -59,7 +59,7 @@ const schema = z.strictObject({
   outputs: z.int().min(2).optional(),
   metric: z.enum(["sharedCovariance", "euclidean"]).default("sharedCovariance"),
   features: z.enum(["moments", "pooled", "full"]).optional(),
-  exits: z.array(z.string()).min(1).readonly().optional(),
+  taps: z.array(z.string()).min(1).readonly().optional(),
   device: deviceOption,
   onProgress: callbackOption<(pictures: number) => void>(),
 });
@@ -77,14 +77,14 @@ export async function accumulateStatistics(
   options: AccumulateOptions,
 ): Promise<ClassStatistics> {
   const caller = "e2cm.accumulateStatistics";
-  const { classes, metric, exits, onProgress, outputs = classes, ...checked } = parseOptions(caller, schema, options);
+  const { classes, metric, taps, onProgress, outputs = classes, ...checked } = parseOptions(caller, schema, options);
   const device = checked.device ?? (await openDevice("auto"));
   try {
     const network = await inspectNetwork(caller, device, model, outputs);
     return await accumulate(caller, device, network, batches, {
       classes,
       outputs,
-      taps: exits ?? defaultTaps(caller, network, metric),
+      taps: taps ?? defaultTaps(caller, network, metric),
       features: checked.features ?? (metric === "euclidean" ? "full" : "moments"),
       gram: metric === "sharedCovariance",
       onProgress,

@@ -19,6 +19,6 @@ export function branchyNet(costs: ExitCosts): ExitMethod {
       optimiser: optimisers.adam(),
       learningRate: 0.001,
     },
-    exits: { confidence: "normalisedEntropy", whenNoneIsSure: "last" },
+    rule: { confidence: "normalisedEntropy", whenNoneIsSure: "last" },
   };
 }

@@ -6,5 +6,5 @@ export interface ExitMethod {
   /** For `trainExits`. */
   readonly training: Required<Pick<TrainExitsOptions, "trains" | "lossWeights" | "optimiser" | "learningRate">>;
   /** For `toExitModel`. */
-  readonly exits: Required<ToExitModelOptions>;
+  readonly rule: Required<ToExitModelOptions>;
 }

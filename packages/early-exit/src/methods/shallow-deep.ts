@@ -36,14 +36,14 @@ const optionsSchema = z.strictObject({
 export function shallowDeep(options: ShallowDeepOptions): ExitMethod {
   const { trains, costs } = parseOptions("early-exit.shallowDeep", optionsSchema, options);
   const early = costShares(costs);
-  const rules = { confidence: "maxProbability", whenNoneIsSure: "mostConfident" } as const;
+  const rule = { confidence: "maxProbability", whenNoneIsSure: "mostConfident" } as const;
   if (trains === "exits") {
     const lossWeights = constant([...early.map(() => 1), 0]);
-    return { training: { trains, lossWeights, optimiser: optimisers.adam(), learningRate: 0.001 }, exits: rules };
+    return { training: { trains, lossWeights, optimiser: optimisers.adam(), learningRate: 0.001 }, rule };
   }
   const optimiser = optimisers.sgd({ momentum: 0.9, weightDecay: 1e-4 });
   return {
     training: { trains, lossWeights: ramp({ targets: early }), optimiser, learningRate: 0.1 },
-    exits: rules,
+    rule,
   };
 }

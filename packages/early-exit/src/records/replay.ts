@@ -22,8 +22,8 @@ export interface OperatingPoint {
 
 /** An operating point with every sample's fate. */
 export interface Replay extends OperatingPoint {
-  /** `[n]`: the exit each sample left at. */
-  readonly exits: Int32Array;
+  /** `[n]`: the exit each sample left at, from 0. */
+  readonly leftAt: Int32Array;
   /** `[n]`: the class answered. */
   readonly predictions: Int32Array;
   /** `[e]`: fraction of the samples that left at each exit; they sum to 1. */
@@ -74,14 +74,14 @@ export function replayChecked(record: ExitRecord, thresholds: readonly number[],
   const { n, confidences, labels } = record;
   const e = record.exits.length;
   const held = thresholds.map(Math.fround);
-  const exits = new Int32Array(n);
+  const leftAt = new Int32Array(n);
   const predictions = new Int32Array(n);
   const counts = new Array<number>(e).fill(0);
   let right = 0;
   for (let i = 0; i < n; i++) {
     let j = 0;
     while (j < e - 1 && !(confidences[j]![i]! > held[j]!)) j++;
-    exits[i] = j;
+    leftAt[i] = j;
     predictions[i] = record.predictions[j]![i]!;
     counts[j]!++;
     if (predictions[i] === labels[i]) right++;
@@ -92,7 +92,7 @@ export function replayChecked(record: ExitRecord, thresholds: readonly number[],
     accuracy: right / n,
     meanCost,
     costFraction: meanCost / costs.full,
-    exits,
+    leftAt,
     predictions,
     shares: counts.map((count) => count / n),
   };

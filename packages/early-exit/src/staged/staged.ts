@@ -27,8 +27,8 @@ export interface StagedOptions {
 export interface Classification {
   /** `[n]`: the class answered. */
   readonly predictions: Int32Array;
-  /** `[n]`: the exit each sample left at. */
-  readonly exits: Int32Array;
+  /** `[n]`: the exit each sample left at, from 0. */
+  readonly leftAt: Int32Array;
   /** `[n]`: the confidence at that exit; NaN where the network's own numbers are NaN (such samples never leave early). */
   readonly confidences: Float32Array;
   /** `[e]`: rows that each stage really computed. */
@@ -78,9 +78,9 @@ const optionsSchema = z.strictObject({
  * import type { Device, Tensor } from "@exitkit/core-gpu";
  * const run = async (device: Device, network: ExitModel, images: Tensor) => {
  *   const staged = await openStaged(device, network);
- *   const { predictions, exits } = await staged.classify(images, [0.9, 0.8]);
+ *   const { predictions, leftAt } = await staged.classify(images, [0.9, 0.8]);
  *   await staged.release();
- *   return { predictions, exits };
+ *   return { predictions, leftAt };
  * };
  * ```
  */
@@ -162,7 +162,7 @@ function assemble(
 ): Classification {
   const e = described.length;
   const predictions = new Int32Array(n);
-  const exits = new Int32Array(n);
+  const leftAt = new Int32Array(n);
   const confidences = new Float32Array(n);
   const rowsPerStage: number[] = [];
   const alive = new Int32Array(n);
@@ -190,11 +190,11 @@ function assemble(
         );
       }
       predictions[row] = Number(answer!.predictions[at]!);
-      exits[row] = j;
+      leftAt[row] = j;
       confidences[row] = confidence;
       if (j < e - 1 && goesOn(confidence, thresholds[j]!)) alive[kept++] = row;
     }
     count = kept;
   }
-  return { predictions, exits, confidences, rowsPerStage };
+  return { predictions, leftAt, confidences, rowsPerStage };
 }

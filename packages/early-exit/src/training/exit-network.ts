@@ -19,7 +19,7 @@ import type { Head } from "../heads/index.ts";
 
 /** An early exit to be trained: where it reads, and what it is made of. */
 export interface ExitPlan {
-  /** Name for people, unique. Default `exit1`, `exit2`, … by its place. */
+  /** Name for people, unique. Default: the tap's. */
   readonly name?: string;
   /** One of the backbone's taps. */
   readonly tap: string;
@@ -81,7 +81,7 @@ const planSchema = z.strictObject({ name: z.string().min(1).optional(), tap: z.s
  *   { tap: taps[1]!, head: heads.linear() },
  * ]);
  * const params = network.init(generator(1));
- * console.assert(params.exits.length === 2 && network.exits[1]?.name === "exit2");
+ * console.assert(params.exits.length === 2 && network.exits[1]?.name === taps[1]);
  * ```
  */
 export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): ExitNetwork {
@@ -96,7 +96,7 @@ export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): Exi
     const problem = path.length === 0 ? message : `${path.join(".")}: ${message}`;
     throw new InputError(caller, `exit ${at} must be { name?, tap, head }`, problem);
   });
-  const named = exits.map(({ name, tap, head }, j) => ({ name: name ?? `exit${j + 1}`, tap, head }));
+  const named = exits.map(({ name, tap, head }) => ({ name: name ?? tap, tap, head }));
   checkPlan(caller, backbone, named);
   const { classes } = backbone;
   const planned = named.map(({ name, tap, head }) => ({
@@ -135,10 +135,10 @@ export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): Exi
 
 function checkPlan(caller: string, backbone: Backbone, exits: readonly Required<ExitPlan>[]): void {
   const taps = Object.keys(backbone.taps);
-  for (const { name, tap, head } of exits) {
+  for (const [at, { name, tap, head }] of exits.entries()) {
     if (!Object.hasOwn(backbone.taps, tap)) {
       const fix = onnx.suggestion(tap, taps);
-      throw new InputError(caller, `exit "${name}" must read a tap of the backbone`, onnx.quoted(String(tap)), fix);
+      throw new InputError(caller, `exit ${at} must read a tap of the backbone`, onnx.quoted(String(tap)), fix);
     }
     if (typeof head?.init === "function" && typeof head.apply === "function") continue;
     throw new InputError(caller, `exit "${name}" must have a head`, typeof head, "Pass heads.linear() or another one.");

@@ -138,8 +138,8 @@ const optionsSchema = z.strictObject({
  * console.assert(history[2]!.losses[0]! < history[0]!.losses[0]!);
  *
  * const staged = await openStaged(device, toExitModel(network, params));
- * const { exits } = await staged.classify(test!, [0.9]);
- * console.assert(exits.length === 60);
+ * const { leftAt } = await staged.classify(test!, [0.9]);
+ * console.assert(leftAt.length === 60);
  * await device.close();
  * ```
  */

@@ -45,7 +45,7 @@ export async function clusterExits(
       const fitted = await fit(model, () => counted(train, labels), {
         classes: recipe.clusters,
         metric: "euclidean",
-        exits,
+        taps: exits,
         calibration: labelledBatches(slicePictures(test, 0, half), own.subarray(0, half), PASS_BATCH),
         device,
       });

@@ -34,10 +34,10 @@ export async function stagedCheck(
     let [at, early, differences] = [0, 0, 0];
     try {
       for await (const { x } of labelledBatches(pictures, pictures.labels, PASS_BATCH)) {
-        const { predictions, exits } = await classifier.classify(x);
-        exits.forEach((exit, row) => {
+        const { predictions, leftAt } = await classifier.classify(x);
+        leftAt.forEach((exit, row) => {
           if (exit < fitted.exits.length) early++;
-          if (exit !== replayed.exits[at] || predictions[row] !== replayed.predictions[at]) differences++;
+          if (exit !== replayed.leftAt[at] || predictions[row] !== replayed.predictions[at]) differences++;
           at++;
         });
       }

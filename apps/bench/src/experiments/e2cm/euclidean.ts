@@ -45,7 +45,7 @@ export async function euclideanPart(subject: Subject, pooledStatistics: ClassSta
     accumulateStatistics(model, counted(progress, `${name}: class means of full features`, data.train), {
       classes: CLASSES,
       metric: "euclidean",
-      exits: depthTaps(subject),
+      taps: depthTaps(subject),
       device,
     }),
   );

@@ -10,17 +10,17 @@ const SHOWN = 16;
 export function examplePictures({ data }: Subject, { fitted, report }: SoundFit) {
   const reported = folds(data)[1];
   const point = cheapestWithin(fitted.operatingPoints, fitted.calibration!.fullAccuracy - TIMED_LOSS)!;
-  const { exits, predictions } = replay(report, point.thresholds, fitted.costs);
-  const confidence = (row: number) => report.confidences[exits[row]!]![row]!;
+  const { leftAt, predictions } = replay(report, point.thresholds, fitted.costs);
+  const confidence = (row: number) => report.confidences[leftAt[row]!]![row]!;
   const rows = Array.from({ length: report.n }, (_, row) => row);
   const shown = (row: number) => ({
     png: pictureDataUri(reported, row),
     label: reported.labels[row]!,
     predicted: predictions[row]!,
-    exit: report.exits[exits[row]!]!,
+    exit: report.exits[leftAt[row]!]!,
     confidence: confidence(row),
   });
-  const first = rows.sort((a, b) => exits[a]! - exits[b]! || confidence(b) - confidence(a)).slice(0, SHOWN);
-  const last = rows.sort((a, b) => exits[b]! - exits[a]! || confidence(a) - confidence(b)).slice(0, SHOWN);
+  const first = rows.sort((a, b) => leftAt[a]! - leftAt[b]! || confidence(b) - confidence(a)).slice(0, SHOWN);
+  const last = rows.sort((a, b) => leftAt[b]! - leftAt[a]! || confidence(a) - confidence(b)).slice(0, SHOWN);
   return { first: first.map(shown), last: last.map(shown) };
 }

@@ -34,7 +34,7 @@ export interface SoundFit {
 export function pooledStatistics(subject: Subject, taps: readonly string[]): Promise<ClassStatistics> {
   const { context, backbone, device, data } = subject;
   const stream = counted(context.progress, `${backbone.name}: sums of pooled features`, data.train);
-  return accumulateStatistics(backbone.model, stream, { classes: CLASSES, features: "pooled", exits: taps, device });
+  return accumulateStatistics(backbone.model, stream, { classes: CLASSES, features: "pooled", taps, device });
 }
 
 /** The default of the package: shared covariance over pooled features and second moments at three exits. */

@@ -22,10 +22,10 @@ export async function fitSpeed(subject: Subject) {
     return Array.from({ length: count }, (_, index) => inner[Math.round(((index + 1) * inner.length) / count) - 1]!);
   };
   const passes: (readonly [string, Omit<AccumulateOptions, "classes">])[] = [
-    ["euclidean, full features, 3 exits", { metric: "euclidean", exits: evenly(4).slice(0, 3) }],
-    ["euclidean, full features, 9 exits", { metric: "euclidean", exits: evenly(9) }],
-    ["euclidean, full features, every block", { metric: "euclidean", exits: backbone.blocks }],
-    ["euclidean, pooled features, every block", { metric: "euclidean", features: "pooled", exits: backbone.blocks }],
+    ["euclidean, full features, 3 exits", { metric: "euclidean", taps: evenly(4).slice(0, 3) }],
+    ["euclidean, full features, 9 exits", { metric: "euclidean", taps: evenly(9) }],
+    ["euclidean, full features, every block", { metric: "euclidean", taps: backbone.blocks }],
+    ["euclidean, pooled features, every block", { metric: "euclidean", features: "pooled", taps: backbone.blocks }],
     ["sharedCovariance, moments, 3 exits", {}],
   ];
   if (quick) passes.splice(2, 2);
@@ -154,7 +154,7 @@ export async function meansForOverhead(subject: Subject): Promise<readonly (read
       classes: CLASSES,
       metric: "euclidean",
       features,
-      exits,
+      taps: exits,
       device,
     });
     return solveExits(backbone.model, statistics, { metric: "euclidean", device });

@@ -76,11 +76,11 @@ export async function wallPart(subject: Subject, { fitted }: SoundFit): Promise<
             };
             const timeStaged = async () => {
               const begun = performance.now();
-              const { predictions, exits } = await classifier.classify(piece.x);
+              const { predictions, leftAt } = await classifier.classify(piece.x);
               time.staged += performance.now() - begun;
               if (round >= 0) return;
               right += countRight(predictions, piece.y);
-              for (const exit of exits) macs += fitted.costs.exits[exit]!;
+              for (const exit of leftAt) macs += fitted.costs.exits[exit]!;
             };
             const order = (index + round) % 2 === 0 ? [timePlain, timeStaged] : [timeStaged, timePlain];
             for (const one of order) await one();

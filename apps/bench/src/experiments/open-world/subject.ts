@@ -54,7 +54,7 @@ export function sumUp(
     classes,
     outputs: OUTPUTS,
     metric,
-    exits: tapsOf(backbone, metric),
+    taps: tapsOf(backbone, metric),
     device,
   });
 }

@@ -46,6 +46,6 @@ export interface Setting extends OperatingPoint {
 
 /** A network with exits that really stops early. */
 export interface Opened {
-  classify(x: Tensor<"float32">): Promise<{ readonly predictions: Int32Array; readonly exits: Int32Array }>;
+  classify(x: Tensor<"float32">): Promise<{ readonly predictions: Int32Array; readonly leftAt: Int32Array }>;
   release(): Promise<void>;
 }

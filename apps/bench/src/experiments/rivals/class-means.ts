@@ -50,7 +50,7 @@ async function onePass(
   taps?: readonly string[],
 ): Promise<FittedExits> {
   const { model } = network.folded;
-  const exits = taps === undefined ? {} : { exits: taps };
-  const statistics = await accumulateStatistics(model, stream, { classes: network.classes, metric, ...exits, device });
+  const places = taps === undefined ? {} : { taps };
+  const statistics = await accumulateStatistics(model, stream, { classes: network.classes, metric, ...places, device });
   return solveExits(model, statistics, { metric, device });
 }

@@ -191,7 +191,7 @@ async function askedAboutTest(
   const { budget, seed, epochs, means } = plan;
   const meansSeconds = (takesDistances(method) ? means?.[method].seconds : undefined) ?? 0;
   const key = keyOf(dataset.name, method, plan);
-  const options = rival.method.exits;
+  const options = rival.method.rule;
   const model = toExitModel(rival.network, params, options);
   const pictures = (title: string) => counted(progress, `${key}: ${title}`, test, PASS_BATCH, normalisation);
   const own = await run.step(`${key}-own`, async (): Promise<LogitsRecord> => {

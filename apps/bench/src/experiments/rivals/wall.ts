@@ -99,11 +99,11 @@ export async function timeRival(
           runPlain,
           ...settings.map((one, at) => async () => {
             const begun = performance.now();
-            const { predictions, exits } = await one.opened!.classify(x);
+            const { predictions, leftAt } = await one.opened!.classify(x);
             time[at + 1]! += performance.now() - begun;
             if (round >= 0) return;
             one.right += countRight(predictions, y);
-            for (const exit of exits) one.macs += candidate.costs.exits[exit]!;
+            for (const exit of leftAt) one.macs += candidate.costs.exits[exit]!;
           }),
         ];
         const first = (index + round + 1) % runs.length;
