@@ -84,10 +84,10 @@ export async function measure(
 
 /** When nothing leaves early, the answers must be the plain network's; a fast wrong answer is not worth timing. */
 async function checkNoExits(staged: StagedClassifier, batch: Batch, logits: Tensor<"float32">): Promise<void> {
-  const { predictions, exits } = await staged.classify(batch.x, NOTHING_LEAVES);
+  const { predictions, leftAt } = await staged.classify(batch.x, NOTHING_LEAVES);
   for (let row = 0; row < predictions.length; row++) {
     const scores = logits.data.subarray(row * 10, (row + 1) * 10);
-    if (exits[row] !== 2 || predictions[row] !== scores.indexOf(Math.max(...scores))) {
+    if (leftAt[row] !== 2 || predictions[row] !== scores.indexOf(Math.max(...scores))) {
       throw new Error(
         `staged-overhead: without exits, row ${row} of ${predictions.length} differs from the plain network`,
       );
