@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { InputError } from "./errors.ts";
+import { clipped, type InputError } from "./errors.ts";
 
 /** One tensor of a safetensors header; `begin` and `end` count bytes from the end of the header. */
 export interface HeaderEntry {
@@ -17,11 +17,14 @@ const bits: Readonly<Record<string, number>> = {
   ...{ F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8 },
 };
 
+/** Dimensions a tensor may have, read or written; NumPy and PyTorch allow 64, ONNX Runtime's kernels fewer. */
+export const maxRank = 32;
+
 const count = z.int().min(0);
 // Other fields are left alone, as the reference reader does.
 const entrySchema = z.object({
   dtype: z.string(),
-  shape: z.array(count),
+  shape: z.array(count).max(maxRank),
   data_offsets: z.tuple([count, count]),
 });
 
@@ -65,10 +68,10 @@ function parseJson(bytes: Uint8Array, fail: (actual: string) => InputError): Rea
   try {
     header = JSON.parse(text);
   } catch (error) {
-    throw fail(`a header that is not JSON (${error instanceof Error ? error.message : error})`);
+    throw fail(`a header that is not JSON (${clipped(error instanceof Error ? error.message : String(error))})`);
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw fail(`a header with the key "${twice}" twice`);
+  if (twice !== undefined) throw fail(`a header with the key "${clipped(twice)}" twice`);
   return header;
 }
 
@@ -77,7 +80,8 @@ function isStrings(value: unknown): value is Record<string, string> {
   return Object.values(value).every((text) => typeof text === "string");
 }
 
-function checkedEntry(name: string, value: unknown, fail: (actual: string) => InputError): HeaderEntry {
+function checkedEntry(given: string, value: unknown, fail: (actual: string) => InputError): HeaderEntry {
+  const name = clipped(given);
   const parsed = entrySchema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
@@ -89,22 +93,23 @@ function checkedEntry(name: string, value: unknown, fail: (actual: string) => In
     data_offsets: [begin, end],
   } = parsed.data;
   const width = Object.hasOwn(bits, dtype) ? bits[dtype] : undefined;
-  if (width === undefined) throw fail(`tensor "${name}" of dtype ${dtype}, which the format does not know`);
-  // In whole numbers of any size: a damaged shape must not overflow into one that fits.
-  const needed = shape.reduce((size, dimension) => size * BigInt(dimension), BigInt(width));
-  const whole = needed % 8n === 0n;
-  if (end < begin || !whole || needed / 8n !== BigInt(end - begin)) {
-    const described = `tensor "${name}" of dtype ${dtype} and shape [${shape.join(", ")}]`;
-    throw fail(`${described} with bytes ${begin} to ${end}, where it needs ${whole ? needed / 8n : `${needed}/8`}`);
+  if (width === undefined) throw fail(`tensor "${name}" of dtype ${clipped(dtype)}, which the format does not know`);
+  const described = `tensor "${name}" of dtype ${dtype} and shape [${shape.join(", ")}]`;
+  // The product in whole numbers: a damaged shape must not overflow into one that fits.
+  const needed = shape.includes(0) ? 0 : shape.reduce((size, dimension) => size * dimension, width);
+  if (!Number.isSafeInteger(needed)) throw fail(`${described}, more than any file holds`);
+  if (end < begin || needed % 8 !== 0 || needed / 8 !== end - begin) {
+    const wanted = needed % 8 === 0 ? needed / 8 : `${needed}/8`;
+    throw fail(`${described} with bytes ${begin} to ${end}, where it needs ${wanted}`);
   }
-  return { name, dtype, shape, begin, end };
+  return { name: given, dtype, shape, begin, end };
 }
 
 function checkCoverage(entries: readonly HeaderEntry[], size: number, fail: (actual: string) => InputError): void {
   let at = 0;
   for (const { name, begin, end } of entries) {
     if (begin !== at) {
-      throw fail(`tensor "${name}" that starts at byte ${begin} where ${at} bytes are taken (${gap(begin, at)})`);
+      throw fail(`tensor "${clipped(name)}" that starts at byte ${begin} where ${at} bytes are taken (${gap(begin, at)})`);
     }
     at = end;
   }
@@ -113,20 +118,40 @@ function checkCoverage(entries: readonly HeaderEntry[], size: number, fail: (act
 
 const gap = (begin: number, at: number): string => (begin > at ? "a gap" : "an overlap");
 
-/** The first key that occurs twice in one object of a valid JSON text: JSON.parse keeps the last one silently. */
+/**
+ * The first key that occurs twice in one object of a valid JSON text: JSON.parse keeps the last one silently. One pass by
+ * hand, as an expression over strings of any length would run out of stack.
+ */
 function duplicateKey(text: string): string | undefined {
   const objects: (Set<string> | undefined)[] = [];
-  // Strings (with the colon after them if they are keys) and brackets; all else is skipped.
-  for (const [token, string, colon] of text.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?|[{}[\]]/g)) {
-    if (token === "{") objects.push(new Set());
-    else if (token === "[") objects.push(undefined);
-    else if (token === "}" || token === "]") objects.pop();
-    else if (colon !== undefined) {
-      const key: string = JSON.parse(string!);
-      const keys = objects.at(-1)!;
-      if (keys.has(key)) return key;
-      keys.add(key);
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === "{") objects.push(new Set());
+    else if (character === "[") objects.push(undefined);
+    else if (character === "}" || character === "]") objects.pop();
+    else if (character === '"') {
+      const end = endOfString(text, at);
+      const keys = objects.at(-1);
+      if (keys !== undefined && nextIsColon(text, end + 1)) {
+        const key: string = JSON.parse(text.slice(at, end + 1));
+        if (keys.has(key)) return key;
+        keys.add(key);
+      }
+      at = end;
     }
   }
   return undefined;
+}
+
+/** Where the string that begins at `start` has its closing quotation mark. */
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  while (text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  return at;
+}
+
+function nextIsColon(text: string, from: number): boolean {
+  let at = from;
+  while (text[at] === " " || text[at] === "\n" || text[at] === "\r" || text[at] === "\t") at++;
+  return text[at] === ":";
 }

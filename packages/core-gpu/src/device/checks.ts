@@ -1,4 +1,4 @@
-import { InputError } from "../errors.ts";
+import { clipped, InputError } from "../errors.ts";
 import type { TensorInfo } from "../onnx/model.ts";
 import type { DType, Tensor } from "../tensor.ts";
 import { sizeOf } from "../tensor.ts";
@@ -95,6 +95,10 @@ export function checkTensor(caller: string, what: string, info: TensorInfo, valu
 }
 
 /** `"a", "b"`, or `none`. */
-export const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(", ") || "none";
+export const quoted = (names: readonly string[]): string => {
+  const shown = names.slice(0, 20).map((name) => `"${clipped(name)}"`);
+  if (names.length > shown.length) shown.push(`and ${names.length - shown.length} more`);
+  return shown.join(", ") || "none";
+};
 
 const printed = (shape: TensorInfo["shape"]): string => `[${shape.map((dimension) => dimension ?? "?").join(", ")}]`;

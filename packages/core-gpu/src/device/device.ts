@@ -45,6 +45,8 @@ export interface RunOptions {
 export interface Session {
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
+  /** What its caller should know, a sentence each: that a Loop or Scan of the model may never end. Mostly empty. */
+  readonly notes: readonly string[];
   /**
    * Runs the model once. Feeds pass by reference, views into larger buffers included. On the CPU the run blocks the
    * event loop until it is done.
@@ -66,6 +68,9 @@ export interface Device {
   readonly passedOver: readonly Diagnosis[];
   /**
    * Loads an ONNX model (or the bytes of an ONNX file).
+   *
+   * A run has no deadline: a model with Loop or Scan decides itself how long it takes, and one made so holds the process for
+   * ever. The session's `notes` name such nodes; run a model from elsewhere in a process of its own.
    *
    * @throws InputError when ONNX Runtime refuses the model (its message is quoted), on an unknown option, or when the
    * device is closed.

@@ -1,6 +1,6 @@
 import * as ort from "onnxruntime-node";
 import { z } from "zod";
-import { InputError } from "../errors.ts";
+import { clipped, InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import type { DType, Tensor } from "../tensor.ts";
 import type { DeviceKind, LoadOptions } from "./device.ts";
@@ -76,5 +76,5 @@ export function fromNative(value: ort.Tensor): Tensor {
 /** An error of the runtime, quoted. */
 export function runtimeError(caller: string, expectation: string, error: unknown, fix: string): InputError {
   const message = (error instanceof Error ? error.message : String(error)).trim().replaceAll(/\s+/g, " ");
-  return new InputError(caller, expectation, `"${message}"`, fix, error);
+  return new InputError(caller, expectation, `"${clipped(message, 400)}"`, fix, error);
 }

@@ -2,7 +2,9 @@ import type * as ort from "onnxruntime-node";
 import { InputError } from "../errors.ts";
 import { requireModel } from "../onnx/graph.ts";
 import type { Model, TensorInfo } from "../onnx/model.ts";
+import { loopsIn } from "../onnx/loops.ts";
 import { describeModel, readModel, writeModel } from "../onnx/model.ts";
+import { quoted } from "../onnx/names.ts";
 import { parseOptions } from "../options.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkFeeds, checkInto, checkOutputs } from "./checks.ts";
@@ -31,6 +33,10 @@ export async function openSession(
   const session: Session = {
     inputs,
     outputs,
+    notes: loopsIn(model).map(
+      ({ opType, name, output }) =>
+        `${opType} node ${quoted(name || output[0] || "")} decides how long a run takes: there is no deadline.`,
+    ),
     run: async (feeds, options = {}) => {
       const caller = "core-gpu.Session.run";
       const open = () => {

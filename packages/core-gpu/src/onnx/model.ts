@@ -10,6 +10,7 @@ import { requireModel } from "./graph.ts";
 import type { ModelProto, TensorProto, ValueInfoProto } from "./onnx_pb.ts";
 import { ModelProtoSchema } from "./onnx_pb.ts";
 import { checkModel } from "./validate.ts";
+import { countMessages } from "./wire.ts";
 
 /**
  * An ONNX model in memory: the decoded protobuf message. Treated as immutable everywhere; functions that change a model
@@ -49,11 +50,17 @@ export interface ReadModelOptions {
   readonly source?: string;
   /** Keep weights that lie in other files as references instead of refusing them. Default: `false`. */
   readonly allowExternalData?: boolean;
+  /**
+   * How many messages (nodes, attributes, dimensions, ...) the file may hold, as each takes hundreds of bytes in memory and
+   * two on disk. Default: 10,000 and one for every 12 bytes; exported networks have one for every 18 or more.
+   */
+  readonly maxMessages?: number;
 }
 
 const readOptions = z.strictObject({
   source: z.string().optional(),
   allowExternalData: z.boolean().default(false),
+  maxMessages: z.int().min(1).optional(),
 });
 
 // A model whose exits are nested Ifs is four messages deep per exit; protobuf's own default of 100 would refuse 25 exits.
@@ -66,7 +73,7 @@ const recursionLimit = 1000;
  * Weights are views into `bytes` (not copied), so do not change `bytes` afterwards. Whatever this version of the
  * format does not know is kept and written back by {@link writeModel}.
  *
- * @throws InputError when the bytes are not such a model, or when weights lie in other files and `allowExternalData` is
+ * @throws InputError when the bytes are not such a model, hold more messages than `maxMessages`, or when weights lie in other files and `allowExternalData` is
  * not set (a model from elsewhere must not make a program read files of its choice).
  * @example
  * ```ts
@@ -80,11 +87,11 @@ const recursionLimit = 1000;
  */
 export function readModel(bytes: Uint8Array, options: ReadModelOptions = {}): Model {
   const caller = "core-gpu.readModel";
-  const { source, allowExternalData } = parseOptions(caller, readOptions, options);
+  const { source, ...rest } = parseOptions(caller, readOptions, options);
   if (!(bytes instanceof Uint8Array)) {
     throw new InputError(caller, "bytes must be a Uint8Array", bytes === null ? "null" : typeof bytes);
   }
-  return decode(caller, bytes, source, allowExternalData);
+  return decode(caller, bytes, source, rest);
 }
 
 /**
@@ -94,14 +101,14 @@ export function readModel(bytes: Uint8Array, options: ReadModelOptions = {}): Mo
  */
 export async function readModelFile(path: string, options: Omit<ReadModelOptions, "source"> = {}): Promise<Model> {
   const caller = "core-gpu.readModelFile";
-  const { allowExternalData } = parseOptions(caller, readOptions.omit({ source: true }), options);
+  const rest = parseOptions(caller, readOptions.omit({ source: true }), options);
   let bytes: Uint8Array;
   try {
     bytes = await readFile(path);
   } catch (error) {
     throw fileError(caller, "read", path, error);
   }
-  return decode(caller, bytes, path, allowExternalData);
+  return decode(caller, bytes, path, rest);
 }
 
 /** Encodes a model as an ONNX file. `readModel(writeModel(model))` equals `model`, unknown fields included. @throws InputError on no model. */
@@ -173,14 +180,26 @@ function weightInfo(weight: TensorProto): TensorInfo {
   return { name: weight.name, dtype: dtypeName(weight.dataType), shape: weight.dims.map(Number) };
 }
 
-function decode(caller: string, bytes: Uint8Array, source: string | undefined, allowExternalData: boolean): Model {
+function decode(
+  caller: string,
+  bytes: Uint8Array,
+  source: string | undefined,
+  { allowExternalData, maxMessages }: { readonly allowExternalData: boolean; readonly maxMessages?: number | undefined },
+): Model {
+  const limit = maxMessages ?? 10_000 + Math.floor(bytes.byteLength / 12);
   const expectation = `${source ?? "the model"} must be a complete ONNX file`;
   let proto: ModelProto;
   try {
     // A plain view, so that weights are Uint8Arrays even when the bytes came in a Buffer.
     const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (countMessages(ModelProtoSchema, view, limit, recursionLimit) > limit) {
+      const fix = "It may be made to fill the memory. Pass maxMessages if it is a network of yours.";
+      const actual = `more than ${limit} messages in ${bytes.byteLength} bytes`;
+      throw new InputError(caller, expectation, actual, fix);
+    }
     proto = fromBinary(ModelProtoSchema, view, { recursionLimit });
   } catch (error) {
+    if (error instanceof InputError) throw error;
     const fix = "It is cut short, damaged or another format; fetch or export it again.";
     const reason = error instanceof Error ? error.message : String(error);
     throw new InputError(caller, expectation, `${bytes.byteLength} bytes that do not decode (${reason})`, fix, error);

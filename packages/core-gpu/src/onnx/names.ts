@@ -6,7 +6,8 @@
 export function suggestion(name: string, known: Iterable<string>): string {
   const candidates = [...known].filter((candidate) => candidate !== "");
   const limit = Math.max(2, Math.floor(name.length / 3));
-  const near = candidates
+  // Comparing takes the product of the lengths.
+  const near = (name.length > 200 ? [] : candidates)
     .map((candidate) => ({ candidate, distance: distance(name, candidate, limit) }))
     .filter((entry) => entry.distance <= limit)
     .sort((a, b) => a.distance - b.distance)
