@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
+import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "./errors.ts";
 
@@ -65,6 +65,39 @@ function causes(verb: string, path: string, size = "the data"): Readonly<Record<
     EISDIR: ["a folder of that name", "Give the path of a file."],
     ENAMETOOLONG: ["a name that is too long for the file system", "Choose a shorter name."],
   };
+}
+
+/**
+ * Makes a folder and those above it; one that is there is left alone. Node's own way of making all never ends where a parent
+ * is there and takes no folder (`/proc/x`).
+ *
+ * @throws InputError where it cannot be made.
+ */
+export async function makeFolder(caller: string, folder: string): Promise<void> {
+  const missing: string[] = [];
+  let at = folder;
+  for (;;) {
+    const found = await stat(at).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return null;
+      throw fileError(caller, "write", folder, error);
+    });
+    if (found?.isDirectory()) break;
+    if (found !== null || at === dirname(at)) {
+      throw new InputError(caller, `must be able to make the folder ${folder}`, `a file ${at}`, "Check the path.");
+    }
+    missing.unshift(at);
+    at = dirname(at);
+  }
+  for (const path of missing) {
+    try {
+      await mkdir(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EEXIST") continue;
+      const refused = code === "ENOENT" ? Object.assign(new Error(`${at} takes no folder`), { code: "" }) : error;
+      throw fileError(caller, "write", folder, refused);
+    }
+  }
 }
 
 /** Forces a folder's entries to disk, so that a rename in it survives a power cut. */

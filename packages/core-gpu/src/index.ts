@@ -5,6 +5,8 @@ export { openDevice } from "./device/open.ts";
 export type { CompileOptions, Runner } from "./device/runner.ts";
 export { InputError } from "./errors.ts";
 export { writeFileAtomic } from "./files.ts";
+export type { FolderClaim } from "./folder-claim.ts";
+export { claimFolder } from "./folder-claim.ts";
 export * as layers from "./layers/index.ts";
 export type { Attached, Wiring } from "./onnx/attach.ts";
 export { attachModel } from "./onnx/attach.ts";

@@ -109,7 +109,9 @@ function checkCoverage(entries: readonly HeaderEntry[], size: number, fail: (act
   let at = 0;
   for (const { name, begin, end } of entries) {
     if (begin !== at) {
-      throw fail(`tensor "${clipped(name)}" that starts at byte ${begin} where ${at} bytes are taken (${gap(begin, at)})`);
+      throw fail(
+        `tensor "${clipped(name)}" that starts at byte ${begin} where ${at} bytes are taken (${gap(begin, at)})`,
+      );
     }
     at = end;
   }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
-import { InputError } from "./errors.ts";
+import { clipped, InputError } from "./errors.ts";
 import { fileError, writeFileAtomic } from "./files.ts";
-import { parseHeader } from "./safetensors-header.ts";
+import { maxRank, parseHeader } from "./safetensors-header.ts";
 import type { DType, Tensor } from "./tensor.ts";
 import { bytesPerElement, sizeOf, tensor } from "./tensor.ts";
 import { bfloat16, float16, int8, int16, uint16, type Widened } from "./widen.ts";
@@ -135,14 +135,14 @@ function decode(caller: string, bytes: Uint8Array, source: string | undefined): 
     const widen = (widened as Readonly<Record<string, (bytes: DataView) => Widened>>)[code];
     if (widen === undefined) {
       const supported = `Convert it first; supported are ${[...codes, ...Object.keys(widened)].join(", ")}.`;
-      throw fail(`tensor "${name}" of dtype ${code}, which is not supported here`, supported);
+      throw fail(`tensor "${clipped(name)}" of dtype ${code}, which is not supported here`, supported);
     }
     const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
     return [name, { ...widen(view), shape } as Tensor];
   });
   for (const [name, { dtype, data }] of tensors) {
     const odd = dtype === "bool" ? data.find((value) => value > 1) : undefined;
-    if (odd !== undefined) throw fail(`tensor "${name}" of dtype BOOL with a byte ${odd}`);
+    if (odd !== undefined) throw fail(`tensor "${clipped(name)}" of dtype BOOL with a byte ${odd}`);
   }
   return { tensors: Object.fromEntries(tensors), metadata };
 }
@@ -166,13 +166,26 @@ function checkedEntry(caller: string, name: string, value: Tensor) {
     throw new InputError(caller, 'no tensor may be named "__metadata__"', "one that is", "Rename it.");
   }
   if (/\p{Surrogate}/u.test(name)) {
-    throw new InputError(caller, "names must be valid Unicode", `half a surrogate pair in ${JSON.stringify(name)}`);
+    throw new InputError(
+      caller,
+      "names must be valid Unicode",
+      `half a surrogate pair in ${JSON.stringify(clipped(name))}`,
+    );
   }
   try {
     tensor(value.dtype, value.shape, value.data);
   } catch (error) {
     const problem = error instanceof Error ? error.message : String(error);
-    throw new InputError(caller, `"${name}" must be a tensor`, `one that is not (${problem})`, undefined, error);
+    throw new InputError(
+      caller,
+      `"${clipped(name)}" must be a tensor`,
+      `one that is not (${problem})`,
+      undefined,
+      error,
+    );
+  }
+  if (value.shape.length > maxRank) {
+    throw new InputError(caller, `"${clipped(name)}" must have at most ${maxRank} dimensions`, `${value.shape.length}`);
   }
   const code = codes.find((key) => dtypes[key] === value.dtype)!;
   return { name, code, value, size: sizeOf(value.shape) };

@@ -52,6 +52,7 @@ export function plainDevice(): Device {
       return {
         inputs: [],
         outputs: [],
+        notes: [],
         run: async (feeds, run) => runSession(session, feeds, run?.outputs),
         release: () => session.release(),
       };

@@ -1,8 +1,8 @@
 import type * as ort from "onnxruntime-node";
 import { InputError } from "../errors.ts";
 import { requireModel } from "../onnx/graph.ts";
-import type { Model, TensorInfo } from "../onnx/model.ts";
 import { loopsIn } from "../onnx/loops.ts";
+import type { Model, TensorInfo } from "../onnx/model.ts";
 import { describeModel, readModel, writeModel } from "../onnx/model.ts";
 import { quoted } from "../onnx/names.ts";
 import { parseOptions } from "../options.ts";

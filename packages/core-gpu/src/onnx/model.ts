@@ -184,7 +184,10 @@ function decode(
   caller: string,
   bytes: Uint8Array,
   source: string | undefined,
-  { allowExternalData, maxMessages }: { readonly allowExternalData: boolean; readonly maxMessages?: number | undefined },
+  {
+    allowExternalData,
+    maxMessages,
+  }: { readonly allowExternalData: boolean; readonly maxMessages?: number | undefined },
 ): Model {
   const limit = maxMessages ?? 10_000 + Math.floor(bytes.byteLength / 12);
   const expectation = `${source ?? "the model"} must be a complete ONNX file`;

@@ -19,8 +19,12 @@ export function countMessages(schema: DescMessage, bytes: Uint8Array, limit: num
     return made;
   };
   let count = 1;
-  const pending: { readonly message: DescMessage; readonly at: number; readonly end: number; readonly level: number }[] =
-    [{ message: schema, at: 0, end: bytes.byteLength, level: 0 }];
+  const pending: {
+    readonly message: DescMessage;
+    readonly at: number;
+    readonly end: number;
+    readonly level: number;
+  }[] = [{ message: schema, at: 0, end: bytes.byteLength, level: 0 }];
   try {
     for (let next = pending.pop(); next !== undefined && count <= limit; next = pending.pop()) {
       const { message, at, end, level } = next;

@@ -3,7 +3,8 @@ import { access, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { InputError } from "../errors.ts";
-import { fileError, syncFolder, writeFileAtomic } from "../files.ts";
+import { fileError, makeFolder, syncFolder, writeFileAtomic } from "../files.ts";
+import { printed } from "../options.ts";
 import { readSafetensors, writeSafetensors } from "../safetensors.ts";
 import type { Tensor } from "../tensor.ts";
 import { exactNumbers, restoreNumbers } from "./exact-json.ts";
@@ -27,10 +28,15 @@ const manifestSchema = z.strictObject({
   version: z.literal(1),
   step: z.int().min(0),
   progress: z.unknown(),
-  files: z.record(z.string(), z.strictObject({ bytes: z.int().min(0), sha256: z.string() })),
+  files: z.record(
+    // A name, not a way to other folders; what is named like a part of every object would not be a part of this one.
+    z.string().regex(/^[A-Za-z][\w-]{0,99}\.safetensors$/),
+    z.strictObject({ bytes: z.int().min(0), sha256: z.string() }),
+  ),
 });
 
 const caller = "core-gpu.training.readCheckpoint";
+const saver = "core-gpu.training.saveCheckpoint";
 const folderName = (step: number): string => `step-${String(step).padStart(10, "0")}`;
 const isCheckpoint = (name: string): boolean => /^step-\d{10,}$/.test(name);
 const isLeftOver = (name: string): boolean => /^\.(new|old)-step-\d+\.[0-9a-f]+$/.test(name);
@@ -52,7 +58,7 @@ export async function saveCheckpoint(
   const suffix = `${folderName(step)}.${randomBytes(6).toString("hex")}`;
   const fresh = join(folder, `.new-${suffix}`);
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(saver, folder);
     await removeLeftOvers(folder);
     if (await exists(path)) return path;
     await mkdir(fresh);
@@ -70,7 +76,7 @@ export async function saveCheckpoint(
   } catch (error) {
     await rm(fresh, { recursive: true, force: true }).catch(() => undefined);
     if (error instanceof InputError) throw error;
-    throw fileError("core-gpu.training.saveCheckpoint", "write", path, error);
+    throw fileError(saver, "write", path, error);
   }
   await removeOlder(folder, keep);
   return path;
@@ -95,15 +101,20 @@ export async function listCheckpoints(folder: string): Promise<readonly string[]
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const manifest = checkedManifest(path, (await readPart(path, manifestName)).toString("utf8"));
-  const tensors: Record<string, Record<string, Tensor>> = {};
+  const tensors = new Map<string, Record<string, Tensor>>();
   for (const [name, { bytes, sha256: expected }] of Object.entries(manifest.files)) {
     const content = await readPart(path, name);
     if (content.byteLength !== bytes) throw damaged(path, `${name} of ${content.byteLength} bytes instead of ${bytes}`);
     if (sha256(content) !== expected) throw damaged(path, `${name} with another hash`);
     const { tensors: read } = readSafetensors(content, { source: join(path, name) });
-    tensors[name.replace(/\.safetensors$/, "")] = read;
+    tensors.set(name.replace(/\.safetensors$/, ""), read);
   }
-  return { path, step: manifest.step, tensors, progress: restoreNumbers(manifest.progress) };
+  return {
+    path,
+    step: manifest.step,
+    tensors: Object.fromEntries(tensors),
+    progress: restoreNumbers(manifest.progress),
+  };
 }
 
 function checkedManifest(path: string, text: string): z.output<typeof manifestSchema> {
@@ -113,9 +124,10 @@ function checkedManifest(path: string, text: string): z.output<typeof manifestSc
   } catch (error) {
     throw damaged(path, `a ${manifestName} that is not JSON`, error);
   }
-  const { sha256: seal, ...manifest } = (json ?? {}) as Record<string, unknown>;
+  const record = typeof json === "object" && json !== null && !Array.isArray(json) ? json : {};
+  const { sha256: seal, ...manifest } = record as Record<string, unknown>;
   if (manifest.format !== format) throw damaged(path, `a ${manifestName} of something else`);
-  if (manifest.version !== 1) throw damaged(path, `version ${String(manifest.version)}, not 1`);
+  if (manifest.version !== 1) throw damaged(path, `version ${printed(manifest.version)}, not 1`);
   const parsed = manifestSchema.safeParse(manifest);
   if (!parsed.success || seal !== sha256(JSON.stringify(manifest)))
     throw damaged(path, `a ${manifestName} that was changed`);

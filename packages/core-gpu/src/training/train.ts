@@ -1,5 +1,6 @@
 import type { Runner } from "../device/runner.ts";
 import { InputError } from "../errors.ts";
+import { claimFolder } from "../folder-claim.ts";
 import { parseOptions } from "../options.ts";
 import { floats } from "../program/operator.ts";
 import { type Tensor, tensor } from "../tensor.ts";
@@ -20,8 +21,10 @@ const caller = "core-gpu.training.train";
  * up by `resume: true` has the same parameters, optimiser state, history and collected outputs as one that was not. Give the
  * resumed run the same program, data and options (`epochs` may grow).
  *
+ * The checkpoint folder is this run's own while it lasts; what a process that is gone left claimed is taken over.
+ *
  * @throws InputError on an option that is unknown, out of range or does not fit the program; a checkpoint that is damaged or
- * of another run.
+ * of another run; a folder in which another run is.
  * @throws TrainingError when the loss is NaN or infinite, a parameter is when a checkpoint is due, or the device or the data
  * fail: it names the step, the first bad parameter and the last good checkpoint, from which a run on any device goes on.
  * @example
@@ -52,7 +55,17 @@ const caller = "core-gpu.training.train";
 export async function train(options: TrainOptions): Promise<TrainResult> {
   const checked = parseOptions(caller, trainOptions, options) as CheckedOptions;
   checkProgram(checked);
-  const run = await startRun(checked);
+  const folder = checked.checkpoint?.folder;
+  const claim = folder === undefined ? null : await claimFolder(caller, folder);
+  try {
+    return await trainFrom(await startRun(checked));
+  } finally {
+    await claim?.release();
+  }
+}
+
+async function trainFrom(run: Run): Promise<TrainResult> {
+  const checked = run.options;
   let stopped: StopReason | null = run.stoppedEarly ? "earlyStop" : null;
   while (stopped === null && run.position.epoch < checked.epochs) stopped = await runEpoch(run);
   const { bestState, last: position, checkpoint } = run;

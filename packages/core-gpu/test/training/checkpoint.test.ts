@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -80,7 +81,7 @@ test("checkpoints come when asked for, the newest stay, and leftovers of a kille
   const written: string[][] = [];
   const { checkpoint } = await run({
     checkpoint: { folder, everySteps: 2, everyEpochs: 2, keep: 3 },
-    onStep: async () => void written.push((await readdir(folder)).toSorted()),
+    onStep: async () => void written.push((await readdir(folder)).filter((name) => name !== ".owner.json").toSorted()),
   });
   expect(written[4]).toEqual(["notes.txt", "step-0000000002", "step-0000000004"]);
   expect(await training.listCheckpoints(folder)).toEqual(
@@ -213,6 +214,41 @@ describe("refused:", () => {
 
   test("a folder that cannot be made", async () => {
     await writeFile(join(folder, "file"), "");
-    await expect(run({ checkpoint: { folder: join(folder, "file") } })).rejects.toThrow("must be able to read");
+    await expect(run({ checkpoint: { folder: join(folder, "file") } })).rejects.toThrow(
+      "must be able to make the folder",
+    );
+  });
+});
+
+describe("a manifest's names are names:", () => {
+  const sealed = async (path: string, change: (manifest: Record<string, unknown>) => object) => {
+    const { sha256: _, ...manifest } = JSON.parse(await readFile(join(path, "checkpoint.json"), "utf8"));
+    const changed = change(manifest);
+    const sha256 = createHash("sha256").update(JSON.stringify(changed)).digest("hex");
+    await writeFile(join(path, "checkpoint.json"), JSON.stringify({ ...changed, sha256 }));
+  };
+
+  test.each(["../../x.safetensors", "/etc/passwd", "__proto__.safetensors", "a/b.safetensors", "state"])(
+    "%s is refused",
+    async (name) => {
+      await run({ epochs: 1 });
+      const path = (await training.listCheckpoints(folder)).at(-1)!;
+      const tensors = await readFile(join(path, "state.safetensors"));
+      await writeFile(join(path, "__proto__.safetensors"), tensors);
+      await sealed(path, (manifest) => {
+        const { "state.safetensors": entry } = manifest.files as Record<string, unknown>;
+        return { ...manifest, files: Object.fromEntries([[name, entry]]) };
+      });
+      await expect(training.readCheckpoint(path)).rejects.toThrow("got a checkpoint.json that was changed");
+    },
+  );
+
+  test("a version that is an object, and a manifest that is null, are told", async () => {
+    await run({ epochs: 1 });
+    const path = (await training.listCheckpoints(folder)).at(-1)!;
+    await sealed(path, (manifest) => ({ ...manifest, version: { toString: 1 } }));
+    await expect(training.readCheckpoint(path)).rejects.toThrow('got version {"toString":1}, not 1');
+    await writeFile(join(path, "checkpoint.json"), "null");
+    await expect(training.readCheckpoint(path)).rejects.toThrow("got a checkpoint.json of something else");
   });
 });
