@@ -21,7 +21,7 @@ const compileOptions = z.strictObject({
   state: z.array(z.string().min(1)).default([]),
   initial: tree.optional(),
   constants: tree.optional(),
-  opset: z.int().min(11).max(23).optional(),
+  opset: z.int().min(7).max(26).optional(),
   stepsPerRun: z.int().min(1).optional(),
   load: loadOptions.optional(),
 });

@@ -16,7 +16,7 @@ export interface CompileOptions {
   readonly initial?: TreeRecord<Tensor>;
   /** Tensors for inputs that become part of the compiled program; see {@link ProgramToModelOptions.constants}. */
   readonly constants?: { readonly [name: string]: Tree<Tensor> };
-  /** Version of the ONNX operator set, 11 to 23; default that of `programToModel`. */
+  /** Version of the ONNX operator set, 7 to 26; default that of `programToModel`. */
   readonly opset?: NonNullable<ProgramToModelOptions["opset"]>;
   /**
    * Several steps in one run: every feed then has a first dimension of 1 to that many steps before its own, every result

@@ -9,6 +9,7 @@ import { dtypeName, isTensorType, typeName } from "./dtypes.ts";
 import { requireModel } from "./graph.ts";
 import type { ModelProto, TensorProto, ValueInfoProto } from "./onnx_pb.ts";
 import { ModelProtoSchema } from "./onnx_pb.ts";
+import { sorted } from "./sort.ts";
 import { checkModel } from "./validate.ts";
 import { countMessages } from "./wire.ts";
 
@@ -67,8 +68,8 @@ const readOptions = z.strictObject({
 const recursionLimit = 1000;
 
 /**
- * Decodes an ONNX model and checks that it hangs together: it has a graph, every tensor is produced once and before it
- * is used, nothing dangles, and weights are as long as their shapes say.
+ * Decodes an ONNX model and checks that it hangs together: it has a graph, every tensor is produced once and can be before
+ * it is used, nothing dangles, and weights are as long as their shapes say. Nodes out of order are sorted.
  *
  * Weights are views into `bytes` (not copied), so do not change `bytes` afterwards. Whatever this version of the
  * format does not know is kept and written back by {@link writeModel}.
@@ -207,6 +208,7 @@ function decode(
     const reason = error instanceof Error ? error.message : String(error);
     throw new InputError(caller, expectation, `${bytes.byteLength} bytes that do not decode (${reason})`, fix, error);
   }
+  proto = sorted(proto);
   checkModel(caller, expectation, proto, allowExternalData);
   return { proto };
 }

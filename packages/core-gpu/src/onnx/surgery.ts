@@ -1,5 +1,9 @@
 /** What a package needs that rewrites ONNX graphs itself: messages and how to copy them. Exported as `onnx`. */
 export { create } from "@bufbuild/protobuf";
+export type { Readable } from "../inspect/readable.ts";
+export { readable } from "../inspect/readable.ts";
+export type { LogitsModel } from "../inspect/scores.ts";
+export { takeLogits } from "../inspect/scores.ts";
 export { copyGraph } from "./attach.ts";
 export { dataTypeOf } from "./dtypes.ts";
 export { changed } from "./graph.ts";

@@ -15,7 +15,9 @@ const caller = "core-gpu.programToModel";
 
 /** Options of {@link programToModel}. */
 export interface ProgramToModelOptions {
-  /** Version of the standard operator set, 11 to 23. Default 17. */
+  /**
+   * Version of the standard operator set, 7 to 26. Default 17. Below 11 some operators have no form yet; they are named.
+   */
   readonly opset?: number;
   /** Tensors for some of the program's inputs, which become initializers of their names instead of graph inputs. */
   readonly constants?: { readonly [name: string]: Tree<Tensor> };
@@ -34,15 +36,15 @@ export interface ProgramToModelOptions {
 }
 
 const optionsSchema = z.strictObject({
-  opset: z.int().min(11).max(23).default(17),
+  opset: z.int().min(7).max(26).default(17),
   constants: z.custom<object>((value) => typeof value === "object" && value !== null).default({}),
   name: z.string().min(1).default("program"),
   blocks: z.union([z.literal(8), z.literal(16)]).optional(),
   provider: z.literal("webgpu").optional(),
 });
 
-/** The version of the file format that came with each operator set, 11 to 23. */
-const irVersions = [6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11] as const;
+/** The version of the file format that came with each operator set, 7 to 26. */
+const irVersions = [3, 3, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13] as const;
 
 /**
  * Writes a program as an ONNX model of standard operators that any ONNX runtime can run.
@@ -80,8 +82,9 @@ export function programToModel(program: Program<unknown, unknown>, options?: Pro
   }
   const graph = onnxGraph(opset, [...inputNames, ...program.outputs.map((port) => port.name)], runtime);
   emitProgram(graph, program, bound);
+  if (opset < 11) checkOldForms(graph.nodes, opset);
   const proto = create(ModelProtoSchema, {
-    irVersion: BigInt(irVersions[opset - 11]!),
+    irVersion: BigInt(irVersions[opset - 7]!),
     producerName: "exitkit",
     opsetImport: [{ domain: "", version: BigInt(opset) }, ...graph.imports],
     graph: {
@@ -161,5 +164,26 @@ function emitProgram(graph: OnnxGraph, program: Program<unknown, unknown>, bound
   for (const port of program.outputs) {
     const written = names[port.value]!;
     if (written !== port.name) graph.node("Identity", [written], {}, [port.name]);
+  }
+}
+
+/** Operators whose form of operator set 11, which is written for older sets too, is younger than set 7: the first with it. */
+const firstSets: Readonly<Record<string, number>> = {
+  ...{ Expand: 8, Max: 8, Min: 8, MaxPool: 8, Erf: 9, Greater: 9, Less: 9, OneHot: 9, Sign: 9, Where: 9 },
+  ...{ ConstantOfShape: 9, Cast: 9, Flatten: 9, BatchNormalization: 9, Compress: 9, Mod: 10, Slice: 10 },
+  ...{ Clip: 11, CumSum: 11, Equal: 11, GatherElements: 11, GatherND: 11, Pad: 11, Range: 11, Resize: 11, Round: 11 },
+  ...{ ScatterElements: 11, ScatterND: 11, TopK: 11 },
+};
+
+/** Refuses, by name, what an operator set below 11 does not have. */
+function checkOldForms(nodes: OnnxGraph["nodes"], opset: number): void {
+  for (const { opType, attribute, domain } of nodes) {
+    const counted = attribute.some(
+      ({ name, i, ints }) => /^ax[ei]s$/.test(name) && (i < 0n || ints.some((n) => n < 0n)),
+    );
+    const first = domain !== "" ? 0 : Math.max(firstSets[opType] ?? 1, counted ? 11 : 0);
+    if (first <= opset) continue;
+    const fix = `Raise the model's operator set to ${first} or above (onnx.version_converter), or export it again.`;
+    throw new InputError(caller, `operator set ${opset} must have all operators`, `${opType}, of set ${first}`, fix);
   }
 }

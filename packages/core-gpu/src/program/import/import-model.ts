@@ -101,8 +101,8 @@ export function importModel(model: Model, options?: ImportModelOptions): Importe
   requireModel(caller, model);
   const opset = opsetOf(model);
   if (opset < 11 || opset > 23) {
-    const fix = "Convert it with onnx.version_converter or export it again.";
-    throw new InputError(caller, "the model must use operator set 11 to 23", String(opset), fix);
+    const fix = "Convert it with onnx.version_converter or export it again; what needs no gradient takes it as it is.";
+    throw new InputError(caller, "the model must use operator set 11 to 23 to be differentiated", String(opset), fix);
   }
   const index = indexModel(caller, inlineFunctions(model));
   const stated = readStated(index.graph, shapes);

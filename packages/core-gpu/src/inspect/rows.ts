@@ -1,0 +1,164 @@
+import type { Device, Session } from "../device/device.ts";
+import { InputError } from "../errors.ts";
+import { ancestors, type GraphIndex, indexModel, isStandard } from "../onnx/graph.ts";
+import { describeModel, type Model, type TensorInfo } from "../onnx/model.ts";
+import type { NodeProto } from "../onnx/onnx_pb.ts";
+import { addTaps } from "../onnx/taps.ts";
+import { generator } from "../random.ts";
+import { rows, sizeOf, type Tensor, tensor } from "../tensor.ts";
+
+/** Whether the rows of a batch answer for themselves. */
+export interface RowsInspection {
+  /** `one` where the model runs on one sample at a time only. */
+  readonly batches: "any" | "one";
+  /** Whether a row answers the same alone and among others; true where there are no others. */
+  readonly independent: boolean;
+  /** The largest difference found, as a share of the largest answer. */
+  readonly difference: number;
+  /** The operator by which rows change each other; null where they do not, or where it is not found. */
+  readonly culprit: { readonly operator: string; readonly name: string } | null;
+  /** What the runtime said of a batch of several; null where it runs. */
+  readonly refusal: string | null;
+}
+
+/** Trials: what the outputs of random rows are. */
+export interface RowsTrial {
+  readonly rows: RowsInspection;
+  /** The outputs of the first row, or of all that ran. */
+  readonly outputs: Readonly<Record<string, Tensor>>;
+}
+
+const several = 5;
+/** Half precision rounds by 1e-3; ranges of a batch move answers by far more. */
+const tolerance = 2e-3;
+
+/** Runs a model on the same random rows alone and among others, at two batch sizes. */
+export async function tryRows(
+  device: Device,
+  model: Model,
+  shapes: ReadonlyMap<string, readonly number[]>,
+): Promise<RowsTrial> {
+  const session = await device.load(model);
+  try {
+    const inputs = describeModel(model).inputs;
+    const alone = await session.run(feedsOf(inputs, shapes, 1));
+    const fixed = inputs.some(({ shape }) => typeof shape[0] === "number");
+    const one = { batches: "one", independent: true, difference: 0, culprit: null } as const;
+    if (fixed) return { rows: { ...one, refusal: null }, outputs: alone };
+    let among: Readonly<Record<string, Tensor>>;
+    let two: Readonly<Record<string, Tensor>>;
+    try {
+      two = await session.run(feedsOf(inputs, shapes, 2));
+      among = await session.run(feedsOf(inputs, shapes, several));
+    } catch (error) {
+      return { rows: { ...one, refusal: error instanceof Error ? error.message : String(error) }, outputs: alone };
+    }
+    const names = Object.keys(alone).filter((name) => isBatch(among[name]!, several) && isBatch(alone[name]!, 1));
+    const difference = Math.max(
+      0,
+      ...names.flatMap((name) => [
+        differenceOf(alone[name]!, rows(among[name]!, 0, 1)),
+        differenceOf(two[name]!, rows(among[name]!, 0, 2)),
+      ]),
+    );
+    const independent = difference <= tolerance;
+    const culprit = independent ? null : (suspect(model) ?? (await culpritByTrial(device, model, shapes)));
+    return { rows: { batches: "any", independent, difference, culprit, refusal: null }, outputs: among };
+  } finally {
+    await session.release();
+  }
+}
+
+/** n random rows, the first the same whatever n is; the others are larger, so that ranges of the batch are not its own. */
+function feedsOf(
+  inputs: readonly TensorInfo[],
+  shapes: ReadonlyMap<string, readonly number[]>,
+  n: number,
+): Record<string, Tensor> {
+  return Object.fromEntries(
+    inputs.map(({ name, dtype }) => {
+      const [, ...sample] = shapes.get(name) ?? [];
+      const random = generator(20);
+      const width = sizeOf(sample);
+      const values = Array.from({ length: n * width }, (_, at) =>
+        dtype.startsWith("float") ? random.normal() * (at < width ? 1 : 4) : random.integer(2),
+      );
+      const made = tensor(dtype as "float32", shapes.get(name)?.length === 0 ? [] : [n, ...sample]);
+      for (let at = 0; at < made.data.length; at++)
+        (made.data as unknown as (number | bigint)[])[at] = dtype === "int64" ? BigInt(values[at]!) : values[at]!;
+      return [name, made as Tensor];
+    }),
+  );
+}
+
+const isBatch = ({ shape, dtype }: Tensor, n: number): boolean => shape[0] === n && dtype.startsWith("float");
+
+function differenceOf(a: Tensor, b: Tensor): number {
+  let [difference, largest] = [0, 0];
+  a.data.forEach((value, at) => {
+    const [x, y] = [Number(value), Number(b.data[at])];
+    difference = Math.max(difference, Number.isNaN(x - y) && !Object.is(x, y) ? 1 : Math.abs(x - y) || 0);
+    largest = Math.max(largest, Math.abs(x) || 0);
+  });
+  return difference / Math.max(largest, 1e-20);
+}
+
+const dynamic = /^Dynamic(Quantize|Time)/;
+
+/** The first operator of the graph that is known to mix rows. */
+function suspect(model: Model): RowsInspection["culprit"] {
+  const index = indexModel("core-gpu.inspectModel", model);
+  const nodes = ancestors(index, index.outputs).map((at) => index.graph.node[at]!);
+  return named(nodes.find((node) => inTraining(node) || dynamic.test(node.opType)));
+}
+
+function inTraining(node: NodeProto): boolean {
+  const attribute = (name: string) => node.attribute.find((entry) => entry.name === name)?.i;
+  return node.opType === "BatchNormalization" && isStandard(node) && attribute("training_mode") === 1n;
+}
+
+const named = (node: NodeProto | undefined): RowsInspection["culprit"] =>
+  node === undefined ? null : { operator: node.opType, name: node.name || node.output[0] || "" };
+
+/** The first node whose float results differ, by looking at all of them. */
+async function culpritByTrial(
+  device: Device,
+  model: Model,
+  shapes: ReadonlyMap<string, readonly number[]>,
+): Promise<RowsInspection["culprit"]> {
+  const index = indexModel("core-gpu.inspectModel", model);
+  const known = [...index.producer.keys()].filter((name) => shapes.get(name)?.[0] === 1);
+  let session: Session;
+  try {
+    session = await device.load(addTaps(model, known), { optimization: "none" });
+  } catch {
+    return null;
+  }
+  try {
+    const inputs = describeModel(model).inputs;
+    const outputs = session.outputs.filter(({ dtype }) => dtype === "float32").map(({ name }) => name);
+    const [one, two] = [
+      await session.run(feedsOf(inputs, shapes, 1), { outputs }),
+      await session.run(feedsOf(inputs, shapes, 2), { outputs }),
+    ];
+    return firstDifferent(index, one, two);
+  } catch (error) {
+    if (error instanceof InputError) return null;
+    throw error;
+  } finally {
+    await session.release();
+  }
+}
+
+function firstDifferent(
+  { graph }: GraphIndex,
+  one: Readonly<Record<string, Tensor>>,
+  two: Readonly<Record<string, Tensor>>,
+): RowsInspection["culprit"] {
+  const differs = (name: string) => {
+    const [a, b] = [one[name], two[name]];
+    if (a === undefined || b === undefined || !isBatch(a, 1) || !isBatch(b, 2)) return false;
+    return differenceOf(a, rows(b, 0, 1)) > tolerance;
+  };
+  return named(graph.node.find(({ output }) => output.some(differs)));
+}
