@@ -1,5 +1,12 @@
 // What an example with this package alone needs.
 export { generator } from "@exitkit/core-gpu";
+export type { WeightScores } from "./channels/importance.ts";
+export {
+  type LayerWidth,
+  type PruneChannelsOptions,
+  type PrunedChannels,
+  pruneChannels,
+} from "./channels/prune-channels.ts";
 export type { Criterion, ScoringContext } from "./criteria/index.ts";
 export * as criteria from "./criteria/index.ts";
 export { readSparseFile, writeSparseFile } from "./files/sparse-file.ts";

@@ -185,7 +185,7 @@ export function onnxGraph(
 }
 
 /** A tensor as an ONNX message; its bytes are copied. */
-function tensorProto(name: string, { dtype, shape, data }: Tensor): TensorProto {
+export function tensorProto(name: string, { dtype, shape, data }: Tensor): TensorProto {
   return create(TensorProtoSchema, {
     name,
     dataType: dataTypeOf(dtype),

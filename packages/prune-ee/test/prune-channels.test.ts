@@ -1,0 +1,306 @@
+import { readFileSync } from "node:fs";
+import {
+  type Device,
+  describeModel,
+  generator,
+  type Model,
+  onnx,
+  openDevice,
+  ops,
+  probeShapes,
+  programToModel,
+  readModel,
+  spec,
+  type Tensor,
+  tensor,
+  trace,
+  type Value,
+} from "@exitkit/core-gpu";
+import { countExitCosts, openStaged, recordExits, toExitModel } from "@exitkit/early-exit";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { graphOf } from "../src/channels/graph.ts";
+import { importanceOf } from "../src/channels/importance.ts";
+import { propagate } from "../src/channels/propagate.ts";
+import { removeClasses } from "../src/channels/remove.ts";
+import { classesToRemove } from "../src/channels/select.ts";
+import { pruneChannels } from "../src/index.ts";
+import { tinyNetwork } from "./networks.ts";
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice("cpu", { threads: 1 });
+});
+afterAll(() => device.close());
+
+const fixtures = new URL("../../core-gpu/fixtures/", import.meta.url);
+const fixture = (name: string) => readModel(readFileSync(new URL(`${name}.onnx`, fixtures)));
+
+/** Every weight that is cut along an axis, with the elements of removed channels set to 0. */
+function masked(
+  model: Model,
+  cuts: ReturnType<typeof propagate>["cuts"],
+  isRemoved: (label: number) => boolean,
+): Model {
+  const graph = model.proto.graph!;
+  const initializer = graph.initializer.map((weight) => {
+    const axes = cuts.get(weight.name);
+    if (axes === undefined) return weight;
+    const held = onnx.hostTensor("test", weight) as Tensor<"float32">;
+    const data = held.data.slice();
+    for (const [axis, along] of axes) {
+      const stride = held.shape.slice(axis + 1).reduce((size, side) => size * side, 1);
+      data.forEach((_, at) => {
+        if (isRemoved(along[Math.floor(at / stride) % along.length]!)) data[at] = 0;
+      });
+    }
+    return onnx.tensorProto(weight.name, tensor("float32", held.shape, data));
+  });
+  return { proto: onnx.changed(model.proto, { graph: onnx.changed(graph, { initializer }) }) };
+}
+
+async function outputsOf(model: Model, batch = 3): Promise<Tensor<"float32">> {
+  const random = generator(7);
+  const { inputs, outputs } = describeModel(model);
+  const feeds = Object.fromEntries(
+    inputs.map(({ name, shape }) => {
+      const sized = shape.map((side) => (typeof side === "number" ? side : batch));
+      const size = sized.reduce((product, side) => product * side, 1);
+      return [
+        name,
+        tensor(
+          "float32",
+          sized,
+          Float32Array.from({ length: size }, () => random.normal()),
+        ),
+      ];
+    }),
+  );
+  const session = await device.load(model);
+  try {
+    return (await session.run(feeds))[outputs[0]!.name] as Tensor<"float32">;
+  } finally {
+    await session.release();
+  }
+}
+
+/** The pruned network's answers beside the masked one's; how many channels went. */
+async function compared(model: Model, keep: number, multipleOf: number) {
+  const dependencies = propagate(graphOf("test", model, await probeShapes(device, model)));
+  const importance = importanceOf("test", model, dependencies, undefined);
+  const removed = classesToRemove(dependencies, importance, { keep, multipleOf });
+  const isRemoved = (label: number) => removed.has(dependencies.labels.classOf(label));
+  const [smaller, zeroed] = [
+    await outputsOf(removeClasses("test", model, dependencies, removed)),
+    await outputsOf(masked(model, dependencies.cuts, isRemoved)),
+  ];
+  return { smaller, zeroed, removed: removed.size };
+}
+
+function expectEqual(smaller: Tensor<"float32">, zeroed: Tensor<"float32">) {
+  const scale = Math.max(...zeroed.data.map(Math.abs));
+  expect(smaller.shape).toEqual(zeroed.shape);
+  expect(scale).toBeGreaterThan(1e-4);
+  smaller.data.forEach((value, at) => {
+    expect(Math.abs(value - zeroed.data[at]!)).toBeLessThanOrEqual(1e-5 * scale);
+  });
+}
+
+describe("a network without some channels answers as the one with their weights at 0", () => {
+  it.each([
+    ["onnx/resnet20", 0.5, 4, 30],
+    ["onnx/resnet20", 0.7, 1, 20],
+    ["onnx/vgg", 0.5, 2, 4],
+    ["onnx/densenet", 0.6, 2, 6],
+    ["onnx/mobilenet", 0.5, 4, 20],
+    ["import/mobilenet-dynamo-20", 0.5, 2, 4],
+    ["import/mobilenet-torchscript-13", 0.5, 2, 4],
+    ["import/resnet-dynamo-18", 0.5, 2, 4],
+    ["import/keras-cnn-17", 0.5, 2, 2],
+    ["import/vit-dynamo-23", 0.5, 4, 8],
+    ["onnx/transformer", 0.5, 4, 8],
+  ])("%s, %d kept in blocks of %d", async (name, keep, multipleOf, least) => {
+    const { smaller, zeroed, removed } = await compared(fixture(name), keep, multipleOf);
+    expect(removed).toBeGreaterThanOrEqual(least);
+    expectEqual(smaller, zeroed);
+  });
+
+  const conv = (random: ReturnType<typeof generator>, from: number, to: number, group = 1) => {
+    const shape = [to, from / group, 3, 3];
+    const size = shape.reduce((product, side) => product * side, 1);
+    return tensor(
+      "float32",
+      shape,
+      Float32Array.from({ length: size }, () => random.normal() / 3),
+    );
+  };
+  const traced = (
+    network: (x: Value, weight: (from: number, to: number, group?: number) => Tensor) => Value,
+  ): Model => {
+    const random = generator(3);
+    const program = trace(({ x }) => ({ logits: network(x, (from, to, group) => conv(random, from, to, group)) }), {
+      x: spec("float32", ["n", 3, 8, 8]),
+    });
+    return programToModel(program);
+  };
+  const end = (x: Value, classes: number, features: number) =>
+    ops.linear(
+      ops.flatten(x),
+      tensor(
+        "float32",
+        [classes, features],
+        Float32Array.from({ length: classes * features }, (_, at) => Math.sin(at)),
+      ),
+    );
+
+  it.each<[string, Model]>([
+    [
+      "the same tensor twice in a Concat",
+      traced((x, weight) => {
+        const y = ops.relu(ops.conv(x, weight(3, 8), { padding: 1 }));
+        return end(ops.conv(ops.concat([y, y], 1), weight(16, 4), { padding: 1 }), 5, 4 * 64);
+      }),
+    ],
+    [
+      "a Concat of different widths, one of them read twice",
+      traced((x, weight) => {
+        const a = ops.relu(ops.conv(x, weight(3, 8), { padding: 1 }));
+        const b = ops.relu(ops.conv(a, weight(8, 12), { padding: 1 }));
+        const c = ops.relu(ops.conv(ops.concat([b, a], 1), weight(20, 8), { padding: 1 }));
+        return end(ops.add(c, a), 5, 8 * 64);
+      }),
+    ],
+    [
+      "a flatten of many places before the linear layer, behind a depthwise convolution",
+      traced((x, weight) => {
+        const a = ops.relu(ops.conv(x, weight(3, 8), { padding: 1, stride: 2 }));
+        return end(ops.relu(ops.conv(a, weight(8, 8, 8), { padding: 1, groups: 8 })), 5, 8 * 16);
+      }),
+    ],
+    [
+      "a grouped convolution, which keeps its channels",
+      traced((x, weight) => {
+        const a = ops.relu(ops.conv(x, weight(3, 8), { padding: 1 }));
+        const b = ops.relu(ops.conv(a, weight(8, 8, 2), { padding: 1, groups: 2 }));
+        return end(ops.relu(ops.conv(b, weight(8, 12), { padding: 1 })), 5, 12 * 64);
+      }),
+    ],
+    [
+      "a shortcut padded with zero channels",
+      traced((x, weight) => {
+        const a = ops.relu(ops.conv(x, weight(3, 8), { padding: 1 }));
+        const b = ops.conv(ops.relu(ops.conv(a, weight(8, 16), { padding: 1 })), weight(16, 16), { padding: 1 });
+        const wide = ops.pad(a, [
+          [0, 0],
+          [4, 4],
+          [0, 0],
+          [0, 0],
+        ]);
+        return end(ops.relu(ops.add(b, wide)), 5, 16 * 64);
+      }),
+    ],
+  ])("%s", async (_, model) => {
+    const { smaller, zeroed, removed } = await compared(model, 0.5, 2);
+    expect(removed).toBeGreaterThan(3);
+    expectEqual(smaller, zeroed);
+  });
+});
+
+describe("widths", () => {
+  it("are whole blocks of the least important channels, by layer", async () => {
+    const model = fixture("onnx/vgg");
+    const { layers } = await pruneChannels(device, model, { keep: 0.5, multipleOf: 4 });
+    for (const { before, after, fixedBy } of layers) {
+      if (fixedBy !== undefined) expect(after, fixedBy).toBe(before);
+      else expect([after % 4, after < before, after >= before / 2]).toEqual([0, before > 4, true]);
+    }
+    expect(layers.at(-1)!.fixedBy).toMatch(/output/);
+  });
+
+  it("stay where the block does not fit, and with keep 1 nothing changes", async () => {
+    const model = fixture("onnx/resnet20");
+    const wide = await pruneChannels(device, model, { keep: 0.5, multipleOf: 64 });
+    expect(wide.layers.every(({ before, after }) => before === after)).toBe(true);
+    expect((await outputsOf(wide.model)).data).toEqual((await outputsOf(model)).data);
+    const all = await pruneChannels(device, model, { keep: 1 });
+    expect((await outputsOf(all.model)).data).toEqual((await outputsOf(model)).data);
+  });
+
+  it("follow scores that are given", async () => {
+    const model = fixture("onnx/vgg");
+    const first = model.proto.graph!.initializer.find(({ dims }) => dims.length === 4)!;
+    const [channels, ...rest] = first.dims.map(Number) as [number, ...number[]];
+    const stride = rest.reduce((product, side) => product * side, 1);
+    // Of the first layer only its last two channels matter.
+    const scores = {
+      [first.name]: Float32Array.from({ length: channels * stride }, (_, at) =>
+        at < (channels - 2) * stride ? 0 : 1e6,
+      ),
+    };
+    const { model: smaller } = await pruneChannels(device, model, { keep: 2 / channels, multipleOf: 2, scores });
+    const kept = onnx.hostTensor("test", smaller.proto.graph!.initializer.find(({ name }) => name === first.name)!);
+    const before = onnx.hostTensor("test", first).data.subarray((channels - 2) * stride);
+    expect(kept.data.subarray(0, 1)).toHaveLength(1);
+    expect(kept.shape[0]).toBe(2);
+    expect([...(kept.data as Float32Array)]).toEqual([...(before as Float32Array)]);
+  });
+});
+
+it("an exit network is pruned with its heads, and runs in stages", async () => {
+  const network = tinyNetwork();
+  const exits = toExitModel(network, network.init(generator(2)));
+  const { model, layers } = await pruneChannels(device, exits.model, { keep: 0.5, multipleOf: 2 });
+  const smaller = { ...exits, model };
+  expect(layers.slice(0, 2).map(({ before, after }) => [before, after])).toEqual([
+    [6, 4],
+    [8, 4],
+  ]);
+  const [before, after] = [await countExitCosts(device, exits), await countExitCosts(device, smaller)];
+  expect(after.full).toBe(64 * 4 * 2 * 9 + 16 * 4 * 4 * 9 + 4 * 3);
+  expect(after.full).toBeLessThan(before.full);
+  const x = tensor(
+    "float32",
+    [5, 2, 8, 8],
+    Float32Array.from({ length: 640 }, (_, at) => Math.sin(at)),
+  );
+  async function* batches() {
+    yield { x, y: Int32Array.from([0, 1, 2, 0, 1]) };
+  }
+  const record = await recordExits(device, smaller, batches());
+  const staged = await openStaged(device, smaller);
+  const { predictions } = await staged.classify(x, [0, 0]);
+  expect([...predictions]).toEqual([...record.predictions[0]!]);
+  await staged.release();
+});
+
+describe("what is refused", () => {
+  it.each<[string, object, RegExp]>([
+    ["keep 0", { keep: 0 }, /"keep"/],
+    ["an unknown option", { keep: 0.5, share: 1 }, /unknown option "share"/],
+    ["scores of another size", { keep: 0.5, scores: { first: new Float32Array(1) } }, /must be \d+ numbers; got 1/],
+  ])("%s", async (_, options, message) => {
+    const model = fixture("onnx/vgg");
+    const name = model.proto.graph!.initializer.find(({ dims }) => dims.length === 4)!.name;
+    const renamed = "scores" in options ? { ...options, scores: { [name]: new Float32Array(1) } } : options;
+    await expect(pruneChannels(device, model, renamed as never)).rejects.toThrow(message);
+  });
+
+  it("weights that are not finite, and what is no device", async () => {
+    const model = fixture("onnx/vgg");
+    const graph = model.proto.graph!;
+    const bad = graph.initializer.map((weight) => {
+      if (weight.dims.length !== 4) return weight;
+      const held = onnx.hostTensor("test", weight) as Tensor<"float32">;
+      return onnx.tensorProto(
+        weight.name,
+        tensor(
+          "float32",
+          held.shape,
+          held.data.map(() => Number.NaN),
+        ),
+      );
+    });
+    const broken = { proto: onnx.changed(model.proto, { graph: onnx.changed(graph, { initializer: bad }) }) };
+    await expect(pruneChannels(device, broken, { keep: 0.5 })).rejects.toThrow(/must be finite; got NaN/);
+    await expect(pruneChannels(null as never, model, { keep: 0.5 })).rejects.toThrow(/a device is needed/);
+  });
+});
