@@ -3,7 +3,7 @@ import { InputError, type Model, onnx, type Tensor } from "@exitkit/core-gpu";
 type NodeProto = onnx.NodeProto;
 
 /** A weight that a node reads, perhaps transposed on the way. */
-export interface ReadWeight {
+interface ReadWeight {
   /** Name of the initializer. */
   readonly name: string;
   /** The initializer's axis for each axis of what the node reads. */

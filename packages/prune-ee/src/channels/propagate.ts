@@ -5,7 +5,7 @@ import { type Labels, makeLabels } from "./labels.ts";
 type NodeProto = onnx.NodeProto;
 
 /** Where a tensor's channels lie, and their labels in order. */
-export interface Channels {
+interface Channels {
   readonly axis: number;
   readonly labels: Int32Array;
 }
