@@ -4,7 +4,7 @@ import type { Model, Spec, Tensor, TreeRecord, Value } from "@exitkit/core-gpu";
 export interface BackboneResult {
   /** For each tap, its features, [n, ...]. */
   readonly taps: Readonly<Record<string, Value>>;
-  /** `[n, k]` */
+  /** `[n, k]`; `[n · u, k]` where each sample takes u decisions. */
   readonly logits: Value;
   /** In training, the next running statistics, under their paths in the parameters. */
   readonly updated: TreeRecord<Value>;
@@ -19,6 +19,10 @@ export interface Backbone {
   readonly params: TreeRecord<Tensor>;
   /** Its one input, [n, ...]; all but the first dimension are numbers. */
   readonly input: Spec;
+  /**
+   * Decisions that each sample takes, u: tokens of a sequence. Logits and labels have u rows a sample then, in order. Left out: 1.
+   */
+  readonly units?: number;
   /** Number of classes, k. */
   readonly classes: number;
   /** Where exits may read: for each tap its features' shape for one sample, without the batch. In the order given. */

@@ -28,6 +28,8 @@ export interface ProgramBackboneOptions<P> {
     x: Value,
     training: boolean,
   ) => { readonly logits: Value; readonly taps: Readonly<Record<string, Value>>; readonly updated?: object };
+  /** Decisions that each sample takes, u: tokens of a sequence; logits are [n · u, k] then. Default 1. */
+  readonly units?: number;
   /** ONNX operator set of its models, 11 to 23. Default 17. */
   readonly opset?: number;
 }
@@ -40,6 +42,7 @@ const optionsSchema = z.strictObject({
   params: z.custom<object>((value) => typeof value === "object" && value !== null, "must be a record of tensors"),
   input: z.custom<Spec>((value) => Array.isArray((value as Partial<Spec> | null)?.shape), "must be a spec"),
   apply: z.custom<(...args: never[]) => object>((value) => typeof value === "function", "must be a function"),
+  units: z.int().min(1).default(1),
   opset: z.int().min(11).max(23).default(17),
 });
 
@@ -69,7 +72,7 @@ const optionsSchema = z.strictObject({
  * ```
  */
 export function programBackbone<P extends object>(options: ProgramBackboneOptions<P>): Backbone {
-  const { input, opset } = parseOptions(caller, optionsSchema, options);
+  const { input, units, opset } = parseOptions(caller, optionsSchema, options);
   const params = options.params as unknown as TreeRecord<Tensor>;
   checkInput(caller, "the input", input);
   const apply = (given: TreeRecord<Value>, x: Value, training: boolean): BackboneResult => {
@@ -90,6 +93,7 @@ export function programBackbone<P extends object>(options: ProgramBackboneOption
   return {
     params,
     input,
+    units,
     classes,
     taps: Object.fromEntries([...shapes].map(([name, spec]) => [name, featureShape(caller, name, spec)])),
     output: OUTPUT,

@@ -41,7 +41,7 @@ export type Trains = "exits" | "all" | "nothing";
 
 /** What an exit network computes for one batch. */
 export interface ExitNetworkResult {
-  /** `[e]`: logits [n, k] of every exit, the backbone's own last. */
+  /** `[e]`: logits [n, k] of every exit, the backbone's own last; [n · u, k] where each sample takes u decisions. */
   readonly logits: readonly Value[];
   /** The next running statistics of what is trained, under their paths in {@link ExitParameters}. */
   readonly updated: TreeRecord<Value>;

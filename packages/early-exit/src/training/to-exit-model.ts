@@ -1,5 +1,6 @@
 import {
   attachModel,
+  InputError,
   layers,
   type Model,
   ops,
@@ -43,7 +44,7 @@ const optionsSchema = z.strictObject({
  * is not the plain network then: with `NEVER` at every exit, and in the last row of a record, the most confident exit answers. To
  * calibrate against the network itself, pass its answers (the last row of a record made with `last`) to `calibrate` as `reference`.
  *
- * @throws InputError on an unknown option, parameters that are not the network's, or as `defineExits`.
+ * @throws InputError on an unknown option, parameters that are not the network's, samples of several decisions, or as `defineExits`.
  * Source: the fallback to the most confident exit is Shallow-Deep Networks' [S: the authors' code].
  */
 export function toExitModel(network: ExitNetwork, params: ExitParameters, options: ToExitModelOptions = {}): ExitModel {
@@ -51,7 +52,10 @@ export function toExitModel(network: ExitNetwork, params: ExitParameters, option
   const { confidence, whenNoneIsSure } = parseOptions(caller, optionsSchema, options);
   checkParameters(caller, network, params);
   const { backbone } = network;
-  const { opset, output, classes } = backbone;
+  const { opset, output, classes, units = 1 } = backbone;
+  if (units > 1) {
+    throw new InputError(caller, "each sample must take one decision", `${units}, as tokens of a sequence do`);
+  }
   let model = backbone.toModel(params.backbone);
   const attach = (prefix: string, part: Model, inputs: Readonly<Record<string, string>>) => {
     const attached = attachModel(model, part, { prefix, inputs });

@@ -112,7 +112,7 @@ const optionsSchema = z.strictObject({
  *
  * Deterministic: a run that was killed and is resumed has the same bits as one that was not.
  *
- * @param data Samples `x`, as the backbone's input, and `y` int64 [n]. Augmentation is the dataset's affair.
+ * @param data Samples `x`, as the backbone's input, and `y` int64 [n], [n, u] where each takes u decisions. Augmentation is the dataset's affair.
  * @throws InputError on an option that is unknown or out of range, parameters that are not the network's, weights that are
  * not e finite numbers ≥ 0, labels that are not 0 … k − 1; as `training.train` on checkpoints.
  * @throws training.TrainingError when the loss is NaN or infinite, naming the step.

@@ -37,11 +37,12 @@ export interface TrainingStep {
 /**
  * One training step as a program: the loss of all exits, its gradients, the optimiser's update, and the running statistics
  * of what is trained. Inputs beside the parameters and the optimiser's state: `x`, `y` int64, `learningRate` [] and
- * `weights` [e]. Outputs beside the next state: `loss` [], `losses.j` [] (cross-entropy of exit j) and `accuracies.j` []
+ * `weights` [e]. Where each sample takes u > 1 decisions, `y` is [n, u]. Outputs beside the next state: `loss` [], `losses.j` [] (cross-entropy of exit j) and `accuracies.j` []
  * (the share of the batch that exit j answers right before the update).
  */
 export function trainingStep({ network, params, trains, batchSize, optimiser, distillation }: StepPlan): TrainingStep {
   const { backbone } = network;
+  const { units = 1 } = backbone;
   const isTrained = (path: string) =>
     path.startsWith("exits.")
       ? !layers.isStatistic(path)
@@ -54,7 +55,8 @@ export function trainingStep({ network, params, trains, batchSize, optimiser, di
     (given) => {
       const values = given.params as ExitParameters<Value>;
       const { logits, updated } = network.apply(values, given.x, { trains });
-      const { loss, losses } = exitsLoss(logits, given.y, {
+      const y = units === 1 ? given.y : ops.reshape(given.y, [batchSize * units]);
+      const { loss, losses } = exitsLoss(logits, y, {
         weights: given.weights,
         ...(distillation === undefined ? {} : { distillation }),
       });
@@ -67,7 +69,7 @@ export function trainingStep({ network, params, trains, batchSize, optimiser, di
       return {
         loss,
         losses,
-        accuracies: logits.map((exit) => accuracyOf(exit, given.y)),
+        accuracies: logits.map((exit) => accuracyOf(exit, y)),
         params: after,
         optimiser: next.state,
       };
@@ -76,7 +78,7 @@ export function trainingStep({ network, params, trains, batchSize, optimiser, di
       params: layers.specsOf<TreeRecord<Spec>>(params),
       optimiser: layers.specsOf<TreeRecord<Spec>>(state),
       x: spec(backbone.input.dtype, [batchSize, ...sample]),
-      y: spec("int64", [batchSize]),
+      y: spec("int64", units === 1 ? [batchSize] : [batchSize, units]),
       weights: spec("float32", [network.exits.length + 1]),
       learningRate: spec("float32", []),
     },
