@@ -48,6 +48,11 @@ export type { Port, Program, ProgramConstant, ProgramNode } from "./program/trac
 export { trace } from "./program/trace.ts";
 export type { SpecsOf, Tree, TreeRecord, ValuesOf } from "./program/tree.ts";
 export type { Application, Operand, Producer, Value } from "./program/value.ts";
+export type { Feeds } from "./quantise/calibrate.ts";
+export type { RangeMethod } from "./quantise/clipping.ts";
+export type { Quantised, QuantiseModelOptions } from "./quantise/quantise-model.ts";
+export { quantiseModel } from "./quantise/quantise-model.ts";
+export type { LayerReport, OutputReport, QuantisationReport } from "./quantise/report.ts";
 export type { Generator } from "./random.ts";
 export { generator } from "./random.ts";
 export type { Safetensors } from "./safetensors.ts";
