@@ -8,7 +8,7 @@ import { type constantTensor, hostTensor } from "../program/import/weights.ts";
 import { attributeOf, floatOf, intOf } from "./graph-parts.ts";
 
 /** A node that computes with 8 bits. */
-export interface PlannedNode {
+interface PlannedNode {
   /** Its number in the graph. */
   readonly at: number;
   /**
