@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { openDevice } from "@exitkit/core-gpu";
-import { openStep } from "../dist/experiments/train/step-runner.js";
+import { openStep } from "../dist/experiments/train-step/step-runner.js";
 
 const { values } = parseArgs({
   options: {

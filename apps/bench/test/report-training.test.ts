@@ -51,7 +51,7 @@ describe("the report of train-cifar10", () => {
     for (const name of ["training, mean", "test, seed 1", "test, seed 2", "Loss by epoch", "Accuracy by epoch"]) {
       expect(section).toContain(name);
     }
-    const rows = section.match(/<th scope="row">\d, \d<\/th>/g) ?? [];
+    const rows = section.match(/<th scope="row">\d<\/th><td>\d<\/td>/g) ?? [];
     expect(rows.length).toBe(8);
     expect(sectionOf(renderReport([sampleTrainCifar10()]), "seeds")).toMatch(/3 seeds: \d\d\.\d\d % on average/);
   });

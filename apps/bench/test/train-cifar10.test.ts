@@ -7,12 +7,12 @@ import { PICTURE_BYTES } from "../src/data/cifar.ts";
 import type { Pictures } from "../src/data/pictures.ts";
 import { EXPERIMENTS } from "../src/experiments/index.ts";
 import { readResult } from "../src/experiments/result.ts";
-import { FULL_RECIPE, type Recipe } from "../src/experiments/train/recipe.ts";
-import { trainNetwork } from "../src/experiments/train/train-network.ts";
-import { spreadOf } from "../src/experiments/train-cifar10.ts";
-import type { TrainCifar10Result } from "../src/report/types.ts";
+import { spreadOf } from "../src/experiments/train-cifar10/index.ts";
+import type { TrainCifar10Result } from "../src/experiments/train-cifar10/schema.ts";
 import { openRun } from "../src/runs/run.ts";
 import { type Progress, SILENT } from "../src/terminal/progress.ts";
+import { FULL_RECIPE, type Recipe } from "../src/training/recipe.ts";
+import { trainNetwork } from "../src/training/train-network.ts";
 import { trainableResnet } from "../src/zoo/train-resnet.ts";
 import { memory, temporaryFolder } from "./helpers.ts";
 

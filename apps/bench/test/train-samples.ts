@@ -1,5 +1,5 @@
 import { generator } from "@exitkit/core-gpu";
-import type { TrainCifar10Result, TrainStepResult } from "../src/report/types.ts";
+import type { TrainCifar10Result } from "../src/experiments/train-cifar10/schema.ts";
 import { common } from "./report-samples.ts";
 
 /* Invented results that look like real ones, as those of report-samples.ts. */
@@ -29,6 +29,7 @@ export function sampleTrainCifar10(seeds = 3, epochs = 12): TrainCifar10Result {
       seed: index + 1,
       pictures: 50_000,
       epochs,
+      steps: 390 * epochs,
       trainLoss: last.trainLoss,
       testLoss: last.testLoss,
       testAccuracy: last.testAccuracy,
@@ -66,7 +67,7 @@ export function sampleTrainCifar10(seeds = 3, epochs = 12): TrainCifar10Result {
 }
 
 /** An invented result of train-step. */
-export function sampleTrainStep(): TrainStepResult {
+export function sampleTrainStep() {
   const models = [
     { model: "resnet20", batch: 128, stepMs: 512, flops: 31.1, unit: "pictures" },
     { model: "resnet56", batch: 128, stepMs: 1490, flops: 96.4, unit: "pictures" },

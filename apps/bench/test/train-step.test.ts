@@ -1,7 +1,7 @@
 import { type Device, openDevice } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openStep, type StepModel } from "../src/experiments/train/step-runner.ts";
-import { measureStep } from "../src/experiments/train-step.ts";
+import { measureStep } from "../src/experiments/train-step/measure.ts";
+import { openStep, type StepModel } from "../src/experiments/train-step/step-runner.ts";
 
 let device: Device;
 beforeAll(async () => {

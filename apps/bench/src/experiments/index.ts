@@ -5,8 +5,8 @@ import { e2cmRivals } from "./e2cm-rivals.ts";
 import type { Experiment } from "./experiment.ts";
 import { openWorld } from "./open-world.ts";
 import { stagedOverhead } from "./staged-overhead/index.ts";
-import { trainCifar10 } from "./train-cifar10.ts";
-import { trainStep } from "./train-step.ts";
+import { trainCifar10 } from "./train-cifar10/index.ts";
+import { trainStep } from "./train-step/index.ts";
 
 /** All experiments, in the order of `bench list`. Add one by importing it and naming it here. */
 export const EXPERIMENTS: readonly Experiment[] = [

@@ -4,6 +4,8 @@ import type { Dataset } from "../data/directory.ts";
 import { type Pictures, slicePictures } from "../data/pictures.ts";
 import { whereThere } from "../data/source.ts";
 import { openWorldSchema } from "../report/open-world-types.ts";
+import { FULL_RECIPE } from "../training/recipe.ts";
+import { trainNetwork } from "../training/train-network.ts";
 import type { Backbone } from "../zoo/backbone.ts";
 import { pretrained, resnet, trainedWeights } from "../zoo/resnet.ts";
 import { trainableResnet } from "../zoo/train-resnet.ts";
@@ -24,8 +26,6 @@ import { QUANTILE, type RejectionRow, rejecting, WANTED_LOSS } from "./open-worl
 import type { Subject } from "./open-world/subject.ts";
 import { unknownsOf } from "./open-world/unknowns.ts";
 import { PICTURES, SEEDS } from "./options.ts";
-import { FULL_RECIPE } from "./train/recipe.ts";
-import { trainNetwork } from "./train/train-network.ts";
 
 interface Settings {
   readonly backbones: readonly ("resnet20" | "resnet56")[];

@@ -2,7 +2,7 @@ import { COLUMN, details, figure, isPhone, NOT_MEASURED, responsive, table } fro
 import type { ClusteringResult } from "./clustering-types.ts";
 import { settledWords } from "./clustering-words.ts";
 import { type Html, html } from "./html.ts";
-import { type Line, lineChart } from "./lines.ts";
+import { type Line, legacyChart } from "./lines.ts";
 import { count, decimal, percent } from "./numbers.ts";
 import { distinct } from "./series.ts";
 
@@ -21,7 +21,7 @@ export function clusteringCurveSection(result: ClusteringResult): Html {
     const costs = lines.flatMap(({ points }) => points.map(({ x }) => x));
     return html`<h3>${dataset}</h3>${responsive(
       (width) =>
-        lineChart({
+        legacyChart({
           label: `${dataset}: clustering accuracy by cost`,
           lines,
           x: {

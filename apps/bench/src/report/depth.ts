@@ -1,7 +1,7 @@
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive } from "./chart.ts";
 import { mainFirst, plainAccuracy } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
-import { lineChart } from "./lines.ts";
+import { legacyChart } from "./lines.ts";
 import { percent } from "./numbers.ts";
 import { backboneName, distinct, isMain, metricSeries, variantName } from "./series.ts";
 import type { E2cmCifar10Result } from "./types.ts";
@@ -38,7 +38,7 @@ export function depthSection(result: E2cmCifar10Result): Html {
     });
     return html`<div><h3>${backboneName(backbone)}</h3>${responsive(
       (width) =>
-        lineChart({
+        legacyChart({
           label: `${backboneName(backbone)}: accuracy of each exit by depth`,
           lines,
           x: {

@@ -1,6 +1,6 @@
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive } from "./chart.ts";
 import { type Html, html } from "./html.ts";
-import { type Line, lineChart } from "./lines.ts";
+import { type Line, legacyChart } from "./lines.ts";
 import { percent, points } from "./numbers.ts";
 import { protocolName, protocolsOf } from "./protocols.ts";
 import { backboneName, capital, distinct, isMain, methodName, ruleSeries } from "./series.ts";
@@ -42,7 +42,7 @@ function backboneFrontier(result: E2cmCifar10Result, backbone: string, rows: rea
     const name = protocolName(protocol);
     return html`<div><h4>${name}</h4>${responsive(
       (width) =>
-        lineChart({
+        legacyChart({
           label: `${backboneName(backbone)}: accuracy against multiply-accumulates, ${name}`,
           lines,
           x: costAxis(

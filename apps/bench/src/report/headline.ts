@@ -4,7 +4,6 @@ import { count, percent, points } from "./numbers.ts";
 import { openWorldHeadline } from "./open-world.ts";
 import { rivalsHeadline } from "./rivals-headline.ts";
 import { backboneName, capital, metricSeries } from "./series.ts";
-import { trainCifar10Headline, trainStepHeadline } from "./train-headline.ts";
 import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 
 /** What a reader must know first. */
@@ -35,10 +34,6 @@ export function headline(result: ReportResult): Headline {
       return openWorldHeadline(result);
     case "e2cm-rivals":
       return rivalsHeadline(result);
-    case "train-cifar10":
-      return trainCifar10Headline(result);
-    case "train-step":
-      return trainStepHeadline(result);
   }
 }
 

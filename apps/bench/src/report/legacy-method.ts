@@ -6,7 +6,6 @@ import { openWorldWords } from "./open-world.ts";
 import { PROTOCOLS } from "./protocols.ts";
 import { rivalsWords } from "./rivals-words.ts";
 import { backboneName, capital } from "./series.ts";
-import { trainCifar10Words, trainStepWords } from "./train-words.ts";
 import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 
 /** Where a result names several data sets, they are what was used; configurations of older runs name CIFAR-10 in any case. */
@@ -33,8 +32,6 @@ export function filesOf(result: ReportResult): FileRow[] | undefined {
       return files([...(result.data?.files ?? []), ...(result.unknown?.files ?? [])], result.weights);
     case "e2cm-rivals":
       return files(result.datasets.flatMap((data) => data.files));
-    case "train-cifar10":
-      return files(result.data?.files);
     default:
       return undefined;
   }
@@ -50,10 +47,6 @@ export function words(result: ReportResult): Html {
       return openWorldWords(result);
     case "e2cm-rivals":
       return rivalsWords(result);
-    case "train-cifar10":
-      return trainCifar10Words(result);
-    case "train-step":
-      return trainStepWords();
   }
 }
 

@@ -19,15 +19,7 @@ import type { RivalsResult } from "./rivals-types.ts";
 import { rulesSection } from "./rules.ts";
 import { sharesSection } from "./shares.ts";
 import { speedSection } from "./speed.ts";
-import { curveSection, seedsSection, throughputSection } from "./training.ts";
-import type {
-  ClusteringResult,
-  E2cmCifar10Result,
-  OpenWorldResult,
-  ReportResult,
-  TrainCifar10Result,
-  TrainStepResult,
-} from "./types.ts";
+import type { ClusteringResult, E2cmCifar10Result, OpenWorldResult, ReportResult } from "./types.ts";
 import { variantsSection } from "./variants.ts";
 
 export function ownSections(result: ReportResult): Section[] {
@@ -40,10 +32,6 @@ export function ownSections(result: ReportResult): Section[] {
       return openWorldSections(result);
     case "e2cm-rivals":
       return rivalsSections(result);
-    case "train-cifar10":
-      return trainCifar10Sections(result);
-    case "train-step":
-      return trainStepSections(result);
   }
 }
 
@@ -205,35 +193,6 @@ function rivalsSections(result: RivalsResult): Section[] {
       title: "The paper, and what was measured",
       about: "",
       content: [claimsSection(result)],
-    },
-  ];
-}
-
-function trainCifar10Sections(result: TrainCifar10Result): Section[] {
-  return [
-    {
-      id: "curve",
-      title: "Learning, epoch by epoch",
-      about:
-        "The network begins with random weights. How fast does it learn, and does it learn more than the pictures by heart?",
-      content: [curveSection(result)],
-    },
-    {
-      id: "seeds",
-      title: "What came out",
-      about: "Every seed begins with other weights and sees the pictures in another order.",
-      content: [seedsSection(result)],
-    },
-  ];
-}
-
-function trainStepSections(result: TrainStepResult): Section[] {
-  return [
-    {
-      id: "throughput",
-      title: "How much is computed a second",
-      about: "A step is the forward pass, the gradients and the optimiser's update, as one program.",
-      content: [throughputSection(result)],
     },
   ];
 }

@@ -1,7 +1,8 @@
 import * as Plot from "@observablehq/plot";
-import { draw, isPhone } from "./chart.ts";
-import type { Html } from "./html.ts";
+import { COLUMN, draw, figure, HALF, isPhone, responsive } from "./chart.ts";
+import { type Html, html } from "./html.ts";
 import { type Pixels, placeLabels } from "./labels.ts";
+import { percent } from "./numbers.ts";
 
 interface Point {
   readonly x: number;
@@ -18,29 +19,69 @@ export interface Line {
   readonly points: readonly Point[];
 }
 
-interface Axis {
-  readonly label: string;
+export interface Axis {
+  /** Text, or a shorter one for a phone. */
+  readonly label: string | ((phone: boolean) => string);
   readonly domain: readonly [number, number];
   readonly format: (value: number) => string;
 }
 
 export interface LineChart {
+  /** What it shows, in words. */
   readonly label: string;
   readonly lines: readonly Line[];
   readonly x: Axis;
   readonly y: Axis;
-  readonly width: number;
-  readonly height: number;
+  /** In pixels on a desk; a phone's has its own. Default 320 and 300. */
+  readonly height?: number;
+  readonly phoneHeight?: number;
   /** A horizontal line with its name, e.g. the full network. */
-  readonly reference?: { readonly y: number; readonly name: string };
+  readonly reference?: { readonly y: number; readonly name: string } | undefined;
   /** Draws x = y, e.g. where time falls exactly as computation does. */
   readonly diagonal?: string;
 }
 
 const MARGIN = { left: 46, right: 18, top: 34, bottom: 44 };
 
-/** Lines with dots over two linear axes, each line named beside itself instead of in a legend. */
-export function lineChart({ label, lines, x, y, width, height, reference, diagonal }: LineChart): Html {
+/** A chart with its title; side by side with others where there are several. */
+export interface TitledChart extends LineChart {
+  readonly title: string;
+}
+
+/** Charts in a figure, each drawn for a desk and for a phone: one over the whole column, several over half of it each. */
+export function lineFigure(charts: readonly TitledChart[], caption: string, before?: Html): Html {
+  const width = charts.length > 1 ? HALF : COLUMN;
+  const drawn = charts.map(({ title, ...chart }) => html`<div><h3>${title}</h3>${lineChart(chart, width)}</div>`);
+  return figure(html`${before}<div class="pair">${drawn}</div>`, caption);
+}
+
+/** Lines with dots over two linear axes, each line named beside itself instead of in a legend; for a desk and for a phone. */
+export function lineChart(chart: LineChart, wide: number): Html {
+  return responsive((width) => drawLines(chart, width), wide);
+}
+
+/** For sections that draw for both widths themselves. */
+export function legacyChart({
+  width,
+  ...chart
+}: LineChart & { readonly width: number; readonly height: number }): Html {
+  return drawLines({ ...chart, phoneHeight: chart.height }, width);
+}
+
+/** An axis of fractions, in percent. */
+export function percentAxis(label: Axis["label"], domain: Axis["domain"]): Axis {
+  return { label, domain, format: (value) => percent(value) };
+}
+
+/** An axis of whole numbers. */
+export function countAxis(label: string, domain: Axis["domain"]): Axis {
+  return { label, domain, format: (value) => (Number.isInteger(value) ? String(value) : "") };
+}
+
+function drawLines({ label, lines, x, y, reference, diagonal, ...heights }: LineChart, width: number): Html {
+  const phone = isPhone(width);
+  const height = phone ? (heights.phoneHeight ?? 300) : (heights.height ?? 320);
+  const textOf = (axis: Axis) => (typeof axis.label === "string" ? axis.label : axis.label(phone));
   const right = width - MARGIN.right;
   const bottom = height - MARGIN.bottom;
   const pixelX = (value: number) => linear(value, x.domain, [MARGIN.left, right]);
@@ -73,15 +114,15 @@ export function lineChart({ label, lines, x, y, width, height, reference, diagon
       Plot.gridY({ ticks: 5, stroke: "var(--grid)", strokeOpacity: 1 }),
       Plot.axisY({ ticks: 5, tickSize: 0, tickFormat: y.format, label: null, fill: "var(--ink-2)" }),
       Plot.axisX({
-        ticks: isPhone(width) ? 4 : 6,
+        ticks: phone ? 4 : 6,
         tickSize: 0,
         tickFormat: x.format,
         label: null,
         fill: "var(--ink-2)",
       }),
       Plot.ruleY([y.domain[0]], { stroke: "var(--axis)" }),
-      note(x.label, { frameAnchor: "bottom-right", dy: 36, textAnchor: "end" }),
-      note(y.label, { frameAnchor: "top-left", dx: 4 - MARGIN.left, dy: -24, textAnchor: "start" }),
+      note(textOf(x), { frameAnchor: "bottom-right", dy: 36, textAnchor: "end" }),
+      note(textOf(y), { frameAnchor: "top-left", dx: 4 - MARGIN.left, dy: -24, textAnchor: "start" }),
       ...(diagonal === undefined ? [] : diagonalMarks(diagonal, x.domain, y.domain, halo)),
       ...(reference === undefined
         ? []

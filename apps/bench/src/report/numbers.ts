@@ -61,3 +61,8 @@ export function exact(fraction: number): string {
 export function digits(count: number): (value: number) => string {
   return (value) => decimal(value, count);
 }
+
+/** 12.3 → "12 s". */
+export function seconds(value: number): string {
+  return `${count(value)}${SPACE}s`;
+}

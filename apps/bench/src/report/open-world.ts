@@ -1,7 +1,7 @@
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
 import type { Headline } from "./headline.ts";
 import { type Html, html } from "./html.ts";
-import { type Line, lineChart } from "./lines.ts";
+import { type Line, legacyChart } from "./lines.ts";
 import { count, decimal, percent, points } from "./numbers.ts";
 import type { OpenWorldResult } from "./open-world-types.ts";
 import { backboneName, distinct, metricSeries } from "./series.ts";
@@ -62,7 +62,7 @@ export function aurocSection({ rows }: OpenWorldResult): Html {
     const least = Math.min(0.5, ...own.map((row) => row.auroc)) - 0.02;
     return html`<div><h3>${backboneName(backbone)}: ${unknown}</h3>${responsive(
       (width) =>
-        lineChart({
+        legacyChart({
           label: `${backboneName(backbone)}: AUROC of unknown pictures (${unknown}) by exit`,
           lines,
           x: { label: "MACs up to the exit", domain: [0, 1.1], format: (value) => percent(value) },
@@ -153,7 +153,7 @@ export function onlineSection({ online }: OpenWorldResult): Html {
     const most = Math.max(...own.map((row) => Math.log10(row.samples ?? 1)));
     return html`<div><h3>${backboneName(backbone)}: ${unknown}</h3>${responsive(
       (width) =>
-        lineChart({
+        legacyChart({
           label: `${backboneName(backbone)}: accuracy on new and old classes by pictures of each new class`,
           lines: ["fresh", "old"].flatMap((part) =>
             ["normalised", "raw"].map((rule) => onlineLine(own, part as "fresh" | "old", rule)),

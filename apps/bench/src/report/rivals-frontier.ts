@@ -1,7 +1,7 @@
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive } from "./chart.ts";
 import { costAxis } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
-import { type Line, lineChart } from "./lines.ts";
+import { type Line, legacyChart } from "./lines.ts";
 import { percent, points } from "./numbers.ts";
 import { atFraction, methodsOf, passMethod, rivalSeries } from "./rivals-series.ts";
 import type { RivalsResult } from "./rivals-types.ts";
@@ -83,7 +83,7 @@ function chart({ name, accuracy, network }: Dataset, lines: readonly Line[], wid
   const low = Math.max(0, Math.floor(10 * Math.max(top - 0.7, Math.min(...all.map(({ y }) => y)))) / 10);
   return html`<div><h4>${title}</h4>${responsive(
     (drawn) =>
-      lineChart({
+      legacyChart({
         label: `${name}: accuracy against multiply-accumulates, ${title}`,
         lines,
         x: costAxis(
@@ -121,7 +121,7 @@ function paperChart(theirs: RivalsResult["figure"]): Html {
   const title = `The paper: ${theirs[0]!.network}`;
   return html`<div><h4>${title}</h4>${responsive(
     (width) =>
-      lineChart({
+      legacyChart({
         label: `Accuracy against FLOPs in the paper's figure, ${theirs[0]!.network}`,
         lines,
         x: {

@@ -1,7 +1,7 @@
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
 import { costAxis, mainFirst } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
-import { lineChart } from "./lines.ts";
+import { legacyChart } from "./lines.ts";
 import { milliseconds, percent } from "./numbers.ts";
 import { backboneName, distinct, metricSeries } from "./series.ts";
 import type { E2cmCifar10Result } from "./types.ts";
@@ -29,7 +29,7 @@ export function speedSection(result: E2cmCifar10Result): Html {
     const lines = batchLines(rows, metricSeries(metric).color);
     return html`<div><h3>${name}</h3>${responsive(
       (width) =>
-        lineChart({
+        legacyChart({
           label: `${name}: time against multiply-accumulates`,
           lines,
           x: costAxis([...wall.map((row) => row.macsFraction)], isPhone(width), low),

@@ -3,7 +3,6 @@ import type { ClusteringResult } from "./clustering-types.ts";
 import { common, list } from "./common-types.ts";
 import type { OpenWorldResult } from "./open-world-types.ts";
 import type { RivalsResult } from "./rivals-types.ts";
-import type { TrainCifar10Result, TrainStepResult } from "./train-types.ts";
 
 /*
  * What result.json holds. Accuracies, shares and cost fractions are fractions of 1; MACs are per picture; times are
@@ -123,12 +122,6 @@ export const e2cmSchema = z.object({
 /** result.json of `bench run e2cm-cifar10`. */
 export type E2cmCifar10Result = z.output<typeof e2cmSchema>;
 /** A result that the report knows how to show. */
-export type ReportResult =
-  | E2cmCifar10Result
-  | ClusteringResult
-  | OpenWorldResult
-  | RivalsResult
-  | TrainCifar10Result
-  | TrainStepResult;
-export type { ClusteringResult, OpenWorldResult, RivalsResult, TrainCifar10Result, TrainStepResult };
+export type ReportResult = E2cmCifar10Result | ClusteringResult | OpenWorldResult | RivalsResult;
+export type { ClusteringResult, OpenWorldResult, RivalsResult };
 export type FrontierRow = E2cmCifar10Result["rows"][number];

@@ -1,7 +1,7 @@
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
 import { accuracyWindow, costAxis, frontierPoints, mainFirst, plainAccuracy } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
-import { type Line, lineChart } from "./lines.ts";
+import { type Line, legacyChart } from "./lines.ts";
 import { percent } from "./numbers.ts";
 import { PROTOCOLS, protocolName } from "./protocols.ts";
 import { cheapest, mostAccurate } from "./rules.ts";
@@ -55,7 +55,7 @@ function variantCharts(result: E2cmCifar10Result, groups: readonly Group[]): Htm
     const name = `${backboneName(group.backbone)}: ${methodName(group.metric, group.rule)}`;
     return html`<div><h3>${name}</h3>${responsive(
       (width) =>
-        lineChart({
+        legacyChart({
           label: `${name}, variants`,
           lines: variantLines(group),
           x: costAxis(

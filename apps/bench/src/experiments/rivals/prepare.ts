@@ -1,10 +1,10 @@
 import type { Device } from "@exitkit/core-gpu";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
+import { type TrainedRow, trainNetwork } from "../../training/train-network.ts";
 import { trainedWeights } from "../../zoo/resnet.ts";
 import { trainableResnet } from "../../zoo/train-resnet.ts";
 import { readWeights, type Weights } from "../../zoo/weights.ts";
 import type { Context } from "../experiment.ts";
-import { type TrainedRow, trainNetwork } from "../train/train-network.ts";
 import type { ChosenDataset } from "./datasets.ts";
 import { type Material, rivalNetwork } from "./network.ts";
 import type { RivalSettings } from "./settings.ts";

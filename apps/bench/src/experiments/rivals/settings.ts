@@ -1,5 +1,5 @@
+import { FULL_RECIPE, type Recipe } from "../../training/recipe.ts";
 import type { Preset } from "../experiment.ts";
-import { FULL_RECIPE, type Recipe } from "../train/recipe.ts";
 import type { Method } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { TrainCifar10Result } from "../../report/types.ts";
+import type { TrainCifar10Result } from "./schema.ts";
 
 /** The network learns on the repository's subset. */
 export function check({ curve }: TrainCifar10Result): string {

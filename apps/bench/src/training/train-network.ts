@@ -13,45 +13,50 @@ import {
   training,
   writeSafetensorsFile,
 } from "@exitkit/core-gpu";
-import { type Augmentation, augmentedPictures } from "../../data/augment.ts";
-import { batches } from "../../data/batches.ts";
-import type { Normalisation } from "../../data/normalisation.ts";
-import type { Pictures } from "../../data/pictures.ts";
-import type { RunFolder } from "../../runs/run.ts";
-import type { Progress } from "../../terminal/progress.ts";
-import type { TrainableNetwork } from "../../zoo/trainable.ts";
+import { z } from "zod";
+import { type Augmentation, augmentedPictures } from "../data/augment.ts";
+import { batches } from "../data/batches.ts";
+import type { Normalisation } from "../data/normalisation.ts";
+import type { Pictures } from "../data/pictures.ts";
+import { exact } from "../report/numbers.ts";
+import type { RunFolder } from "../runs/run.ts";
+import type { Progress } from "../terminal/progress.ts";
+import type { TrainableNetwork } from "../zoo/trainable.ts";
 import { evaluationProgram, STATE, trainingProgram } from "./programs.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** One epoch of one seed; the measures are what the report draws. */
-export interface EpochRow {
-  readonly seed: number;
+export const epochSchema = z.object({
+  seed: z.number(),
   /** From 1. */
-  readonly epoch: number;
+  epoch: z.number(),
   /** Of the epoch's last step. */
-  readonly learningRate: number;
+  learningRate: z.number(),
   /** Means over the epoch's steps, on augmented pictures, while the network changes. */
-  readonly trainLoss: number;
-  readonly trainAccuracy: number;
-  readonly testLoss: number;
-  readonly testAccuracy: number;
+  trainLoss: z.number(),
+  trainAccuracy: z.number(),
+  testLoss: z.number(),
+  testAccuracy: z.number(),
   /** Of the epoch's steps, the preparation of their pictures included; an interrupted epoch's are extrapolated. */
-  readonly seconds: number;
-}
+  seconds: z.number(),
+});
 
 /** What one training gives. */
-export interface TrainedRow {
-  readonly network: string;
-  readonly seed: number;
-  readonly pictures: number;
-  readonly epochs: number;
-  readonly steps: number;
-  readonly trainLoss: number;
-  readonly testLoss: number;
-  readonly testAccuracy: number;
-  readonly seconds: number;
-  readonly imagesPerSecond: number;
-}
+export const trainedSchema = z.object({
+  network: z.string(),
+  seed: z.number(),
+  pictures: z.number(),
+  epochs: z.number(),
+  steps: z.number(),
+  trainLoss: z.number(),
+  testLoss: z.number(),
+  testAccuracy: z.number(),
+  seconds: z.number(),
+  imagesPerSecond: z.number(),
+});
+
+export type EpochRow = z.output<typeof epochSchema>;
+export type TrainedRow = z.output<typeof trainedSchema>;
 
 /** What is trained, on what, how. */
 export interface Training {
@@ -151,7 +156,7 @@ export async function trainNetwork(options: Training): Promise<{
       },
       onEpoch: async ({ epoch, metrics, evaluation }) => {
         await timeOf(epoch + 1);
-        const [loss, accuracy] = [metrics.loss!.toFixed(3), percent(evaluation.accuracy!)];
+        const [loss, accuracy] = [metrics.loss!.toFixed(3), exact(evaluation.accuracy!)];
         progress.note(
           `${title}, epoch ${epoch + 1} of ${recipe.epochs}: training loss ${loss}, test accuracy ${accuracy}`,
         );
@@ -238,8 +243,4 @@ function stepClock(perEpoch: number) {
       return seconds;
     },
   };
-}
-
-function percent(value: number): string {
-  return `${(100 * value).toFixed(2)} %`;
 }

@@ -10,10 +10,10 @@ import {
   type TreeRecord,
   tensor,
 } from "@exitkit/core-gpu";
+import { STATE, trainingProgram } from "../../training/programs.ts";
 import { trainableResnet } from "../../zoo/train-resnet.ts";
 import { trainableDecoder, trainableVit } from "../../zoo/train-transformer.ts";
 import type { TrainableNetwork } from "../../zoo/trainable.ts";
-import { STATE, trainingProgram } from "./programs.ts";
 
 /** The networks whose training step is timed, and the rows of a batch. */
 export const STEPS = {

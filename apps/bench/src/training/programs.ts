@@ -11,7 +11,7 @@ import {
   trace,
   type Value,
 } from "@exitkit/core-gpu";
-import type { TrainableNetwork } from "../../zoo/trainable.ts";
+import type { TrainableNetwork } from "../zoo/trainable.ts";
 
 /** What stays with the device between the steps of a training program. */
 export const STATE = ["params", "optimiser"] as const;
