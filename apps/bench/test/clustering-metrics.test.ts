@@ -2,10 +2,10 @@ import { readFile } from "node:fs/promises";
 import { generator } from "@exitkit/core-gpu";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { contingency } from "../src/experiments/clustering/contingency.ts";
-import { hungarianMapping, mappedAccuracy } from "../src/experiments/clustering/hungarian.ts";
-import { judge } from "../src/experiments/clustering/judge.ts";
-import { bestKmeans } from "../src/experiments/clustering/kmeans.ts";
+import { bestKmeans } from "../src/experiments/e2cm-clustering/kmeans.ts";
+import { contingency } from "../src/experiments/e2cm-clustering/quality/contingency.ts";
+import { hungarianMapping, mappedAccuracy } from "../src/experiments/e2cm-clustering/quality/hungarian.ts";
+import { judge } from "../src/experiments/e2cm-clustering/quality/judge.ts";
 import { noise } from "./noise.ts";
 
 interface Golden {

@@ -1,8 +1,8 @@
 import { generator } from "@exitkit/core-gpu";
-import { meansOf, savingOf } from "../src/experiments/clustering/means.ts";
-import { BUDGETS } from "../src/experiments/clustering/measure.ts";
-import { paperRows } from "../src/experiments/clustering/paper.ts";
-import type { ClusteringResult } from "../src/report/types.ts";
+import { meansOf, savingOf } from "../src/experiments/e2cm-clustering/means.ts";
+import { BUDGETS } from "../src/experiments/e2cm-clustering/measure.ts";
+import { paperRows } from "../src/experiments/e2cm-clustering/paper.ts";
+import type { ClusteringResult } from "../src/experiments/e2cm-clustering/schema.ts";
 import { common } from "./report-samples.ts";
 
 /* Invented results that look like real ones, as those of report-samples.ts. */

@@ -41,16 +41,16 @@ describe("the report of e2cm-clustering", () => {
     }
     expect(section).not.toContain(">run 3<");
     expect(section.match(/stroke="var\(--axis\)"/g)!.length).toBeGreaterThanOrEqual(20);
-    expect(section).toContain('<th scope="row">Fashion-MNIST, 37.6 %</th>');
+    expect(section).toContain('<th scope="row">Fashion-MNIST</th><td>0.376 ×</td>');
   });
 
   test("says for every number of the paper what was measured", () => {
     const section = sectionOf(page, "paper");
-    expect(section).toContain("Fashion-MNIST, 23.5 %");
-    expect(section).toContain("56.5 %");
+    expect(section).toContain('<th scope="row">Fashion-MNIST</th><td>0.235 ×</td>');
+    expect(section).toContain("56.50 %");
     expect(section.match(/not measured/g)).toHaveLength(4);
     expect(sectionOf(page, "runs").match(/<th scope="row">Fashion-MNIST, \d+<\/th>/g)).toHaveLength(10);
-    expect(sectionOf(page, "layers")).toContain("Fashion-MNIST, layer 3");
+    expect(sectionOf(page, "layers")).toContain('<th scope="row">Fashion-MNIST</th><td>layer 3</td>');
     expect(sectionOf(page, "measured")).toContain("0000000000");
     expect(sectionOf(page, "measured")).toContain("100 % is the plain encoder.");
   });

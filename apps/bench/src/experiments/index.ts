@@ -1,6 +1,6 @@
 import { InputError } from "@exitkit/core-gpu";
 import { e2cmCifar10 } from "./e2cm-cifar10.ts";
-import { e2cmClustering } from "./e2cm-clustering.ts";
+import { e2cmClustering } from "./e2cm-clustering/index.ts";
 import { e2cmRivals } from "./e2cm-rivals.ts";
 import type { Experiment } from "./experiment.ts";
 import { openWorld } from "./open-world.ts";

@@ -18,7 +18,7 @@ export const dataSchema = z.object({
 });
 
 /** The machine a run was made on; older results may lack parts. */
-const environment = z.looseObject({
+const known = z.looseObject({
   cpu: z.string().optional(),
   cores: z.number().optional(),
   node: z.string().optional(),
@@ -26,6 +26,9 @@ const environment = z.looseObject({
   loadAverage: z.array(z.number()).readonly().optional(),
   git: z.object({ sha: z.string(), dirty: z.boolean() }).nullish(),
 });
+
+/** As it is, its keys in their order. */
+const environment = z.custom<z.output<typeof known>>((value) => known.safeParse(value).success);
 
 /** What every result.json says. */
 const common = {

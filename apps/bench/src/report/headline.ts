@@ -1,4 +1,3 @@
-import { clusteringHeadline } from "./clustering-headline.ts";
 import { plainAccuracy } from "./frontier.ts";
 import { count, percent, points } from "./numbers.ts";
 import { openWorldHeadline } from "./open-world.ts";
@@ -28,8 +27,6 @@ export function headline(result: ReportResult): Headline {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmHeadline(result);
-    case "e2cm-clustering":
-      return clusteringHeadline(result);
     case "open-world":
       return openWorldHeadline(result);
     case "e2cm-rivals":

@@ -1,4 +1,3 @@
-import { clusteringWords } from "./clustering-words.ts";
 import { dataFiles, type FileRow, weightFiles } from "./files.ts";
 import { type Html, html } from "./html.ts";
 import { count, large, percent } from "./numbers.ts";
@@ -11,13 +10,11 @@ import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 /** Where a result names several data sets, they are what was used; configurations of older runs name CIFAR-10 in any case. */
 export function usedData(result: ReportResult): { readonly data?: readonly string[] } {
   const used =
-    result.experiment === "e2cm-clustering"
-      ? result.data
-      : result.experiment === "e2cm-rivals"
-        ? result.datasets
-        : result.experiment === "open-world"
-          ? [result.data, result.unknown]
-          : [];
+    result.experiment === "e2cm-rivals"
+      ? result.datasets
+      : result.experiment === "open-world"
+        ? [result.data, result.unknown]
+        : [];
   const names = used.flatMap((one) => one?.name ?? []);
   return names.length === 0 ? {} : { data: names };
 }
@@ -26,8 +23,6 @@ export function filesOf(result: ReportResult): FileRow[] | undefined {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return files(result.data?.files, result.weights);
-    case "e2cm-clustering":
-      return files(result.data.flatMap((data) => data.files));
     case "open-world":
       return files([...(result.data?.files ?? []), ...(result.unknown?.files ?? [])], result.weights);
     case "e2cm-rivals":
@@ -41,8 +36,6 @@ export function words(result: ReportResult): Html {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmWords(result);
-    case "e2cm-clustering":
-      return clusteringWords(result);
     case "open-world":
       return openWorldWords(result);
     case "e2cm-rivals":

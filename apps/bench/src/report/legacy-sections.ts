@@ -1,4 +1,3 @@
-import { clusteringCurveSection, layersSection, paperSection, runsSection } from "./clustering.ts";
 import { confusionSection } from "./confusion.ts";
 import { depthSection } from "./depth.ts";
 import { examplesSection } from "./examples.ts";
@@ -19,15 +18,13 @@ import type { RivalsResult } from "./rivals-types.ts";
 import { rulesSection } from "./rules.ts";
 import { sharesSection } from "./shares.ts";
 import { speedSection } from "./speed.ts";
-import type { ClusteringResult, E2cmCifar10Result, OpenWorldResult, ReportResult } from "./types.ts";
+import type { E2cmCifar10Result, OpenWorldResult, ReportResult } from "./types.ts";
 import { variantsSection } from "./variants.ts";
 
 export function ownSections(result: ReportResult): Section[] {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmSections(result);
-    case "e2cm-clustering":
-      return clusteringSections(result);
     case "open-world":
       return openWorldSections(result);
     case "e2cm-rivals":
@@ -85,36 +82,6 @@ function e2cmSections(result: E2cmCifar10Result): Section[] {
       title: "Easy and hard pictures",
       about: "Test pictures at three times their size.",
       content: [examplesSection(result)],
-    },
-  ];
-}
-
-function clusteringSections(result: ClusteringResult): Section[] {
-  return [
-    {
-      id: "curve",
-      title: "Clustering accuracy for computation",
-      about:
-        "Pictures whose cluster is clear after a layer or two leave there. How good are the clusters for how much computation?",
-      content: [clusteringCurveSection(result)],
-    },
-    {
-      id: "paper",
-      title: "Beside the paper",
-      about: "The means over runs, where the paper's figure has its guide lines.",
-      content: [paperSection(result)],
-    },
-    {
-      id: "layers",
-      title: "What each layer knows",
-      about: "How good would the clusters be if every picture left after the same layer? Means over the runs.",
-      content: [layersSection(result)],
-    },
-    {
-      id: "runs",
-      title: "Every run",
-      about: "A run begins with other weights, other k-means starts and another order of the pictures.",
-      content: [runsSection(result)],
     },
   ];
 }

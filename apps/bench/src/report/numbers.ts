@@ -66,3 +66,11 @@ export function digits(count: number): (value: number) => string {
 export function seconds(value: number): string {
   return `${count(value)}${SPACE}s`;
 }
+
+/** A mean of fractions and its deviation: "56.12 % ± 1.20", the latter in points; of a single value the value. */
+export function spreadWords(
+  { mean, deviation }: { readonly mean: number; readonly deviation?: number | undefined },
+  digits = 2,
+): string {
+  return `${percent(mean, digits)}${deviation === undefined ? "" : ` ± ${decimal(100 * deviation, digits)}`}`;
+}

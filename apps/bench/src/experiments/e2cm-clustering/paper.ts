@@ -1,24 +1,4 @@
-/** A point of the paper's mean curve and what was measured there. */
-export interface PaperRow {
-  readonly dataset: string;
-  /** MACs, as a fraction of the plain network's. */
-  readonly macsFraction: number;
-  /** Mean clustering accuracy that the paper shows there. */
-  readonly paper: number;
-  /** Mean over our runs, and what it cost; null where it was not measured. */
-  readonly measured: { readonly macsFraction: number; readonly accuracy: number } | null;
-  /** "reached", "below by 1.2 points", "only a part of the pictures" or "not measured". */
-  readonly status: string;
-}
-
-/** One mean over runs, at a budget or of the plain network. */
-export interface MeanPoint {
-  readonly dataset: string;
-  /** Largest cost that was allowed; null: the plain network. */
-  readonly budget: number | null;
-  readonly macsFraction: number;
-  readonly accuracy: number;
-}
+import type { Mean, PaperRow } from "./schema.ts";
 
 /**
  * The mean curves of the paper's figure [M ±0.005]: cost, accuracy. At the first cost everything leaves after the first
@@ -56,7 +36,10 @@ export const LEAST = 0.235;
  *
  * @param whole Names of the data sets that were measured with all their pictures: only they are judged.
  */
-export function paperRows(means: readonly MeanPoint[], whole: readonly string[]): readonly PaperRow[] {
+export function paperRows(
+  means: readonly Pick<Mean, "dataset" | "budget" | "macsFraction" | "accuracy">[],
+  whole: readonly string[],
+): readonly PaperRow[] {
   return PAPER.flatMap(([dataset, points]) =>
     points.map(([macsFraction, paper]) => {
       const budget = macsFraction === 1 ? null : macsFraction;

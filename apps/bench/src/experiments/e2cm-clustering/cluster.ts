@@ -4,11 +4,12 @@ import { generator, tensor, training } from "@exitkit/core-gpu";
 import type { AutoencoderParameters } from "../../zoo/autoencoder.ts";
 import { PASS_BATCH } from "./assign.ts";
 import { type Improved, improveClusters } from "./improve.ts";
-import { judge, type Quality } from "./judge.ts";
 import { bestKmeans } from "./kmeans.ts";
 import { pixelDataset } from "./pixels.ts";
 import { pretrain } from "./pretrain.ts";
 import { codeProgram } from "./programs.ts";
+import { judge } from "./quality/judge.ts";
+import type { Quality } from "./schema.ts";
 import type { Subject } from "./subject.ts";
 
 /** A data set clustered: the network, its clusters, and how it came to them. */

@@ -1,10 +1,11 @@
 import { type Generator, optimisers, type Runner, training } from "@exitkit/core-gpu";
 import { type IdecParameters, targetDistribution } from "../../zoo/idec.ts";
 import { assign } from "./assign.ts";
-import { judge, type Quality } from "./judge.ts";
 import { parametersOf } from "./pretrain.ts";
 import { type ClusterNetwork, clusteringProgram, clusterProgram, STATE } from "./programs.ts";
+import { judge } from "./quality/judge.ts";
 import { roundDataset, sampleOrder } from "./rounds.ts";
+import type { Quality } from "./schema.ts";
 import type { Subject } from "./subject.ts";
 
 /** What an update of the target distribution found. */

@@ -1,49 +1,12 @@
 import { clusterPictures } from "./cluster.ts";
-import { agreeing, foldsOf, type Outcome, outcome, withinCost } from "./curve.ts";
+import { agreeing, foldsOf, outcome, withinCost } from "./curve.ts";
 import { clusterExits, clusterModel } from "./exits.ts";
-import { hungarianMapping } from "./hungarian.ts";
-import { judge, type Quality } from "./judge.ts";
 import { LEAST } from "./paper.ts";
-import { type StagedCheck, stagedCheck } from "./staged.ts";
+import { hungarianMapping } from "./quality/hungarian.ts";
+import { judge } from "./quality/judge.ts";
+import type { ClusteringRow, ClusteringRun } from "./schema.ts";
+import { stagedCheck } from "./staged.ts";
 import type { Subject } from "./subject.ts";
-
-/** One operating point of one run, on the test pictures. */
-export interface ClusteringRow extends Quality {
-  readonly dataset: string;
-  /** From 1. */
-  readonly run: number;
-  /** Largest cost that was allowed on the calibration pictures; null: the plain network. */
-  readonly budget: number | null;
-  readonly macsFraction: number;
-  readonly agreement: number;
-  /** [e]; of the plain network all at the end. */
-  readonly shares: readonly number[];
-}
-
-/** One run: the clustering, and what its exits are good for. */
-export interface ClusteringRun {
-  readonly dataset: string;
-  readonly run: number;
-  readonly seed: number;
-  /** The plain network on the test pictures, its clusters named by the training pictures' classes. */
-  readonly full: Quality;
-  /** The training pictures, after k-means and at the end. */
-  readonly kmeans: Quality;
-  readonly train: Quality;
-  /** Mean squared error of the autoencoder after its own training. */
-  readonly reconstruction: number;
-  /** Steps of IDEC, and whether it ended because the clusters no longer changed. */
-  readonly steps: number;
-  readonly settled: boolean;
-  /** If every picture left there. */
-  readonly perExit: readonly (Quality & { readonly exit: string; readonly macsFraction: number })[];
-  /** Thresholds asked to keep {@link FAITHFUL} of the full network's clusters. */
-  readonly faithful: Outcome;
-  readonly staged: StagedCheck;
-  /** Of the clustering; see `Clustered`. */
-  readonly seconds: number;
-  readonly cpuSeconds: number;
-}
 
 /** Costs that are allowed, as fractions of the plain network's; at the least everything leaves at the first exit. */
 export const BUDGETS: readonly number[] = [
@@ -65,7 +28,7 @@ export const BUDGETS: readonly number[] = [
 ];
 
 /** Share of the full network's clusters that is asked for: where no class may be looked at, at most a point is lost. */
-export const FAITHFUL = 0.99;
+const FAITHFUL = 0.99;
 
 /** Clusters the pictures, gives the network exits and measures both. */
 export async function measureRun(

@@ -8,17 +8,8 @@ import {
   selectRows,
 } from "@exitkit/early-exit";
 import { halfOf } from "./exits.ts";
-import { judge, type Quality } from "./judge.ts";
-
-/** What the test pictures are answered under thresholds that were chosen without classes. */
-export interface Outcome extends Quality {
-  /** Mean MACs a picture, exits included, as a fraction of the plain network's. */
-  readonly macsFraction: number;
-  /** Share of the pictures that get the full network's cluster. */
-  readonly agreement: number;
-  /** [e]: share of the pictures that leaves at each exit, the full network last. */
-  readonly shares: readonly number[];
-}
+import { judge } from "./quality/judge.ts";
+import type { Outcome } from "./schema.ts";
 
 /** One half of the test pictures, and the operating points that the other half offers it, cheapest first. */
 export interface Fold {

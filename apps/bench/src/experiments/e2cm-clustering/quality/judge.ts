@@ -1,14 +1,7 @@
+import type { Quality } from "../schema.ts";
 import { hungarianMapping, mappedAccuracy } from "./hungarian.ts";
 import { mutualInformation } from "./mutual-information.ts";
 import { adjustedRandIndex } from "./rand-index.ts";
-
-/** How well clusters fit classes; fractions of 1. */
-export interface Quality {
-  /** With each cluster standing for one class. */
-  readonly accuracy: number;
-  readonly nmi: number;
-  readonly ari: number;
-}
 
 /**
  * Judges clusters by classes.

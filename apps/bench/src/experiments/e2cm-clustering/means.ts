@@ -1,25 +1,5 @@
 import { spread } from "../../measuring/spread.ts";
-import type { ClusteringRow } from "./measure.ts";
-import type { MeanPoint } from "./paper.ts";
-
-/** Means over the runs of one data set at one budget. */
-export interface Mean extends MeanPoint {
-  readonly runs: number;
-  /** Standard deviation of the accuracy over the runs (n − 1); missing for one run. */
-  readonly deviation?: number;
-  readonly nmi: number;
-  readonly ari: number;
-  readonly agreement: number;
-}
-
-/** The cheapest point of the mean curve that loses at most a point. */
-export interface Saving {
-  readonly dataset: string;
-  /** Mean accuracy of the plain network. */
-  readonly fullAccuracy: number;
-  /** Null where no point of the curve loses so little. */
-  readonly point: Mean | null;
-}
+import type { ClusteringRow, Mean, Saving } from "./schema.ts";
 
 /** Accuracy that a saving may cost: one point. */
 const LOSS = 0.01;

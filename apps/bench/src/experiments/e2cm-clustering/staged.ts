@@ -4,19 +4,10 @@ import { replay } from "@exitkit/early-exit";
 import { slicePictures } from "../../data/pictures.ts";
 import { PASS_BATCH } from "./assign.ts";
 import type { Choice, Fold } from "./curve.ts";
-import type { ClusterExits } from "./exits.ts";
-import { halfOf } from "./exits.ts";
+import { type ClusterExits, halfOf } from "./exits.ts";
 import { labelledBatches } from "./pixels.ts";
+import type { ClusteringRun } from "./schema.ts";
 import type { Subject } from "./subject.ts";
-
-/** The network really run in stages, against the replay of what all its exits say. */
-export interface StagedCheck {
-  readonly pictures: number;
-  /** Share of the pictures that left before the end. */
-  readonly early: number;
-  /** Pictures that were answered otherwise, or left at another exit, than replayed. */
-  readonly differences: number;
-}
 
 /** Runs the second half of the test pictures in stages, with thresholds from the first half, and compares with the replay. */
 export async function stagedCheck(
@@ -25,7 +16,7 @@ export async function stagedCheck(
   { fitted }: ClusterExits,
   { report, points }: Fold,
   choose: Choice,
-): Promise<StagedCheck> {
+): Promise<ClusteringRun["staged"]> {
   return run.step(`${name}-staged`, async () => {
     const { thresholds } = choose(points);
     const replayed = replay(report, thresholds, fitted.costs);
