@@ -94,7 +94,7 @@ describe("bench run", () => {
     expect(computed).toBe(1);
     await bench(...args, "--fresh");
     expect(computed).toBe(2);
-  });
+  }, 30_000);
 
   it("hands the extra options that an experiment takes to it, as part of the config", async () => {
     const out = join(await temporaryFolder(), "run");

@@ -1,4 +1,4 @@
-import type { OpenWorldResult } from "../src/report/types.ts";
+import type { OpenWorldResult } from "../src/experiments/open-world/schema.ts";
 import { common } from "./report-samples.ts";
 
 /** An invented result of open-world. */

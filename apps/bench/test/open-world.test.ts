@@ -16,11 +16,12 @@ import {
   onlineRows,
   reordered,
 } from "../src/experiments/open-world/held-out.ts";
+import { openWorld } from "../src/experiments/open-world/index.ts";
 import { accuracyOf, averaged } from "../src/experiments/open-world/measures.ts";
 import { rejecting } from "../src/experiments/open-world/rejecting.ts";
 import { nearestMeans, type Subject, sumUp } from "../src/experiments/open-world/subject.ts";
 import { unknownsOf } from "../src/experiments/open-world/unknowns.ts";
-import { openWorld } from "../src/experiments/open-world.ts";
+import { PICTURES, SEEDS } from "../src/experiments/options.ts";
 import { spread } from "../src/measuring/spread.ts";
 import { openRun } from "../src/runs/run.ts";
 import { SILENT } from "../src/terminal/progress.ts";
@@ -254,7 +255,7 @@ describe("a network that sees bright spots", () => {
 
 describe("open-world", () => {
   test("takes no fewer pictures than new classes are made of", async () => {
-    expect(openWorld.takes).toEqual(["seeds", "pictures"]);
+    expect(openWorld.takes).toEqual([SEEDS, PICTURES]);
     const run = await openRun(await temporaryFolder(), { test: "few" }, SILENT);
     const data = openDataSource(undefined, SILENT);
     const few = {
@@ -266,7 +267,9 @@ describe("open-world", () => {
       run,
       progress: SILENT,
     } as const;
-    await expect(openWorld.run(few, null)).rejects.toThrow(InputError);
-    await expect(openWorld.run(few, null)).rejects.toThrow(/at least 50 training pictures of every class/);
+    await expect(openWorld.run(few, openWorld.presets.quick)).rejects.toThrow(InputError);
+    await expect(openWorld.run(few, openWorld.presets.quick)).rejects.toThrow(
+      /at least 50 training pictures of every class/,
+    );
   });
 });

@@ -52,12 +52,12 @@ describe("the report of open-world", () => {
     expect(sectionOf(page, "rejection")).toContain("Thresholds lose at most 2.0 points against the plain network");
     expect(sectionOf(page, "rejection")).toContain("25 % / 35 % / 40 %");
     expect(sectionOf(page, "online")).toContain("2 × 3");
-    expect(sectionOf(page, "online")).toContain("<td>81.0 %</td><td>1 × 1</td>");
+    expect(sectionOf(page, "online")).toContain("<td>81.00 %</td><td>1 × 1</td>");
     expect(sectionOf(page, "online")).toContain("all, as fitted again");
-    expect(sectionOf(page, "online")).toContain("92.5 % ± 2.0");
+    expect(sectionOf(page, "online")).toContain("92.50 % ± 2.00");
     expect(sectionOf(page, "measured")).toContain("(cat and ship; dog and frog)");
     expect(sectionOf(page, "measured")).toContain("20,000 pictures, 8 epochs");
-    expect(sectionOf(page, "measured")).toContain("Without cat and ship: 80.0 % right among the others.");
+    expect(sectionOf(page, "measured")).toContain("Without cat and ship: 80.00 % right among the others.");
     expect(sectionOf(page, "measured")).toContain("CIFAR-10, CIFAR-100 subset");
   });
 

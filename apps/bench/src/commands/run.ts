@@ -5,6 +5,7 @@ import { editionsOf, openDataSource } from "../data/source.ts";
 import type { Experiment, Preset } from "../experiments/experiment.ts";
 import { type Extras, nameOf, type RunOption } from "../experiments/options.ts";
 import { checkResult } from "../experiments/result.ts";
+import type { Table } from "../report/table.ts";
 import { openRun } from "../runs/run.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { writeReport } from "./report.ts";
@@ -47,7 +48,7 @@ export async function run(
   await writeReport([written], page, experiments);
 
   const { table, notes = [] } = experiment.summary(result);
-  terminal.table(table);
+  for (const one of [table].flat() as Table[]) terminal.table(one);
   for (const note of notes) terminal.line(note);
   terminal.line(`result: ${join(out, "result.json")} (${Math.round((performance.now() - begun) / 1000)} s)`);
   terminal.line(`report: ${page}`);

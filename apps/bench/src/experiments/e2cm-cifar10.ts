@@ -1,9 +1,11 @@
 import { openDevice } from "@exitkit/core-gpu";
+import { argMaxRows, countRight } from "../measuring/answers.ts";
+import { counted } from "../measuring/counted.ts";
 import { type E2cmCifar10Result, e2cmSchema } from "../report/types.ts";
 import { pretrained } from "../zoo/resnet.ts";
 import { euclideanPart } from "./e2cm/euclidean.ts";
 import { examplePictures } from "./e2cm/examples.ts";
-import { argMaxRows, CLASSES, counted, countRight, depthTaps, type Settings, type Subject } from "./e2cm/network.ts";
+import { CLASSES, depthTaps, type Settings, type Subject } from "./e2cm/network.ts";
 import type { FrontierRow } from "./e2cm/protocols.ts";
 import { pooledStatistics, sharedPart } from "./e2cm/shared.ts";
 import { fitSpeed, meansForOverhead, overheadPart } from "./e2cm/speed.ts";

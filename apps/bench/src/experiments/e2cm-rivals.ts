@@ -1,7 +1,7 @@
 import { openDevice } from "@exitkit/core-gpu";
+import { accuracyAt as accuracyOfExit } from "../measuring/answers.ts";
 import { spread } from "../measuring/spread.ts";
 import { rivalsSchema } from "../report/rivals-types.ts";
-import { accuracyAt as accuracyOfExit } from "./e2cm/network.ts";
 import type { Context } from "./experiment.ts";
 import { type ExperimentResult, legacy } from "./legacy.ts";
 import { DATASETS, EPOCHS, PICTURES, SEEDS } from "./options.ts";

@@ -68,7 +68,7 @@ export interface Context {
 
 /** What the terminal shows at the end. */
 export interface Summary {
-  readonly table: Table;
+  readonly table: Table | readonly Table[];
   readonly notes?: readonly string[];
 }
 

@@ -3,7 +3,7 @@ import { e2cmCifar10 } from "./e2cm-cifar10.ts";
 import { e2cmClustering } from "./e2cm-clustering/index.ts";
 import { e2cmRivals } from "./e2cm-rivals.ts";
 import type { Experiment } from "./experiment.ts";
-import { openWorld } from "./open-world.ts";
+import { openWorld } from "./open-world/index.ts";
 import { stagedOverhead } from "./staged-overhead/index.ts";
 import { trainCifar10 } from "./train-cifar10/index.ts";
 import { trainStep } from "./train-step/index.ts";

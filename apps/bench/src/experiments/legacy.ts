@@ -23,7 +23,7 @@ interface Legacy extends Omit<Experiment, "run" | "presets" | "schema" | "summar
 }
 
 const page: Record<string, unknown> = {};
-for (const name of ["e2cm-cifar10", "e2cm-rivals", "open-world"]) {
+for (const name of ["e2cm-cifar10", "e2cm-rivals"]) {
   page[name] = await import(new URL(`../../../../scripts/measured/${name}.mjs`, import.meta.url).href);
 }
 

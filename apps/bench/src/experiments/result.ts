@@ -8,6 +8,9 @@ export const list = <T extends z.ZodType>(item: T) => z.array(item).readonly().d
 /** A file that something was computed from. */
 export const fileSchema = z.object({ name: z.string(), sha256: z.string() });
 
+/** Pretrained weights and their file. */
+export const weightSchema = z.object({ backbone: z.string(), file: z.string(), sha256: z.string() });
+
 /** The data set of a run. */
 export const dataSchema = z.object({
   name: z.string(),

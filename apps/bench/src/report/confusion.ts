@@ -1,9 +1,10 @@
 import * as Plot from "@observablehq/plot";
+import { metricSeries } from "../experiments/e2cm/words.ts";
 import { draw, figure, NOT_MEASURED } from "./chart.ts";
 import { mainFirst } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { percent } from "./numbers.ts";
-import { backboneName, distinct, metricSeries, ramp } from "./series.ts";
+import { backboneName, distinct, ramp } from "./series.ts";
 import type { E2cmCifar10Result } from "./types.ts";
 
 type Confusion = E2cmCifar10Result["confusion"][number];

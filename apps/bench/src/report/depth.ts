@@ -1,9 +1,10 @@
+import { isMain, metricSeries, variantName } from "../experiments/e2cm/words.ts";
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive } from "./chart.ts";
 import { mainFirst, plainAccuracy } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { legacyChart } from "./lines.ts";
 import { percent } from "./numbers.ts";
-import { backboneName, distinct, isMain, metricSeries, variantName } from "./series.ts";
+import { backboneName, distinct } from "./series.ts";
 import type { E2cmCifar10Result } from "./types.ts";
 
 /** Accuracy of each exit if every picture left there, by depth: one chart for each backbone, one curve for each metric. */

@@ -1,8 +1,9 @@
+import { metricSeries } from "../experiments/e2cm/words.ts";
 import { NOT_MEASURED, table } from "./chart.ts";
 import { mainFirst } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { count, percent } from "./numbers.ts";
-import { backboneName, metricSeries } from "./series.ts";
+import { backboneName } from "./series.ts";
 import type { E2cmCifar10Result } from "./types.ts";
 
 /** How fast the exits are fitted, beside the plain network's speed on the same pictures. */

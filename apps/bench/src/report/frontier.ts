@@ -1,9 +1,10 @@
+import { isMain, methodName, ruleSeries } from "../experiments/e2cm/words.ts";
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive } from "./chart.ts";
 import { type Html, html } from "./html.ts";
 import { type Line, legacyChart } from "./lines.ts";
 import { percent, points } from "./numbers.ts";
 import { protocolName, protocolsOf } from "./protocols.ts";
-import { backboneName, capital, distinct, isMain, methodName, ruleSeries } from "./series.ts";
+import { backboneName, capital, distinct } from "./series.ts";
 import type { E2cmCifar10Result, FrontierRow } from "./types.ts";
 
 /** Accuracy against MACs: one chart for each backbone and protocol, one curve for each method. */

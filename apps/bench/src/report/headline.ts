@@ -1,8 +1,8 @@
+import { metricSeries } from "../experiments/e2cm/words.ts";
 import { plainAccuracy } from "./frontier.ts";
 import { count, percent, points } from "./numbers.ts";
-import { openWorldHeadline } from "./open-world.ts";
 import { rivalsHeadline } from "./rivals-headline.ts";
-import { backboneName, capital, metricSeries } from "./series.ts";
+import { backboneName, capital } from "./series.ts";
 import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 
 /** What a reader must know first. */
@@ -27,8 +27,6 @@ export function headline(result: ReportResult): Headline {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmHeadline(result);
-    case "open-world":
-      return openWorldHeadline(result);
     case "e2cm-rivals":
       return rivalsHeadline(result);
   }

@@ -1,7 +1,6 @@
 import { dataFiles, type FileRow, weightFiles } from "./files.ts";
 import { type Html, html } from "./html.ts";
 import { count, large, percent } from "./numbers.ts";
-import { openWorldWords } from "./open-world.ts";
 import { PROTOCOLS } from "./protocols.ts";
 import { rivalsWords } from "./rivals-words.ts";
 import { backboneName, capital } from "./series.ts";
@@ -9,12 +8,7 @@ import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 
 /** Where a result names several data sets, they are what was used; configurations of older runs name CIFAR-10 in any case. */
 export function usedData(result: ReportResult): { readonly data?: readonly string[] } {
-  const used =
-    result.experiment === "e2cm-rivals"
-      ? result.datasets
-      : result.experiment === "open-world"
-        ? [result.data, result.unknown]
-        : [];
+  const used = result.experiment === "e2cm-rivals" ? result.datasets : [];
   const names = used.flatMap((one) => one?.name ?? []);
   return names.length === 0 ? {} : { data: names };
 }
@@ -23,8 +17,6 @@ export function filesOf(result: ReportResult): FileRow[] | undefined {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return files(result.data?.files, result.weights);
-    case "open-world":
-      return files([...(result.data?.files ?? []), ...(result.unknown?.files ?? [])], result.weights);
     case "e2cm-rivals":
       return files(result.datasets.flatMap((data) => data.files));
     default:
@@ -36,8 +28,6 @@ export function words(result: ReportResult): Html {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmWords(result);
-    case "open-world":
-      return openWorldWords(result);
     case "e2cm-rivals":
       return rivalsWords(result);
   }

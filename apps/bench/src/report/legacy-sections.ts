@@ -3,7 +3,6 @@ import { depthSection } from "./depth.ts";
 import { examplesSection } from "./examples.ts";
 import { fittingSection } from "./fitting.ts";
 import { frontierSection } from "./frontier.ts";
-import { aurocSection, onlineSection, rejectionSection } from "./open-world.ts";
 import type { Section } from "./report.ts";
 import { oneEpochSection, unlimitedSection } from "./rivals-frontier.ts";
 import {
@@ -18,15 +17,13 @@ import type { RivalsResult } from "./rivals-types.ts";
 import { rulesSection } from "./rules.ts";
 import { sharesSection } from "./shares.ts";
 import { speedSection } from "./speed.ts";
-import type { E2cmCifar10Result, OpenWorldResult, ReportResult } from "./types.ts";
+import type { E2cmCifar10Result, ReportResult } from "./types.ts";
 import { variantsSection } from "./variants.ts";
 
 export function ownSections(result: ReportResult): Section[] {
   switch (result.experiment) {
     case "e2cm-cifar10":
       return e2cmSections(result);
-    case "open-world":
-      return openWorldSections(result);
     case "e2cm-rivals":
       return rivalsSections(result);
   }
@@ -82,30 +79,6 @@ function e2cmSections(result: E2cmCifar10Result): Section[] {
       title: "Easy and hard pictures",
       about: "Test pictures at three times their size.",
       content: [examplesSection(result)],
-    },
-  ];
-}
-
-function openWorldSections(result: OpenWorldResult): Section[] {
-  return [
-    {
-      id: "auroc",
-      title: "Who belongs to no class?",
-      about:
-        "A network answers one of its classes whatever it is shown. How well does each exit tell that a picture is of none?",
-      content: [aurocSection(result)],
-    },
-    {
-      id: "rejection",
-      title: "Turning pictures away",
-      about: "An exit that finds a picture too far from all class means gives no class.",
-      content: [rejectionSection(result)],
-    },
-    {
-      id: "online",
-      title: "New classes from a few pictures",
-      about: "The mean of a few pictures makes a new class. Nothing is fitted again.",
-      content: [onlineSection(result)],
     },
   ];
 }

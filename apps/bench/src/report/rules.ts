@@ -1,9 +1,10 @@
+import { isMain, methodName, ruleSeries } from "../experiments/e2cm/words.ts";
 import { details, NOT_MEASURED, table } from "./chart.ts";
 import { mainFirst, plainAccuracy } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { percent, points } from "./numbers.ts";
 import { protocolName, protocolsOf } from "./protocols.ts";
-import { backboneName, distinct, isMain, methodName, ruleSeries } from "./series.ts";
+import { backboneName, distinct } from "./series.ts";
 import type { E2cmCifar10Result, FrontierRow } from "./types.ts";
 
 const LOSSES = [0.005, 0.01, 0.02, 0.05];

@@ -1,9 +1,10 @@
+import { metricSeries } from "../experiments/e2cm/words.ts";
 import { details, figure, NOT_MEASURED } from "./chart.ts";
 import { against, mainFirst, plainAccuracy } from "./frontier.ts";
 import { type Html, html, raw } from "./html.ts";
 import { percent, points } from "./numbers.ts";
 import { protocolName, protocolsOf } from "./protocols.ts";
-import { backboneName, capital, metricSeries, ramp } from "./series.ts";
+import { backboneName, capital, ramp } from "./series.ts";
 import type { E2cmCifar10Result } from "./types.ts";
 
 type Operating = E2cmCifar10Result["operating"][number];

@@ -1,9 +1,10 @@
+import { metricSeries } from "../experiments/e2cm/words.ts";
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
 import { costAxis, mainFirst } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { legacyChart } from "./lines.ts";
 import { milliseconds, percent } from "./numbers.ts";
-import { backboneName, distinct, metricSeries } from "./series.ts";
+import { backboneName, distinct } from "./series.ts";
 import type { E2cmCifar10Result } from "./types.ts";
 
 type Wall = E2cmCifar10Result["wall"][number];

@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { common, list } from "./common-types.ts";
-import type { OpenWorldResult } from "./open-world-types.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 
 /*
@@ -121,6 +120,6 @@ export const e2cmSchema = z.object({
 /** result.json of `bench run e2cm-cifar10`. */
 export type E2cmCifar10Result = z.output<typeof e2cmSchema>;
 /** A result that the report knows how to show. */
-export type ReportResult = E2cmCifar10Result | OpenWorldResult | RivalsResult;
-export type { OpenWorldResult, RivalsResult };
+export type ReportResult = E2cmCifar10Result | RivalsResult;
+export type { RivalsResult };
 export type FrontierRow = E2cmCifar10Result["rows"][number];

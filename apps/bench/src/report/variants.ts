@@ -1,3 +1,4 @@
+import { isMain, methodName, metricSeries, ruleSeries, variantColor, variantName } from "../experiments/e2cm/words.ts";
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive, table } from "./chart.ts";
 import { accuracyWindow, costAxis, frontierPoints, mainFirst, plainAccuracy } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
@@ -5,16 +6,7 @@ import { type Line, legacyChart } from "./lines.ts";
 import { percent } from "./numbers.ts";
 import { PROTOCOLS, protocolName } from "./protocols.ts";
 import { cheapest, mostAccurate } from "./rules.ts";
-import {
-  backboneName,
-  distinct,
-  isMain,
-  methodName,
-  metricSeries,
-  ruleSeries,
-  variantColor,
-  variantName,
-} from "./series.ts";
+import { backboneName, distinct } from "./series.ts";
 import type { E2cmCifar10Result, FrontierRow } from "./types.ts";
 
 /** Cheaper exits (pooled features, 8-bit means): what they weigh and what they lose. */

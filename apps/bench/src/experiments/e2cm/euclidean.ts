@@ -13,16 +13,10 @@ import {
 } from "@exitkit/e2cm";
 import { agreementFrontier, type ExitRecord, fitAgreement, searchThresholds } from "@exitkit/early-exit";
 import { slicePictures } from "../../data/pictures.ts";
-import {
-  accuracyAt,
-  CLASSES,
-  confusionMatrix,
-  counted,
-  depthOf,
-  depthTaps,
-  foldRecords,
-  type Subject,
-} from "./network.ts";
+import { accuracyAt } from "../../measuring/answers.ts";
+import { counted } from "../../measuring/counted.ts";
+import { foldRecords } from "../../measuring/halves.ts";
+import { CLASSES, confusionMatrix, depthOf, depthTaps, type Subject } from "./network.ts";
 import { type FrontierRow, paperRows, soundRows } from "./protocols.ts";
 
 const RULES: readonly DistanceRule[] = ["normalised", "raw", "perSampleMaximum"];

@@ -8,8 +8,9 @@ import {
 } from "@exitkit/e2cm";
 import { batches, oneBatch } from "../../data/batches.ts";
 import { slicePictures } from "../../data/pictures.ts";
+import { PASS_BATCH } from "../../measuring/counted.ts";
 import { quantile, timeInterleaved } from "../../measuring/timing.ts";
-import { CLASSES, depthTaps, PASS_BATCH, type Subject } from "./network.ts";
+import { CLASSES, depthTaps, type Subject } from "./network.ts";
 
 /** Pictures a second while fitting, against plain inference over the same pictures in the same rounds. */
 export async function fitSpeed(subject: Subject) {

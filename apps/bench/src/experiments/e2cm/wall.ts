@@ -3,8 +3,10 @@ import { openClassifier } from "@exitkit/e2cm";
 import { cheapestWithin } from "@exitkit/early-exit";
 import { type Batch, oneBatch } from "../../data/batches.ts";
 import { slicePictures } from "../../data/pictures.ts";
+import { argMaxRows, countRight } from "../../measuring/answers.ts";
+import { folds } from "../../measuring/halves.ts";
 import { quantile } from "../../measuring/timing.ts";
-import { argMaxRows, CLASSES, countRight, folds, type Subject } from "./network.ts";
+import { CLASSES, type Subject } from "./network.ts";
 import type { SoundFit } from "./shared.ts";
 
 const BATCHES = [1, 16, 64, 256];

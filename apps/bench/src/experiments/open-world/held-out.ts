@@ -2,9 +2,10 @@ import { generator } from "@exitkit/core-gpu";
 import { exitRecord, type FittedExits, recordScores, type ScoreRecord, updateClasses } from "@exitkit/e2cm";
 import { REJECTED } from "@exitkit/early-exit";
 import { type Pictures, selectPictures } from "../../data/pictures.ts";
+import { counted } from "../../measuring/counted.ts";
 import { spread } from "../../measuring/spread.ts";
-import { counted } from "../e2cm/network.ts";
-import { type AurocRow, accuracyOf, aurocRows } from "./measures.ts";
+import { accuracyOf, aurocRows } from "./measures.ts";
+import type { AurocRow, OnlineRow } from "./schema.ts";
 import { FULL, METRICS, nearestMeans, OUTPUTS, type Subject, sumUp } from "./subject.ts";
 
 /** Classes left out of fitting. */
@@ -180,23 +181,6 @@ function rowsOf(record: ScoreRecord, among: (label: number) => boolean): ScoreRe
     }),
     labels: Int32Array.from(rows, (row) => record.labels[row]!),
   };
-}
-
-/** Means and deviations of a measure over draws and choices of held-out classes. */
-export interface OnlineRow {
-  readonly backbone: string;
-  readonly unknown: string;
-  readonly samples: number | null;
-  readonly exit: string;
-  readonly macsFraction: number;
-  readonly predictFrom: "raw" | "normalised";
-  readonly old: ReturnType<typeof spread>;
-  /** Nothing was drawn yet: over choices of held-out classes only. */
-  readonly before: ReturnType<typeof spread>;
-  readonly fresh: ReturnType<typeof spread>;
-  /** Choices of held-out classes, and draws of pictures for each. */
-  readonly seeds: number;
-  readonly draws: number;
 }
 
 /** Measures of several runs as rows; every seed must have the same draws. */

@@ -1,22 +1,8 @@
 import { exitNovelty, exitRecord, type FittedExits, type ScoreRecord } from "@exitkit/e2cm";
 import { auroc, type ExitRecord } from "@exitkit/early-exit";
 import { spread } from "../../measuring/spread.ts";
+import type { AurocRow } from "./schema.ts";
 import { FULL } from "./subject.ts";
-
-/** How well one number of one exit tells unknown from known pictures. */
-export interface AurocRow {
-  readonly backbone: string;
-  /** "CIFAR-100, far", "CIFAR-100, near", or of the held-out classes: "held out" (seen when trained), "held out, unseen". */
-  readonly unknown: string;
-  readonly metric: string;
-  /** `novelty`: smallest distance to a class mean; `maxProbability`: one minus the largest probability of the exit. */
-  readonly score: "novelty" | "maxProbability";
-  readonly exit: string;
-  readonly macsFraction: number;
-  readonly auroc: number;
-  /** Standard deviation over repetitions with other classes held out; missing where there is one. */
-  readonly deviation?: number;
-}
 
 /** AUROC of both scores at every exit, from records of known and of unknown pictures. */
 export function aurocRows(
@@ -33,8 +19,8 @@ export function aurocRows(
   return names.flatMap((exit, index) => {
     const place = { ...label, exit, macsFraction: fitted.costs.exits[index]! / fitted.costs.full };
     return [
-      { ...place, score: "novelty" as const, auroc: auroc(novelty[0]![index]!, novelty[1]![index]!) },
-      { ...place, score: "maxProbability" as const, auroc: auroc(unsure[0]![index]!, unsure[1]![index]!) },
+      { ...place, score: "novelty", auroc: auroc(novelty[0]![index]!, novelty[1]![index]!) },
+      { ...place, score: "maxProbability", auroc: auroc(unsure[0]![index]!, unsure[1]![index]!) },
     ];
   });
 }

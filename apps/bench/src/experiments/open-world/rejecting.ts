@@ -8,35 +8,13 @@ import {
   solveExits,
 } from "@exitkit/e2cm";
 import { cheapestWithin, REJECTED, type Replay, replay } from "@exitkit/early-exit";
-import { counted, folds } from "../e2cm/network.ts";
-import { type AurocRow, accuracyOf, aurocRows, averaged } from "./measures.ts";
+import { meanOf } from "../../measuring/answers.ts";
+import { counted } from "../../measuring/counted.ts";
+import { folds } from "../../measuring/halves.ts";
+import { accuracyOf, aurocRows, averaged } from "./measures.ts";
+import type { AurocRow, RejectionRow } from "./schema.ts";
 import { FULL, METRICS, OUTPUTS, type Subject, sumUp } from "./subject.ts";
 import type { Unknowns } from "./unknowns.ts";
-
-/** What turning pictures away does at one operating point. Fractions of 1; means over the two halves of the test pictures. */
-export interface RejectionRow {
-  readonly backbone: string;
-  readonly metric: string;
-  /** `none`: every picture is given a class. */
-  readonly at: "none" | "leaving" | "everyExit";
-  readonly by: "distance" | "probability" | null;
-  readonly quantile: number;
-  /** Of known pictures: answered rightly (a rejected one is not). */
-  readonly accuracy: number;
-  /** Of the known pictures that were answered: rightly. */
-  readonly answeredAccuracy: number;
-  readonly falseRejections: number;
-  /** MACs of known pictures, as a fraction of the plain network's. */
-  readonly macsFraction: number;
-  /** Known pictures by where they leave, the full network last; shares of 1. */
-  readonly leaving: readonly { readonly exit: string; readonly share: number }[];
-  readonly unknown: readonly {
-    readonly kind: string;
-    readonly rejected: number;
-    /** MACs of unknown pictures. */
-    readonly macsFraction: number;
-  }[];
-}
 
 /** Of known calibration pictures, the share that no exit may turn away. */
 export const QUANTILE = 0.95;
@@ -148,7 +126,7 @@ function rejectedOf({ predictions, costFraction }: Replay) {
 }
 
 function mean(fates: readonly Fates[]): Fates {
-  const of = (value: (fate: Fates) => number) => fates.reduce((sum, fate) => sum + value(fate), 0) / fates.length;
+  const of = (value: (fate: Fates) => number) => meanOf(fates.map(value));
   return {
     accuracy: of((fate) => fate.accuracy),
     answeredAccuracy: of((fate) => fate.answeredAccuracy),

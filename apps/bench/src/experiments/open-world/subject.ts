@@ -9,8 +9,8 @@ import {
 } from "@exitkit/e2cm";
 import type { Dataset } from "../../data/directory.ts";
 import type { Pictures } from "../../data/pictures.ts";
+import { counted } from "../../measuring/counted.ts";
 import type { Backbone } from "../../zoo/backbone.ts";
-import { counted } from "../e2cm/network.ts";
 import type { Context } from "../experiment.ts";
 
 /** A network to make open. */

@@ -1,7 +1,7 @@
 import { accumulateStatistics, type Batches, type FittedExit, type FittedExits, solveExits } from "@exitkit/e2cm";
 import { batches } from "../../data/batches.ts";
+import { counted, PASS_BATCH } from "../../measuring/counted.ts";
 import type { Progress } from "../../terminal/progress.ts";
-import { counted, PASS_BATCH } from "../e2cm/network.ts";
 import { type Material, SDN_PLACES, tapsWithin } from "./network.ts";
 
 /** E²CM: the paper's form, the package's default, and the default with exits where Shallow-Deep Networks have them. */

@@ -14,7 +14,7 @@ import {
   recordLogits,
   toExitModel,
 } from "@exitkit/early-exit";
-import { counted, PASS_BATCH } from "../e2cm/network.ts";
+import { counted, PASS_BATCH } from "../../measuring/counted.ts";
 import type { Context } from "../experiment.ts";
 import type { Budget, Candidate, Divergence, Opened } from "./candidate.ts";
 import { type ClassMeansMethod, fitClassMeans, meansAt } from "./class-means.ts";

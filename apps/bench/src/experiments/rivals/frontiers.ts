@@ -9,7 +9,8 @@ import {
   type Replay,
   replay,
 } from "@exitkit/early-exit";
-import { accuracyAt, foldRecords } from "../e2cm/network.ts";
+import { accuracyAt } from "../../measuring/answers.ts";
+import { foldRecords } from "../../measuring/halves.ts";
 import type { Budget, Candidate, Method, Setting } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
 

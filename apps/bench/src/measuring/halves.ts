@@ -1,0 +1,16 @@
+import { type ExitRecord, selectRows } from "@exitkit/early-exit";
+import type { Dataset } from "../data/directory.ts";
+import { type Pictures, slicePictures } from "../data/pictures.ts";
+
+/** The two halves of the test pictures; thresholds from one are reported on the other, both ways. */
+export function folds({ test }: Dataset): readonly [Pictures, Pictures] {
+  const half = Math.floor(test.n / 2);
+  return [slicePictures(test, 0, half), slicePictures(test, half, 2 * half)];
+}
+
+/** The same halves of a record of all test pictures. */
+export function foldRecords(record: ExitRecord): readonly [ExitRecord, ExitRecord] {
+  const half = Math.floor(record.n / 2);
+  const range = (from: number) => Int32Array.from({ length: half }, (_, index) => from + index);
+  return [selectRows(record, range(0)), selectRows(record, range(half))];
+}
