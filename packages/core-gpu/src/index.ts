@@ -55,8 +55,14 @@ export { quantiseModel } from "./quantise/quantise-model.ts";
 export type { LayerReport, OutputReport, QuantisationReport } from "./quantise/report.ts";
 export type { Generator } from "./random.ts";
 export { generator } from "./random.ts";
-export type { Safetensors } from "./safetensors.ts";
-export { readSafetensors, readSafetensorsFile, writeSafetensors, writeSafetensorsFile } from "./safetensors.ts";
+export type { OpenSafetensors, Safetensors } from "./safetensors.ts";
+export {
+  openSafetensorsFile,
+  readSafetensors,
+  readSafetensorsFile,
+  writeSafetensors,
+  writeSafetensorsFile,
+} from "./safetensors.ts";
 export type { DType, Tensor, TensorData } from "./tensor.ts";
 export { bytesPerElement, rows, sizeOf, tensor } from "./tensor.ts";
 export type { TfjsDevice } from "./tfjs/device.ts";

@@ -32,24 +32,26 @@ const entrySchema = z.object({
  * Reads and checks the header of a safetensors file: everything the format demands that does not depend on the data.
  *
  * @param fail Makes the error from what was found.
+ * @param fileBytes Size of the file, where `bytes` are only its beginning, the header included.
  */
 export function parseHeader(
   bytes: Uint8Array,
   maxHeaderBytes: number,
   fail: (actual: string) => InputError,
+  fileBytes = bytes.byteLength,
 ): { entries: readonly HeaderEntry[]; metadata: Record<string, string>; dataStart: number } {
   if (bytes.byteLength < 8) throw fail(`${bytes.byteLength} bytes, fewer than the 8 of the header's length`);
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(maxHeaderBytes)) throw fail(`a header of ${length} bytes, more than ${maxHeaderBytes}`);
   const dataStart = 8 + Number(length);
-  if (dataStart > bytes.byteLength) throw fail(`a header of ${length} bytes in a file of ${bytes.byteLength}`);
+  if (dataStart > fileBytes) throw fail(`a header of ${length} bytes in a file of ${fileBytes}`);
 
   const header = parseJson(bytes.subarray(8, dataStart), fail);
   const entries = Object.entries(header)
     .filter(([name]) => name !== "__metadata__")
     .map(([name, value]) => checkedEntry(name, value, fail))
     .sort((a, b) => a.begin - b.begin || a.end - b.end);
-  checkCoverage(entries, bytes.byteLength - dataStart, fail);
+  checkCoverage(entries, fileBytes - dataStart, fail);
 
   const metadata = (Object.hasOwn(header, "__metadata__") ? header.__metadata__ : null) ?? {};
   if (!isStrings(metadata)) throw fail("a __metadata__ that does not map strings to strings");

@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
+import { type FileHandle, open, readFile } from "node:fs/promises";
 import { clipped, InputError } from "./errors.ts";
 import { fileError, writeFileAtomic } from "./files.ts";
-import { maxRank, parseHeader } from "./safetensors-header.ts";
+import { type HeaderEntry, maxRank, parseHeader } from "./safetensors-header.ts";
 import type { DType, Tensor } from "./tensor.ts";
 import { bytesPerElement, sizeOf, tensor } from "./tensor.ts";
 import { bfloat16, float16, int8, int16, uint16, type Widened } from "./widen.ts";
@@ -121,30 +121,96 @@ export async function writeSafetensorsFile(
   await writeFileAtomic(path, writeSafetensors(tensors, metadata));
 }
 
+/** A safetensors file of which tensors are read one at a time. */
+export interface OpenSafetensors {
+  /** For every tensor its shape, by name. */
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
+  /** The file's `__metadata__`; empty if it has none. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** One tensor, read now. @throws InputError on an unknown name, a dtype without a host tensor, or where reading fails. */
+  read(name: string): Promise<Tensor>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a safetensors file and reads its header alone; tensors are read when they are asked for, so a file larger than memory,
+ * or than the 2 GiB that Node reads at once, can be read in parts. See {@link readSafetensors}.
+ *
+ * @throws InputError when the file cannot be read or is not valid.
+ */
+export async function openSafetensorsFile(path: string): Promise<OpenSafetensors> {
+  const caller = "core-gpu.openSafetensorsFile";
+  const fail = failing(caller, path);
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, "r");
+    const { size } = await file.stat();
+    const read = async (from: number, count: number): Promise<Uint8Array<ArrayBuffer>> => {
+      const bytes = new Uint8Array(count);
+      for (let at = 0; at < count; ) {
+        const { bytesRead } = await file!.read(bytes, at, Math.min(count - at, 2 ** 30), from + at);
+        if (bytesRead === 0) throw fail(`a file that ends at byte ${from + at}`);
+        at += bytesRead;
+      }
+      return bytes;
+    };
+    const start = await read(0, Math.min(8, size));
+    const length = start.byteLength < 8 ? 0n : new DataView(start.buffer).getBigUint64(0, true);
+    const whole = length > BigInt(Math.min(maxHeaderBytes, size - 8)) ? start : await read(0, 8 + Number(length));
+    const { entries, metadata, dataStart } = parseHeader(whole, maxHeaderBytes, fail, size);
+    const byName = new Map(entries.map((entry) => [entry.name, entry]));
+    return {
+      shapes: new Map(entries.map(({ name, shape }) => [name, shape])),
+      metadata,
+      async read(name) {
+        const entry = byName.get(name);
+        if (entry === undefined) throw fail(`no tensor "${clipped(name)}"`, "Ask for one of its shapes' names.");
+        try {
+          return tensorOf(entry, await read(dataStart + entry.begin, entry.end - entry.begin), fail);
+        } catch (error) {
+          throw error instanceof InputError ? error : fileError(caller, "read", path, error);
+        }
+      },
+      close: () => file!.close(),
+    };
+  } catch (error) {
+    await file?.close();
+    throw error instanceof InputError ? error : fileError(caller, "read", path, error);
+  }
+}
+
+type Fail = (actual: string, fix?: string) => InputError;
+
+function failing(caller: string, source: string | undefined): Fail {
+  return (actual, fix = "The file is cut short, damaged or another format; fetch or save it again.") =>
+    new InputError(caller, `${source ?? "the bytes"} must be a valid safetensors file`, actual, fix);
+}
+
 function decode(caller: string, bytes: Uint8Array, source: string | undefined): Safetensors {
-  const file = source ?? "the bytes";
-  const fail = (actual: string, fix = "The file is cut short, damaged or another format; fetch or save it again.") =>
-    new InputError(caller, `${file} must be a valid safetensors file`, actual, fix);
+  const fail = failing(caller, source);
   if (!(bytes instanceof Uint8Array)) throw fail(bytes === null ? "null" : typeof bytes, "Pass a Uint8Array.");
   const { entries, metadata, dataStart } = parseHeader(bytes, maxHeaderBytes, fail);
-
-  const tensors: [string, Tensor][] = entries.map(({ name, dtype: code, shape, begin, end }) => {
-    const content = bytes.subarray(dataStart + begin, dataStart + end);
-    const dtype = (dtypes as Readonly<Record<string, DType>>)[code];
-    if (dtype !== undefined) return [name, viewOf(content, dtype, shape)];
-    const widen = (widened as Readonly<Record<string, (bytes: DataView) => Widened>>)[code];
-    if (widen === undefined) {
-      const supported = `Convert it first; supported are ${[...codes, ...Object.keys(widened)].join(", ")}.`;
-      throw fail(`tensor "${clipped(name)}" of dtype ${code}, which is not supported here`, supported);
-    }
-    const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-    return [name, { ...widen(view), shape } as Tensor];
+  const tensors = entries.map((entry): [string, Tensor] => {
+    return [entry.name, tensorOf(entry, bytes.subarray(dataStart + entry.begin, dataStart + entry.end), fail)];
   });
-  for (const [name, { dtype, data }] of tensors) {
-    const odd = dtype === "bool" ? data.find((value) => value > 1) : undefined;
-    if (odd !== undefined) throw fail(`tensor "${clipped(name)}" of dtype BOOL with a byte ${odd}`);
-  }
   return { tensors: Object.fromEntries(tensors), metadata };
+}
+
+/** An entry's tensor from its bytes. */
+function tensorOf({ name, dtype: code, shape }: HeaderEntry, bytes: Uint8Array, fail: Fail): Tensor {
+  const dtype = (dtypes as Readonly<Record<string, DType>>)[code];
+  if (dtype !== undefined) {
+    const made = viewOf(bytes, dtype, shape);
+    const odd = dtype === "bool" ? made.data.find((value) => value > 1) : undefined;
+    if (odd !== undefined) throw fail(`tensor "${clipped(name)}" of dtype BOOL with a byte ${odd}`);
+    return made;
+  }
+  const widen = (widened as Readonly<Record<string, (bytes: DataView) => Widened>>)[code];
+  if (widen === undefined) {
+    const supported = `Convert it first; supported are ${[...codes, ...Object.keys(widened)].join(", ")}.`;
+    throw fail(`tensor "${clipped(name)}" of dtype ${code}, which is not supported here`, supported);
+  }
+  return { ...widen(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)), shape } as Tensor;
 }
 
 function viewOf(bytes: Uint8Array, dtype: DType, shape: readonly number[]): Tensor {

@@ -1,13 +1,19 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { InputError } from "../src/errors.ts";
 import { generator } from "../src/random.ts";
-import { readSafetensors, readSafetensorsFile, writeSafetensors, writeSafetensorsFile } from "../src/safetensors.ts";
+import {
+  openSafetensorsFile,
+  readSafetensors,
+  readSafetensorsFile,
+  writeSafetensors,
+  writeSafetensorsFile,
+} from "../src/safetensors.ts";
 import type { DType, Tensor } from "../src/tensor.ts";
 import { bytesPerElement, sizeOf, tensor } from "../src/tensor.ts";
 
@@ -59,6 +65,31 @@ describe("against the reference library", () => {
     expect(writeSafetensors(shuffled, golden.metadata)).toEqual(decoded(golden.fileWithMetadata));
     expect(writeSafetensors({})).toEqual(decoded(golden.none));
   });
+});
+
+test("a file opened reads the same tensors one at a time, and refuses what is no file of that format", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "safetensors-"));
+  try {
+    const path = join(folder, "x.safetensors");
+    for (const [bytes, wanted] of [
+      [decoded(golden.fileWithMetadata), expected],
+      [decoded(golden.none), {}],
+    ] as const) {
+      await writeFile(path, bytes);
+      const opened = await openSafetensorsFile(path);
+      const read = await Promise.all([...opened.shapes.keys()].map(async (name) => [name, await opened.read(name)]));
+      expect(Object.fromEntries(read)).toEqual(wanted);
+      await expect(opened.read("nothing")).rejects.toThrow(/no tensor "nothing"/);
+      await opened.close();
+    }
+    for (const cut of [0, 7, 8, 100, file.length - 1]) {
+      await writeFile(path, file.subarray(0, cut));
+      await expect(openSafetensorsFile(path), `${cut} bytes`).rejects.toThrow(InputError);
+    }
+    await expect(openSafetensorsFile(join(folder, "none"))).rejects.toThrow(/no such file/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 describe("narrow numbers are widened", () => {
