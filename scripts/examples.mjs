@@ -1,6 +1,6 @@
 // The examples of the documentation: found by test/examples.test.ts and by packaging.mjs.
 // @ts-check
-import { copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./run.mjs";
 
@@ -93,7 +93,7 @@ function filesBelow(folder, ending) {
 
 /**
  * Puts the files that examples name into a folder: `network.onnx`, a classifier of 3×8×8 pictures in 4 classes, and
- * `pictures.safetensors` with pictures to fit and to try it on.
+ * `pictures.safetensors` with pictures to fit and to try it on; `stories260K`, the folder of a small language model.
  *
  * @param {string} folder
  */
@@ -102,4 +102,5 @@ export function layOutFiles(folder) {
   const fixtures = join(root, "packages/e2cm/fixtures");
   copyFileSync(join(fixtures, "tiny.onnx"), join(folder, "network.onnx"));
   copyFileSync(join(fixtures, "pictures.safetensors"), join(folder, "pictures.safetensors"));
+  cpSync(join(root, "apps/bench/assets/llm-stories260k"), join(folder, "stories260K"), { recursive: true });
 }

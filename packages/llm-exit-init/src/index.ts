@@ -1,4 +1,7 @@
 export { type TakeRowsOptions, type TokenRows, takeRows } from "./calibration/rows.ts";
+export type { DecoderConfig, NormConfig, PositionConfig } from "./decoders/config.ts";
+export type { ApplyOptions, Decoder, DecoderResult, GivenParameters } from "./decoders/decoder.ts";
+export { type OpenDecoderOptions, openDecoder } from "./decoders/open-decoder.ts";
 export * as heads from "./heads/index.ts";
 export { type JudgeHeadsOptions, judgeHeads, type TokenScore, type TokenScores } from "./judge.ts";
 export type { FinalNorm, StateNorm } from "./norms.ts";
@@ -8,4 +11,5 @@ export { type AccumulateTokensOptions, accumulateTokens } from "./statistics/acc
 export { noiseOf } from "./statistics/estimates.ts";
 export { loadTokens, saveTokens } from "./statistics/statistics-file.ts";
 export { type CrossSums, mergeTokens, statisticsBytes, type TokenStatistics } from "./statistics/token-statistics.ts";
+export type { TextTokenizer } from "./tokenizers/tokenizer.ts";
 export { type NextTokenPairs, nextTokenPairs, type PairsOptions } from "./tokens/pairs.ts";

@@ -77,7 +77,7 @@ describe.each(families)("%s from a folder equals PyTorch", (name) => {
     const flat = layers.flattenParameters(slopes);
     expect(Object.keys(flat)).toEqual(Object.keys(layers.flattenParameters(params)));
     // Those of the keys' biases are zero but for rounding: a share of the largest of all is the measure there.
-    const largest = Math.max(...Object.values(flat).flatMap(({ data }) => Array.from(data, (x) => Math.abs(Number(x)))));
+    const largest = Math.max(...Object.values(flat).flatMap(({ data }) => Array.from(data as Float32Array, Math.abs)));
     for (const [path, slope] of Object.entries(flat)) {
       expect(error(results[`gradients.${path}`]!, slope, largest / 100), path).toBeLessThan(1e-4);
     }
@@ -88,7 +88,9 @@ describe.each(families)("%s from a folder equals PyTorch", (name) => {
     const tokens = tensor("int32", [2, 7], Array.from(wanted.tokens!.data, Number));
     const { logits } = await run(decoder, { tokens, mask: wanted.mask! });
     const v = decoder.config.vocabulary;
-    const kept = Array.from(logits!.data, Number).filter((_, at) => Number(wanted.mask!.data[Math.floor(at / v)]) === 1);
+    const kept = Array.from(logits!.data, Number).filter(
+      (_, at) => Number(wanted.mask!.data[Math.floor(at / v)]) === 1,
+    );
     expect(error(tensor("float32", [12, v], kept), wanted.masked!)).toBeLessThan(close);
   });
 });

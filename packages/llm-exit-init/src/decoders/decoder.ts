@@ -1,17 +1,21 @@
 import type { Tensor, TreeRecord, Value } from "@exitkit/core-gpu";
 import type { Backbone } from "@exitkit/early-exit";
+import type { OutputLayer } from "../output-layer.ts";
 import type { TextTokenizer } from "../tokenizers/tokenizer.ts";
 import type { DecoderConfig } from "./config.ts";
 
 /** What a decoder computes for a batch of n sequences of t tokens. */
-export interface DecoderResult {
+export type DecoderResult = {
   /** `block1` … `blockL`: the states after each block, float32 [n, t, d], not normalised. */
   readonly taps: Readonly<Record<string, Value>>;
   /** The last states after the final norm, [n, t, d]: what the head reads. */
   readonly last: Value;
   /** `last · Eᵀ` (+ a bias), [n, t, v]: logits of the token after each. */
   readonly logits: Value;
-}
+};
+
+/** Parameters as values of a program, or as tensors, which are constants of it then. */
+export type GivenParameters = TreeRecord<Value> | TreeRecord<Tensor>;
 
 /** Options of {@link Decoder.apply}. */
 export interface ApplyOptions {
@@ -30,6 +34,8 @@ export interface Decoder {
    * (`query`, `key`, `value`, `output`), `norm2` and `mlp` (`gate`, `up`, `down`), `norm`, and `head` where it is not tied.
    */
   readonly params: TreeRecord<Tensor>;
+  /** The final norm and the head's matrix, as closed-form heads take them. */
+  readonly output: OutputLayer;
   /** What turns text into its tokens; null where the files have none. */
   readonly tokenizer: TextTokenizer | null;
   /** `block1` … `blockL` */
@@ -39,11 +45,11 @@ export interface Decoder {
    *
    * @throws InputError on other tokens or masks, or more of them than the context.
    */
-  apply(params: TreeRecord<Value>, tokens: Value, options?: ApplyOptions): DecoderResult;
+  apply(params: GivenParameters, tokens: Value, options?: ApplyOptions): DecoderResult;
   /** The final norm of states [..., d]. */
-  normalise(params: TreeRecord<Value>, states: Value): Value;
+  normalise(params: GivenParameters, states: Value): Value;
   /** Logits [..., v] of normalised states [..., d]. */
-  head(params: TreeRecord<Value>, normalised: Value): Value;
+  head(params: GivenParameters, normalised: Value): Value;
   /**
    * The decoder as a backbone for sequences of t tokens: input int64 [n, t], taps [n, t, d], logits [n·t, v], a row for each
    * token.

@@ -10,10 +10,11 @@ import {
   type ValuesOf,
 } from "@exitkit/core-gpu";
 import { type Backbone, programBackbone } from "@exitkit/early-exit";
+import type { OutputLayer } from "../output-layer.ts";
 import type { TextTokenizer } from "../tokenizers/tokenizer.ts";
 import { applyBlock, type BlockParameters, type NormParameters, normalised } from "./block.ts";
 import type { DecoderConfig } from "./config.ts";
-import type { ApplyOptions, Decoder, DecoderResult } from "./decoder.ts";
+import type { ApplyOptions, Decoder, DecoderResult, GivenParameters } from "./decoder.ts";
 import { anglesOf, learnedPositions, seenOf } from "./positions.ts";
 
 /** Parameters of a decoder; see {@link Decoder.params}. */
@@ -28,13 +29,13 @@ export type DecoderParameters<Leaf = Tensor> = {
 /** A decoder as a function of its parameters: the same program for every family, as its configuration says. */
 export function decoderOf(config: DecoderConfig, params: DecoderParameters, tokenizer: TextTokenizer | null): Decoder {
   const taps = Array.from({ length: config.layers }, (_, block) => `block${block + 1}`);
-  const normalise = (given: TreeRecord<Value>, states: Value): Value =>
+  const normalise = (given: GivenParameters, states: Value): Value =>
     normalised(config.norm, (given as DecoderParameters<Value>).norm, states);
-  const head = (given: TreeRecord<Value>, states: Value): Value => {
+  const head = (given: GivenParameters, states: Value): Value => {
     const { embedding, head: own } = given as DecoderParameters<Value>;
     return layers.linear(own ?? embedding, states);
   };
-  const apply = (given: TreeRecord<Value>, tokens: Value, options: ApplyOptions = {}): DecoderResult => {
+  const apply = (given: GivenParameters, tokens: Value, options: ApplyOptions = {}): DecoderResult => {
     checkTokens(config, tokens, options.mask);
     const states = statesOf(config, given as DecoderParameters<Value>, tokens, options.mask);
     const last = normalise(given, states.at(-1)!);
@@ -43,6 +44,7 @@ export function decoderOf(config: DecoderConfig, params: DecoderParameters, toke
   return {
     config,
     params: params as TreeRecord<Tensor>,
+    output: outputOf(config, params),
     tokenizer,
     taps,
     apply,
@@ -60,6 +62,16 @@ export function decoderOf(config: DecoderConfig, params: DecoderParameters, toke
       });
     },
   };
+}
+
+function outputOf(
+  { norm }: DecoderConfig,
+  { embedding, norm: final, head = embedding }: DecoderParameters,
+): OutputLayer {
+  // Every family reads its weights as float32.
+  const { weight, bias } = head as layers.LinearParameters<Tensor<"float32">>;
+  const own = bias === undefined ? {} : { bias };
+  return { norm: { ...norm, ...(final as NormParameters<Tensor<"float32">>) }, weight, ...own };
 }
 
 /** The states after each block. */
