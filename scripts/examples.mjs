@@ -1,7 +1,8 @@
 // The examples of the documentation: found by test/examples.test.ts and by packaging.mjs.
 // @ts-check
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { root } from "./run.mjs";
 
 /**
@@ -93,7 +94,7 @@ function filesBelow(folder, ending) {
 
 /**
  * Puts the files that examples name into a folder: `network.onnx`, a classifier of 3×8×8 pictures in 4 classes, and
- * `pictures.safetensors` with pictures to fit and to try it on; `stories260K`, the folder of a small language model.
+ * `pictures.safetensors` with pictures to fit and to try it on; `stories260K`, the folder of a small language model, and `stories.txt`, 60 kB of text for it.
  *
  * @param {string} folder
  */
@@ -102,5 +103,7 @@ export function layOutFiles(folder) {
   const fixtures = join(root, "packages/e2cm/fixtures");
   copyFileSync(join(fixtures, "tiny.onnx"), join(folder, "network.onnx"));
   copyFileSync(join(fixtures, "pictures.safetensors"), join(folder, "pictures.safetensors"));
+  const stories = gunzipSync(readFileSync(join(root, "apps/bench/assets/tinystories/tinystories_sample.txt.gz")));
+  writeFileSync(join(folder, "stories.txt"), stories.subarray(0, 60_000).toString("utf8"));
   cpSync(join(root, "apps/bench/assets/llm-stories260k"), join(folder, "stories260K"), { recursive: true });
 }

@@ -76,6 +76,35 @@ describe("samples that take several decisions", () => {
     });
   });
 
+  it("have exits side by side at one tap, each trained as if it were alone", async () => {
+    const { backbone } = network(UNITS);
+    const data = training.tensorDataset({
+      x: tensor("float32", [N, UNITS, D], features),
+      y: tensor("int64", [N, UNITS], labels),
+    });
+    const two = exitNetwork(backbone, [
+      { name: "one", tap: "hidden", head: perUnit },
+      { name: "two", tap: "hidden", head: perUnit },
+    ]);
+    const params = two.init(generator(7));
+    const options = {
+      trains: "exits",
+      epochs: 2,
+      batchSize: 8,
+      optimiser: optimisers.adam(),
+      learningRate: 0.01,
+    } as const;
+    const together = await trainExits(device, two, data, { ...options, params, generator: generator(3) });
+    for (const j of [0, 1]) {
+      const one = exitNetwork(backbone, [{ tap: "hidden", head: perUnit }]);
+      const own = { backbone: params.backbone, exits: [params.exits[j]!] };
+      const alone = await trainExits(device, one, data, { ...options, params: own, generator: generator(3) });
+      expect(together.params.exits[j]).toEqual(alone.params.exits[0]);
+    }
+    const again = { name: "again", tap: "hidden", head: perUnit };
+    expect(() => exitNetwork(backbone, [again, again])).toThrow(/names must differ/);
+  });
+
   it("are not made into stages, and need labels for each unit", async () => {
     const own = network(UNITS);
     expect(() => toExitModel(own, own.init(generator(1)))).toThrow(

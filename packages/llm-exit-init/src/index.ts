@@ -1,3 +1,7 @@
+export { type AccumulateDecoderOptions, accumulateDecoder } from "./attach/accumulate-decoder.ts";
+export { type AttachedHeads, attachHeads, type TokenExit } from "./attach/attach-heads.ts";
+export { type JudgeExitsOptions, judgeExits } from "./attach/judge-exits.ts";
+export { type DecoderStates, type ReadStatesOptions, readStates, readTap, statesAt } from "./attach/read-states.ts";
 export { type TakeRowsOptions, type TokenRows, takeRows } from "./calibration/rows.ts";
 export type { DecoderConfig, NormConfig, PositionConfig } from "./decoders/config.ts";
 export type { ApplyOptions, Decoder, DecoderResult, GivenParameters } from "./decoders/decoder.ts";
@@ -13,3 +17,4 @@ export { loadTokens, saveTokens } from "./statistics/statistics-file.ts";
 export { type CrossSums, mergeTokens, statisticsBytes, type TokenStatistics } from "./statistics/token-statistics.ts";
 export type { TextTokenizer } from "./tokenizers/tokenizer.ts";
 export { type NextTokenPairs, nextTokenPairs, type PairsOptions } from "./tokens/pairs.ts";
+export { cutWindows, type TokenWindows, windowDataset } from "./tokens/windows.ts";

@@ -67,7 +67,8 @@ const planSchema = z.strictObject({ name: z.string().min(1).optional(), tap: z.s
 /**
  * Puts early exits on a backbone. Every head is initialised and traced once, to see that it can read its tap.
  *
- * @param exits In the order of the backbone, at least one.
+ * @param exits In the order of the backbone, at least one. Several may read one tap, to be trained side by side under names of their own; such
+ * a network has no stages.
  * @throws InputError on no exits, an unknown key of a plan, an unknown tap, a name that is empty, repeated or `full`, taps out of
  * order, or a head that cannot read its tap's features or gives other logits than [n, k].
  * @example
@@ -147,9 +148,10 @@ function checkPlan(caller: string, backbone: Backbone, exits: readonly Required<
   const repeated = names.find((name, at) => names.indexOf(name) !== at);
   if (repeated !== undefined) throw new InputError(caller, "exit names must differ", `"${repeated}" twice`);
   // Refuses taps that are not in the order of the backbone.
+  const read = exits.map(({ tap }) => tap);
   cutStages(
     backbone.toModel(backbone.params),
-    exits.map(({ tap }) => [tap]),
+    read.filter((tap, at) => tap !== read[at - 1]).map((tap) => [tap]),
   );
 }
 

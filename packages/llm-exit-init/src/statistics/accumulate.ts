@@ -78,37 +78,56 @@ export async function accumulateTokens(
   batches: StatesBatches,
   options: AccumulateTokensOptions,
 ): Promise<TokenStatistics> {
+  const accumulator = openAccumulator(caller, device, options);
+  try {
+    for await (const batch of batches) {
+      const positions = await accumulator.add(batch);
+      options.onProgress?.(positions);
+    }
+    return accumulator.result();
+  } finally {
+    await accumulator.release();
+  }
+}
+
+/** Statistics that grow batch by batch. */
+export interface Accumulator {
+  /** Adds a batch; gives the number of positions so far. */
+  add(batch: StatesBatch): Promise<number>;
+  /** What was summed up so far. @throws InputError where it is nothing. */
+  result(): TokenStatistics;
+  release(): Promise<void>;
+}
+
+/** An accumulator of {@link accumulateTokens}' options. Nothing is allocated before the first batch. */
+export function openAccumulator(caller: string, device: Device, options: AccumulateTokensOptions): Accumulator {
   const parsed = parseOptions(caller, schema, options);
-  const { vocabulary, source, norm, gram, cross, maxBytes, onProgress, skip, border } = parsed;
+  const { vocabulary, source, norm, gram, cross, maxBytes, skip, border } = parsed;
   const { finalNorm, resume } = options;
   if (norm === "final" && finalNorm === undefined) {
     throw new InputError(caller, 'norm: "final" needs the model\'s final norm', "none", "Pass finalNorm.");
   }
   let statistics: Growing | null =
-    resume === undefined ? null : copied(resume, { vocabulary, source, norm, gram, cross });
+    resume === undefined ? null : copied(caller, resume, { vocabulary, source, norm, gram, cross });
   let products: Awaited<ReturnType<typeof openMultiplier>> | null = null;
   let index = 0;
-  try {
-    for await (const batch of batches) {
-      const last = cross ? (statistics?.cross?.features ?? 0) : null;
-      const { t, d } = checkStates(caller, batch, { vocabulary, features: statistics?.features, last });
-      if (statistics === null) {
-        const width = cross ? batch.last!.shape[2]! : null;
-        const bytes = statisticsBytes(vocabulary, d, width);
-        if (bytes > maxBytes) {
-          const expectation = `statistics may take ${maxBytes} bytes`;
-          const actual = `${bytes} for a vocabulary of ${vocabulary} and ${d} features`;
-          throw new InputError(caller, expectation, actual, "Raise maxBytes if the machine has the memory.");
-        }
-        const empty = emptyStatistics({ source, norm, vocabulary, features: d, gram, last: width });
-        statistics = { ...empty, positions: 0 };
-      }
+  const begin = (d: number, last: number | null): Growing => {
+    const bytes = statisticsBytes(vocabulary, d, last);
+    if (bytes > maxBytes) {
+      const actual = `${bytes} for a vocabulary of ${vocabulary} and ${d} features`;
+      const fix = "Raise maxBytes if the machine has the memory.";
+      throw new InputError(caller, `statistics may take ${maxBytes} bytes`, actual, fix);
+    }
+    return { ...emptyStatistics({ source, norm, vocabulary, features: d, gram, last }), positions: 0 };
+  };
+  return {
+    async add(batch) {
+      const width = cross ? (statistics?.cross?.features ?? 0) : null;
+      const { t, d } = checkStates(caller, batch, { vocabulary, features: statistics?.features, last: width });
+      statistics ??= begin(d, cross ? batch.last!.shape[2]! : null);
       if (norm === "final") checkNorm(caller, finalNorm!, d);
-      const pairs = nextTokenPairs(batch.tokens, t, {
-        skip,
-        ...(border === undefined ? {} : { border }),
-        mask: batch.mask,
-      });
+      const given = { skip, ...(border === undefined ? {} : { border }), mask: batch.mask };
+      const pairs = nextTokenPairs(batch.tokens, t, given);
       const rows = rowsOf(batch, pairs.positions, d, norm === "final" ? finalNorm! : null, cross);
       if (pairs.next.length > 0) {
         if (gram || cross) products ??= await openMultiplier(device, d, statistics.cross?.features ?? null);
@@ -119,23 +138,27 @@ export async function accumulateTokens(
         }
       }
       index += 1;
-      onProgress?.(statistics.positions);
-    }
-  } finally {
-    await products?.release();
-  }
-  if (statistics === null || statistics.positions === 0) {
-    const fix = "Pass longer windows, or a smaller skip.";
-    throw new InputError(caller, "at least one token with a next one is needed", "none", fix);
-  }
-  const { positions, ...plain } = statistics;
-  return plain;
+      return statistics.positions;
+    },
+    result() {
+      if (statistics === null || statistics.positions === 0) {
+        const fix = "Pass longer windows, or a smaller skip.";
+        throw new InputError(caller, "at least one token with a next one is needed", "none", fix);
+      }
+      const { positions, ...plain } = statistics;
+      return plain;
+    },
+    async release() {
+      await products?.release();
+    },
+  };
 }
 
 /** Statistics under way: the same arrays, added to. */
 type Growing = { -readonly [Key in keyof TokenStatistics]: TokenStatistics[Key] } & { positions: number };
 
 function copied(
+  caller: string,
   resume: TokenStatistics,
   wanted: { vocabulary: number; source: string; norm: StateNorm; gram: boolean; cross: boolean },
 ): Growing {
