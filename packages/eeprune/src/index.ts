@@ -14,7 +14,18 @@ export {
   pruneByEarlyExit,
   type Shortfall,
 } from "./criterion/prune-by-early-exit.ts";
+export { hashSamples } from "./files/hash-samples.ts";
+export { type ColumnSource, type ColumnSources, readColumns, readNpyTensor } from "./files/read-columns.ts";
+export { loadSelection, type SelectionData, saveSelection } from "./files/selection-file.ts";
+export { type Duplicates, type PruningReport, pruningReport } from "./findings/pruning-report.ts";
+export { type LabelEvidence, rankLabelNoise, type Suspect } from "./findings/rank-label-noise.ts";
 export type { Evidence, RunEvidence } from "./rivals/evidence.ts";
 export type { MethodFacts, ScoreName } from "./rivals/methods.ts";
 export { METHODS, type MethodName, type PruneByOptions, pruneBy } from "./rivals/prune-by.ts";
 export type { Selection, Vanishing } from "./selection/selection.ts";
+export {
+  type SkippingEpoch,
+  type TrainedSkipping,
+  type TrainSkippingOptions,
+  trainSkipping,
+} from "./while-training/train-skipping.ts";

@@ -244,7 +244,7 @@ export async function openBriefRun(
 }
 
 /** @throws InputError where the first arguments are not what they should be. */
-function checkMaterial(caller: string, device: unknown, backbone: unknown, data: unknown): void {
+export function checkMaterial(caller: string, device: unknown, backbone: unknown, data: unknown): void {
   const wrong = [
     deviceOption.safeParse(device),
     having(["apply", "toModel"], "backbone must be one of programBackbone or importBackbone").safeParse(backbone),
@@ -256,12 +256,12 @@ function checkMaterial(caller: string, device: unknown, backbone: unknown, data:
 }
 
 /** MACs of a sample that goes through the network and its early exit. */
-async function macsOf(device: Device, network: ExitNetwork, params: ExitParameters): Promise<number> {
+export async function macsOf(device: Device, network: ExitNetwork, params: ExitParameters): Promise<number> {
   return (await countExitCosts(device, toExitModel(network, params))).exits.at(-1)!;
 }
 
 /** What trains where nothing else was asked for. */
-function defaultOptimiser(): optimisers.Optimiser {
+export function defaultOptimiser(): optimisers.Optimiser {
   return optimisers.sgd({ momentum: 0.9, nesterov: true, weightDecay: 5e-4, mask: (_, { shape }) => shape.length > 1 });
 }
 
