@@ -1,3 +1,17 @@
+export type {
+  Carry,
+  Features,
+  SegmentationExitNetwork,
+  SegmentationNetwork,
+  SegmentationStage,
+} from "./execution/network.ts";
+export {
+  type Execution,
+  openSegmenter,
+  type Segmentation,
+  type Segmenter,
+  type SegmenterOptions,
+} from "./execution/open-segmenter.ts";
 export { IGNORE, type LabelMap } from "./frames/labels.ts";
 export type { Logits } from "./frames/logits.ts";
 export { type Coordinates, type ResizeLogitsOptions, resizeLogits } from "./frames/resize-logits.ts";

@@ -48,6 +48,7 @@ export type { Port, Program, ProgramConstant, ProgramNode } from "./program/trac
 export { trace } from "./program/trace.ts";
 export type { SpecsOf, Tree, TreeRecord, ValuesOf } from "./program/tree.ts";
 export type { Application, Operand, Producer, Value } from "./program/value.ts";
+export { apply as applyOperator } from "./program/value.ts";
 export type { Feeds } from "./quantise/calibrate.ts";
 export type { RangeMethod } from "./quantise/clipping.ts";
 export type { Quantised, QuantiseModelOptions } from "./quantise/quantise-model.ts";

@@ -47,7 +47,7 @@ export function donePixels(probabilities: Tensor<"float32">, thresholds: readonl
 }
 
 /** [k] thresholds as a running network holds them: float32. */
-function heldThresholds(caller: string, thresholds: readonly number[] | number, k: number): Float32Array {
+export function heldThresholds(caller: string, thresholds: readonly number[] | number, k: number): Float32Array {
   const list = typeof thresholds === "number" ? new Array<number>(k).fill(thresholds) : thresholds;
   const numbers = Array.isArray(list) && list.every((value) => typeof value === "number" && !Number.isNaN(value));
   if (numbers && list.length === k) return Float32Array.from(list);

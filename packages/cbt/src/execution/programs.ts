@@ -1,0 +1,209 @@
+import { InputError, ops, type Program, type Spec, spec, tensor, trace, type Value } from "@exitkit/core-gpu";
+import { type Fill, masked, type StageCost } from "./masked.ts";
+import { featureOf, type SegmentationExitNetwork } from "./network.ts";
+
+/** How a stage is run: all pixels, then masked; or only those that go on, gathered. */
+export type Reading = "dense" | "pixels";
+
+/** A stage as a program, and what it costs. */
+export interface StageProgram {
+  readonly program: Program<unknown, unknown>;
+  readonly cost: StageCost;
+}
+
+const whole = (after: Value): Value => after;
+
+/** What the stages give when nothing is left out: shapes of all features before each stage, and the grid of the decisions. */
+export interface Layout {
+  /** [e]: features that stage i is given. */
+  readonly given: readonly Readonly<Record<string, Spec>>[];
+  /** [h, w]. */
+  readonly grid: readonly [number, number];
+}
+
+/**
+ * Traces the whole network once to see its shapes.
+ *
+ * @throws InputError where taps of early stages lie on different grids, an exit's logits are not [1, k, h, w] on that grid, or the
+ * network's logits not [1, k, h', w'].
+ */
+export function layoutOf(caller: string, network: SegmentationExitNetwork): Layout {
+  const { frame, classes, stages, heads } = network;
+  if (!Array.isArray(heads) || heads.length !== stages.length - 1 || heads.some((head) => typeof head !== "function")) {
+    const actual = Array.isArray(heads) ? `${heads.length}` : typeof heads;
+    throw new InputError(
+      caller,
+      `network.heads must be ${stages.length - 1} functions, one for each early stage`,
+      actual,
+    );
+  }
+  const given: Record<string, Spec>[] = [];
+  let grid: readonly [number, number] | undefined;
+  trace(
+    (inputs) => {
+      let features: Record<string, Value> = { frame: inputs.frame };
+      stages.forEach((stage, index) => {
+        given.push(
+          Object.fromEntries(Object.entries(features).map(([name, { dtype, shape }]) => [name, spec(dtype, shape)])),
+        );
+        features = { ...features, ...stage.compute(features, whole) };
+        const tap = featureOf(caller, features, stage.tap, index);
+        const logits = index < heads.length ? heads[index]!(tap) : tap;
+        const [n, k, h, w] = logits.shape as number[];
+        if (logits.shape.length !== 4 || n !== 1 || k !== classes) {
+          throw new InputError(
+            caller,
+            `logits of exit ${index} must be [1, ${classes}, h, w]`,
+            `[${logits.shape.join(", ")}]`,
+          );
+        }
+        if (index === heads.length) return;
+        const own = `[${tap.shape.slice(2).join(", ")}] and logits on [${h}, ${w}]`;
+        grid ??= [h!, w!];
+        if (tap.shape[2] !== grid[0] || tap.shape[3] !== grid[1] || h !== grid[0] || w !== grid[1]) {
+          const fix = "Pool or resize the finer taps inside their stage.";
+          throw new InputError(
+            caller,
+            `the tap and logits of exit ${index} must lie on the grid [${grid.join(", ")}]`,
+            `a tap on ${own}`,
+            fix,
+          );
+        }
+      });
+      return features;
+    },
+    { frame: spec("float32", [1, ...frame]) },
+  );
+  return { given, grid: grid! };
+}
+
+/** A stage behind a mask, its features given as `features`: those `made`, merged logits `logits` and which pixels are `sure`; the last gives the frame's `classes`. */
+export function stageProgram(
+  caller: string,
+  network: SegmentationExitNetwork,
+  layout: Layout,
+  index: number,
+  reading: Reading,
+  fill: Fill,
+): StageProgram {
+  const { classes, stages, heads, frame } = network;
+  const { grid } = layout;
+  const stage = stages[index]!;
+  const last = index === heads.length;
+  let cost: StageCost | undefined;
+  const specs = {
+    features: layout.given[index]!,
+    ...(reading === "dense" ? { mask: spec("bool", [1, 1, ...grid]) } : { active: spec("int64", ["m", 1]) }),
+    before: spec("float32", [1, classes, ...grid]),
+    thresholds: spec("float32", [1, classes, 1, 1]),
+  };
+  const program = trace((inputs) => {
+    const given = inputs as unknown as {
+      readonly features: Readonly<Record<string, Value>>;
+      readonly mask?: Value;
+      readonly active?: Value;
+      readonly before: Value;
+      readonly thresholds: Value;
+    };
+    const plane = given.mask ?? planeOf(given.active!, grid);
+    const carry = (after: Value, before: Value): Value => ops.where(plane, after, before);
+    const made = stage.compute(given.features, carry);
+    const tap = featureOf(caller, { ...given.features, ...made }, stage.tap, index);
+    const reading = masked({ grid, plane, active: given.active ?? null, fill });
+    if (last) {
+      const [h, w] = tap.shape.slice(2) as [number, number];
+      const size = frame.slice(1);
+      const onGrid = h === grid[0] && w === grid[1];
+      const logits = onGrid
+        ? ops.resize(reading.whole(carry(tap, given.before)), size)
+        : ops.where(
+            ops.greater(ops.resize(ops.cast(plane, "float32"), size, { mode: "nearest" }), 0.5),
+            ops.resize(reading.whole(tap), size),
+            ops.resize(given.before, size),
+          );
+      cost = reading.cost();
+      return { classes: ops.cast(ops.argMax(logits, { axis: 1 }), "uint8") };
+    }
+    const logits = reading.whole(carry(heads[index]!(tap), given.before));
+    const features: Record<string, Value> = {};
+    for (const [name, value] of Object.entries(made)) {
+      if (given.features[name] !== value) features[name] = reading.whole(value);
+    }
+    cost = reading.cost();
+    return { made: features, logits, sure: sureOf(logits, given.thresholds) };
+  }, specs);
+  return { program, cost: cost! };
+}
+
+/** The first stage: features `made`, `logits` and which pixels are `sure`. */
+export function firstProgram(caller: string, network: SegmentationExitNetwork): StageProgram {
+  const [stage] = network.stages;
+  let cost: StageCost | undefined;
+  const program = trace(
+    ({ frame, thresholds }) => {
+      const made = stage!.compute({ frame }, whole);
+      const logits = network.heads[0]!(featureOf(caller, made, stage!.tap, 0));
+      cost = wholeCost([...Object.values(made), logits]);
+      return { made, logits, sure: sureOf(logits, thresholds) };
+    },
+    { frame: spec("float32", [1, ...network.frame]), thresholds: spec("float32", [1, network.classes, 1, 1]) },
+  );
+  return { program, cost: cost! };
+}
+
+/** The frame's `classes` from the logits of exits alone, once nothing is left. */
+export function answerProgram(
+  { classes, frame }: SegmentationExitNetwork,
+  { grid }: Layout,
+): Program<unknown, unknown> {
+  return trace(
+    ({ before }) => ({ classes: ops.cast(ops.argMax(ops.resize(before, frame.slice(1)), { axis: 1 }), "uint8") }),
+    { before: spec("float32", [1, classes, ...grid]) },
+  );
+}
+
+/** The network without exits: the frame's `classes`. */
+export function plainProgram(caller: string, network: Omit<SegmentationExitNetwork, "heads">): StageProgram {
+  let cost: StageCost | undefined;
+  const program = trace(
+    ({ frame }) => {
+      const logits = logitsOf(caller, network, frame).at(-1)!;
+      cost = wholeCost([logits]);
+      return { classes: ops.cast(ops.argMax(ops.resize(logits, network.frame.slice(1)), { axis: 1 }), "uint8") };
+    },
+    { frame: spec("float32", [1, ...network.frame]) },
+  );
+  return { program, cost: cost! };
+}
+
+/** The taps of all stages when nothing is left out, the last the network's logits. */
+export function logitsOf(
+  caller: string,
+  network: Omit<SegmentationExitNetwork, "heads">,
+  frame: Value,
+): readonly Value[] {
+  let features: Record<string, Value> = { frame };
+  return network.stages.map((stage, index) => {
+    features = { ...features, ...stage.compute(features, whole) };
+    return featureOf(caller, features, stage.tap, index);
+  });
+}
+
+/** Cost of values over whole planes. */
+function wholeCost(values: readonly Value[]): StageCost {
+  const reading = masked({ grid: [0, 0], plane: values[0]!, active: null, fill: { kind: "carried" } });
+  for (const value of values) reading.whole(value);
+  return reading.cost();
+}
+
+/** uint8 [1, 1, h, w], 1 where the softmax of some class exceeds its threshold. */
+function sureOf(logits: Value, thresholds: Value): Value {
+  const exceeds = ops.cast(ops.greater(ops.softmax(logits, { axis: 1 }), thresholds), "float32");
+  return ops.cast(ops.max(exceeds, { axes: [1], keepDimensions: true }), "uint8");
+}
+
+/** bool [1, 1, h, w], true at the places [m, 1]. */
+function planeOf(active: Value, [h, w]: readonly [number, number]): Value {
+  const ones = ops.add(ops.mul(ops.cast(active, "float32"), 0), 1);
+  return ops.greater(ops.reshape(ops.scatterNd(tensor("float32", [h * w, 1]), active, ones), [1, 1, h, w]), 0.5);
+}
