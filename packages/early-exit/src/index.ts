@@ -1,6 +1,21 @@
 export type { Backbone, BackboneResult } from "./backbones/backbone.ts";
 export { type ImportBackboneOptions, importBackbone } from "./backbones/import-backbone.ts";
 export { type ProgramBackboneOptions, programBackbone } from "./backbones/program-backbone.ts";
+export { type CascadeConfidence, type CascadeOptions, cascade } from "./cascade/cascade.ts";
+export {
+  type CascadeChoice,
+  type ChooseCascadeOptions,
+  type ChosenCascade,
+  chooseCascade,
+} from "./cascade/choose-cascade.ts";
+export {
+  type MeasuredMember,
+  type MeasuredMembers,
+  type MeasureMembersOptions,
+  measureMembers,
+} from "./cascade/measure-members.ts";
+export type { CascadeMember } from "./cascade/member.ts";
+export { fitTemperature } from "./cascade/temperature.ts";
 export { classMeansOverhead, type ExitCosts, exitCosts } from "./costs/cost.ts";
 export { type CountExitCostsOptions, countExitCosts } from "./costs/count-exit-costs.ts";
 export { type Confidence, confidenceOf, confidences, predictionOf } from "./exits/confidence.ts";

@@ -104,7 +104,7 @@ function pick(from: Tensor, at: readonly number[]): Tensor {
   return tensor("float32", [at.length, ...from.shape.slice(1)], values) as Tensor;
 }
 
-describe.each(["residual", "heads"] as const)("against Python's ONNX Runtime: %s", (name) => {
+describe.each(["residual", "heads", "cascade"] as const)("against Python's ONNX Runtime: %s", (name) => {
   const { network, batch, thresholds } = exported[name];
   const decisions = decided[name];
 

@@ -69,7 +69,9 @@ export function attachModel(model: Model, part: Model, wiring: Wiring): Attached
     // The types of the part's outputs are stated too: nothing else may tell them.
     valueInfo: [
       ...index.graph.valueInfo,
-      ...[...copy.valueInfo, ...copy.output].filter(({ name }) => !Object.values(wiring.inputs).includes(name)),
+      ...[...copy.valueInfo, ...copy.output].filter(
+        ({ name, type }) => type !== undefined && !Object.values(wiring.inputs).includes(name),
+      ),
     ],
     quantizationAnnotation: [...index.graph.quantizationAnnotation, ...copy.quantizationAnnotation],
   });

@@ -1,7 +1,7 @@
 import { countMacs, type Device, macsUpTo, parseOptions, probeShapes } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { ExitModel } from "../exits/exits.ts";
-import { type ExitCosts, exitCosts } from "./cost.ts";
+import { checkCosts, type ExitCosts } from "./cost.ts";
 
 /** Options of {@link countExitCosts}. */
 export interface CountExitCostsOptions {
@@ -17,8 +17,9 @@ const optionsSchema = z.strictObject({
 });
 
 /**
- * What leaving at each exit costs a sample, counted in the graph: the backbone up to the exit's tap, and every exit visited
- * on the way with its own head. Convolutions and matrix products count, as `countMacs` does.
+ * What leaving at each exit costs a sample, counted in the graph: all that the exit and those visited on the way need, each node
+ * once: the backbone up to the exit's tap and the heads, or the members of a cascade run so far. `full` is what the last exit's tap needs
+ * by itself: the plain network, or a cascade's last member. Convolutions and matrix products count, as `countMacs` does.
  *
  * Differs: what a head computes in other ways (the distances of class means, pooling) is not counted; `classMeansOverhead`
  * counts distances.
@@ -29,12 +30,16 @@ export async function countExitCosts(
   { model, input, exits }: ExitModel,
   options: CountExitCostsOptions = {},
 ): Promise<ExitCosts> {
-  const { sampleShape, skipZeros } = parseOptions("early-exit.countExitCosts", optionsSchema, options);
+  const caller = "early-exit.countExitCosts";
+  const { sampleShape, skipZeros } = parseOptions(caller, optionsSchema, options);
   const shapes = await probeShapes(device, model, sampleShape === undefined ? {} : { [input]: [1, ...sampleShape] });
   const count = countMacs(model, shapes, { skipZeros });
-  const backbone = exits.map(({ tap }) => macsUpTo(model, count, [tap]));
-  const overheads = exits
-    .slice(0, -1)
-    .map(({ tap, confidence, prediction }, j) => macsUpTo(model, count, [tap, confidence, prediction]) - backbone[j]!);
-  return exitCosts({ backbone, overheads });
+  const read: string[] = [];
+  const costs = exits.map(({ tap, confidence, prediction }) => {
+    read.push(tap, confidence, prediction);
+    return macsUpTo(model, count, read);
+  });
+  const found = { exits: costs, full: macsUpTo(model, count, [exits.at(-1)!.tap]) };
+  checkCosts(caller, found, exits.length);
+  return found;
 }

@@ -1,0 +1,280 @@
+import { type Generator, InputError, parseOptions } from "@exitkit/core-gpu";
+import { z } from "zod";
+import type { ExitCosts } from "../costs/cost.ts";
+import { confidences } from "../exits/confidence.ts";
+import { type ExitRecord, selectRows } from "../records/record.ts";
+import { replayChecked } from "../records/replay.ts";
+import { solveThresholds } from "../thresholds/solve-thresholds.ts";
+import type { MeasuredMember, MeasuredMembers } from "./measure-members.ts";
+
+/** Options of {@link chooseCascade}. */
+export interface ChooseCascadeOptions {
+  /** What is to be little. Default `time`. */
+  readonly objective?: "time" | "macs";
+  /** By how much accuracy may fall below the reference's, in [0, 1]. Default 0. */
+  readonly maxAccuracyLoss?: number;
+  /** The member that accuracy and cost are compared with. Default: the dearest. */
+  readonly reference?: string;
+  /** Whether answers are averaged; see `cascade`. Default `averaged`. */
+  readonly answer?: "own" | "averaged";
+  /** Most members of a cascade, 1 to 6. Default 4. */
+  readonly most?: number;
+  /** Seeded generator that halves the samples; advanced. */
+  readonly random: Generator;
+}
+
+/** A cascade that was looked at. Plain data. */
+export interface CascadeChoice {
+  /** Names in the order in which they are run. */
+  readonly members: readonly string[];
+  /** Temperatures to give them. */
+  readonly temperatures: readonly number[];
+  /** `[members − 1]`, chosen on all samples. */
+  readonly thresholds: readonly number[];
+  /** Mean cost of a sample as a fraction of the reference's; chosen on one half of the samples, seen on the other, both ways. */
+  readonly costFraction: number;
+  /** Accuracy, seen likewise. */
+  readonly accuracy: number;
+  /** Cost fraction and accuracy on the samples that thresholds were chosen on: what looks better than it is. */
+  readonly onChosen: { readonly costFraction: number; readonly accuracy: number };
+}
+
+/** What {@link chooseCascade} found. */
+export interface ChosenCascade {
+  /** The cheapest cascade; the reference alone where nothing is cheaper. */
+  readonly best: CascadeChoice;
+  /** The cheapest of each number of members, one upwards: what each step brings. */
+  readonly steps: readonly CascadeChoice[];
+  /** How many subsets of the members were tried. */
+  readonly tried: number;
+  /** The reference's accuracy on all samples. */
+  readonly referenceAccuracy: number;
+  /** Sentences about members that no cascade can use: those that are no cheaper than one before them and less accurate. */
+  readonly notes: readonly string[];
+}
+
+const optionsSchema = z.strictObject({
+  objective: z.enum(["time", "macs"]).default("time"),
+  maxAccuracyLoss: z.number().min(0).max(1).default(0),
+  reference: z.string().optional(),
+  answer: z.enum(["own", "averaged"]).default("averaged"),
+  most: z.int().min(1).max(6).default(4),
+  random: z.custom<Generator>((value) => typeof (value as Generator | undefined)?.integer === "function", {
+    message: "must be a generator, e.g. generator(1) of core-gpu",
+  }),
+});
+
+const caller = "early-exit.chooseCascade";
+
+/**
+ * Says which of the networks at hand make the cheapest cascade within a loss of accuracy, in which order and at which thresholds.
+ *
+ * Every subset of at most `most` members is tried, in rising order of cost; a subset whose first member alone costs more than the best
+ * found is left out, as it cannot win. Thresholds on the largest probability are chosen on one half of the samples to keep the
+ * reference's accuracy on that half less the loss allowed, and cost and accuracy are those on the other half, both ways, so that what is
+ * promised was not chosen; the subset itself is chosen by the cost on the halves its thresholds were chosen on. The thresholds given
+ * are chosen on all samples.
+ *
+ * @param measured What `measureMembers` saw.
+ * @throws InputError on no members, fewer than 4 samples, an unknown reference or option.
+ * @example
+ * ```ts
+ * import { type Device, generator } from "@exitkit/core-gpu";
+ * import { cascade, type CascadeMember, chooseCascade, type LabelledBatch, measureMembers } from "@exitkit/early-exit";
+ * const build = async (device: Device, networks: readonly CascadeMember[], calibration: Iterable<LabelledBatch>) => {
+ *   const measured = await measureMembers(device, networks, calibration, { batch: 64 });
+ *   const { best } = chooseCascade(measured, { maxAccuracyLoss: 0.005, random: generator(1) });
+ *   const members = best.members.map((name, j) => ({
+ *     ...networks.find((network) => network.name === name)!,
+ *     temperature: best.temperatures[j]!,
+ *   }));
+ *   return { network: cascade(members), thresholds: best.thresholds };
+ * };
+ * ```
+ */
+export function chooseCascade(measured: MeasuredMembers, options: ChooseCascadeOptions): ChosenCascade {
+  const { objective, maxAccuracyLoss, reference, answer, most, random } = parseOptions(caller, optionsSchema, options);
+  const { labels, members } = checkMeasured(measured);
+  const costOf = (member: MeasuredMember) => (objective === "time" ? member.milliseconds : member.macs);
+  const order = [...members].sort((a, b) => costOf(a) - costOf(b));
+  const compared = reference === undefined ? order.at(-1)! : order.find(({ name }) => name === reference);
+  if (compared === undefined) {
+    const names = order.map(({ name }) => `"${name}"`).join(", ");
+    throw new InputError(caller, `reference must be one of ${names}`, `"${reference}"`);
+  }
+  const n = labels.length;
+  const shuffled = shuffle(n, random);
+  const halves = [shuffled.slice(0, Math.floor(n / 2)), shuffled.slice(Math.floor(n / 2))] as const;
+  const rightOf = new Map(order.map((member) => [member.name, rights(member, labels)]));
+  const accuracyOf = (member: MeasuredMember, rows: readonly number[]) => {
+    const right = rightOf.get(member.name)!;
+    return rows.reduce((sum, row) => sum + right[row]!, 0) / rows.length;
+  };
+  const all = Array.from({ length: n }, (_, row) => row);
+
+  /** Thresholds of a subset on some rows, undefined where it cannot be as accurate as is wanted there. */
+  const solve = (record: ExitRecord, costs: ExitCosts, rows: readonly number[], effort: number) => {
+    const part = selectRows(record, rows);
+    const target = accuracyOf(compared, rows) - maxAccuracyLoss;
+    const last = part.predictions.at(-1)!.reduce((sum, said, i) => sum + (said === part.labels[i] ? 1 : 0), 0) / part.n;
+    const loss = last - target;
+    if (loss < -1e-12) return undefined;
+    return solveThresholds(part, costs, { maxAccuracyLoss: Math.min(1, Math.max(0, loss)) }, { effort });
+  };
+  const tryOut = (subset: readonly MeasuredMember[]): CascadeChoice | undefined => {
+    const record = recordOf(subset, labels, answer);
+    const costs = costsOf(subset.map(costOf), costOf(compared));
+    const solved = halves.map((rows) => solve(record, costs, rows, 0));
+    const [a, b] = solved;
+    const whole = solve(record, costs, all, 0);
+    if (a === undefined || b === undefined || whole === undefined) return undefined;
+    const seen = [
+      replayChecked(selectRows(record, halves[1]), a.thresholds, costs),
+      replayChecked(selectRows(record, halves[0]), b.thresholds, costs),
+    ];
+    const weigh = (
+      points: readonly { readonly costFraction: number; readonly accuracy: number }[],
+      sizes: readonly number[],
+    ) => ({
+      costFraction: points.reduce((sum, { costFraction }, i) => sum + (costFraction * sizes[i]!) / n, 0),
+      accuracy: points.reduce((sum, { accuracy }, i) => sum + (accuracy * sizes[i]!) / n, 0),
+    });
+    const [first, second] = [halves[0].length, halves[1].length];
+    return {
+      members: subset.map(({ name }) => name),
+      temperatures: subset.map(({ temperature }) => temperature),
+      thresholds: whole.thresholds,
+      ...weigh(seen, [second, first]),
+      onChosen: weigh([a, b], [first, second]),
+    };
+  };
+
+  const steps = new Map<number, CascadeChoice>();
+  let tried = 0;
+  let least = Number.POSITIVE_INFINITY;
+  for (const subset of subsetsOf(order, most)) {
+    if (costOf(subset[0]!) / costOf(compared) > least) continue;
+    tried++;
+    const choice = tryOut(subset);
+    if (choice === undefined) continue;
+    const held = steps.get(subset.length);
+    if (held === undefined || choice.onChosen.costFraction < held.onChosen.costFraction)
+      steps.set(subset.length, choice);
+    least = Math.min(least, choice.onChosen.costFraction);
+  }
+  const found = [...steps].sort(([a], [b]) => a - b).map(([, choice]) => choice);
+  const best = found.reduce((a, b) => (b.onChosen.costFraction < a.onChosen.costFraction ? b : a));
+  const notes = order.flatMap((member, at) => {
+    const better = order.slice(0, at).find((other) => accuracyOf(other, all) >= accuracyOf(member, all));
+    return better === undefined
+      ? []
+      : [`"${member.name}" costs no less than "${better.name}" and is no more accurate: alone it is of no use.`];
+  });
+  return { best, steps: found, tried, referenceAccuracy: accuracyOf(compared, all), notes };
+}
+
+function checkMeasured(measured: MeasuredMembers): MeasuredMembers {
+  const { members, labels } = measured ?? {};
+  if (!Array.isArray(members) || members.length === 0) {
+    throw new InputError(caller, "measured must hold at least one member", "none", "measureMembers gives it.");
+  }
+  if (!(labels instanceof Int32Array) || labels.length < 4) {
+    throw new InputError(
+      caller,
+      "measured must hold at least 4 samples, to halve",
+      String(labels?.length ?? typeof labels),
+    );
+  }
+  const k = members[0]!.logits.shape[1];
+  for (const { name, logits, macs, milliseconds } of members as MeasuredMember[]) {
+    if (logits.shape[0] !== labels.length || logits.shape[1] !== k) {
+      const expectation = `logits of member "${name}" must be [${labels.length}, ${k}]`;
+      throw new InputError(caller, expectation, `[${logits.shape.join(", ")}]`);
+    }
+    if (!(macs > 0 && milliseconds > 0 && Number.isFinite(macs) && Number.isFinite(milliseconds))) {
+      throw new InputError(caller, `costs of member "${name}" must be > 0`, `${macs} MACs, ${milliseconds} ms`);
+    }
+  }
+  return measured;
+}
+
+function* subsetsOf<T>(order: readonly T[], most: number): Subsets<T> {
+  for (let size = 1; size <= Math.min(most, order.length); size++) yield* combinations(order, size);
+}
+
+function* combinations<T>(from: readonly T[], size: number): Subsets<T> {
+  if (size === 0) {
+    yield [];
+    return;
+  }
+  for (let at = 0; at + size <= from.length; at++) {
+    for (const rest of combinations(from.slice(at + 1), size - 1)) yield [from[at]!, ...rest];
+  }
+}
+
+type Subsets<T> = IterableIterator<readonly T[]>;
+
+function shuffle(n: number, random: Generator): number[] {
+  const order = Array.from({ length: n }, (_, row) => row);
+  for (let at = n - 1; at > 0; at--) {
+    const other = random.integer(at + 1);
+    [order[at], order[other]] = [order[other]!, order[at]!];
+  }
+  return order;
+}
+
+function costsOf(members: readonly number[], full: number): ExitCosts {
+  let sum = 0;
+  return { exits: members.map((cost) => (sum += cost)), full };
+}
+
+function rights({ logits }: MeasuredMember, labels: Int32Array): Uint8Array {
+  return Uint8Array.from(labels, (label, row) => (best(logits.data, row, logits.shape[1]!) === label ? 1 : 0));
+}
+
+function best(data: ArrayLike<number>, row: number, k: number): number {
+  let column = 0;
+  for (let c = 1; c < k; c++) if (data[row * k + c]! > data[row * k + column]!) column = c;
+  return column;
+}
+
+/** The record that a cascade of the members would give. */
+export function recordOf(
+  members: readonly MeasuredMember[],
+  labels: Int32Array,
+  answer: "own" | "averaged",
+): ExitRecord {
+  const n = labels.length;
+  const k = members[0]!.logits.shape[1]!;
+  const sums = new Float64Array(n * k);
+  const rows = members.map(({ logits }, j) => {
+    let scores: Float32Array | Float64Array = logits.data;
+    if (answer === "averaged") {
+      addProbabilities(sums, logits.data, k);
+      if (j > 0) scores = sums.map((sum) => Math.log(Math.max(sum / (j + 1), 1e-30)));
+    }
+    const dtype = scores instanceof Float32Array ? "float32" : "float64";
+    const sure = confidences({ dtype, shape: [n, k], data: scores } as MeasuredMember["logits"], "maxProbability");
+    return {
+      confidences: Float32Array.from(sure),
+      predictions: Int32Array.from({ length: n }, (_, row) => best(scores, row, k)),
+    };
+  });
+  return {
+    exits: members.map(({ name }) => name),
+    n,
+    labels,
+    confidences: rows.map((row) => row.confidences),
+    predictions: rows.map((row) => row.predictions),
+  };
+}
+
+function addProbabilities(sums: Float64Array, logits: Float32Array, k: number): void {
+  for (let start = 0; start < logits.length; start += k) {
+    let most = Number.NEGATIVE_INFINITY;
+    for (let c = 0; c < k; c++) most = Math.max(most, logits[start + c]!);
+    let total = 0;
+    for (let c = 0; c < k; c++) total += Math.exp(logits[start + c]! - most);
+    for (let c = 0; c < k; c++) sums[start + c] = sums[start + c]! + Math.exp(logits[start + c]! - most) / total;
+  }
+}
