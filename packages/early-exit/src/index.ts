@@ -34,9 +34,19 @@ export { branchyNet } from "./methods/branchy-net.ts";
 export type { ExitMethod } from "./methods/method.ts";
 export { type ShallowDeepOptions, shallowDeep } from "./methods/shallow-deep.ts";
 export { auroc } from "./records/auroc.ts";
-export { checkRecord, concatRecords, type ExitRecord, REJECTED, selectExits, selectRows } from "./records/record.ts";
+export { type Labels, labelsOf } from "./records/labels.ts";
+export {
+  checkRecord,
+  concatRecords,
+  type ExitRecord,
+  REJECTED,
+  selectExits,
+  selectRows,
+  type Unit,
+} from "./records/record.ts";
 export { type LabelledBatch, type RecordExitsOptions, recordExits } from "./records/record-exits.ts";
 export { ALWAYS, NEVER, type OperatingPoint, type Replay, replay } from "./records/replay.ts";
+export { type UnitAnswers, type UnitRecordOptions, unitRecord } from "./records/unit-record.ts";
 export { type Calibrated, type CalibrateOptions, calibrate, type Risk } from "./risk/calibrate.ts";
 export {
   type Classification,

@@ -271,7 +271,7 @@ describe("networks that cannot be are refused", () => {
         apply: ({ weight }, x) => {
           const logits = ops.linear(x, weight);
           const taps = Object.fromEntries(names.map((name) => [name, ops.relu(x)]));
-          return { taps, logits: rows ? ops.unsqueeze(logits, 1) : logits };
+          return { taps, logits: rows ? ops.unsqueeze(logits, [1, 2]) : logits };
         },
       });
     expect(() => build(["a"])).not.toThrow();
@@ -280,7 +280,9 @@ describe("networks that cannot be are refused", () => {
     expect(() => build(["a"], spec("float32", [2, 4]))).toThrow(
       "a symbol for the batch, then numbers; got float32 [2, 4].",
     );
-    expect(() => build(["a"], undefined, true)).toThrow('"logits" must be logits float32 [n, k] with a known k ≥ 2');
+    expect(() => build(["a"], undefined, true)).toThrow(
+      '"logits" must be logits float32 [n, k], or [n, u, k] of u tokens, with known k ≥ 2 and u; got float32 [n, 1, 1, 3].',
+    );
     expect(() => programBackbone({ params: {}, input: spec("float32", ["n", 4]), taps: [] } as never)).toThrow(
       /unknown option "taps"/,
     );

@@ -1,6 +1,14 @@
 import { type Device, generator, layers, openDevice, ops, optimisers, spec, tensor, training } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { exitNetwork, type heads, programBackbone, toExitModel, trainExits } from "../src/index.ts";
+import {
+  exitNetwork,
+  type heads,
+  openStaged,
+  programBackbone,
+  recordExits,
+  toExitModel,
+  trainExits,
+} from "../src/index.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -105,11 +113,23 @@ describe("samples that take several decisions", () => {
     expect(() => exitNetwork(backbone, [again, again])).toThrow(/names must differ/);
   });
 
-  it("are not made into stages, and need labels for each unit", async () => {
+  it("are recorded one by one, but not run in stages, and need labels for each unit", async () => {
     const own = network(UNITS);
-    expect(() => toExitModel(own, own.init(generator(1)))).toThrow(
-      /toExitModel: each sample must take one decision; got 3/,
+    const exitModel = toExitModel(own, own.init(generator(1)));
+    await expect(openStaged(device, exitModel, { sampleShape: [UNITS, D] })).rejects.toThrow(
+      /must be float32 of shape \[n\]/,
     );
+    const x = tensor("float32", [N, UNITS, D], features);
+    const together = await recordExits(device, exitModel, [{ x, y: labels }], { unit: "token" });
+    const single = network(1);
+    const rows = tensor("float32", [N * UNITS, D], features);
+    const alone = await recordExits(device, toExitModel(single, single.init(generator(1))), [{ x: rows, y: labels }]);
+    const { unit, groups, ...same } = together;
+    expect(same).toEqual(alone);
+    expect([unit, groups]).toEqual([
+      "token",
+      Int32Array.from({ length: N * UNITS }, (_, at) => Math.floor(at / UNITS)),
+    ]);
     const data = training.tensorDataset({
       x: tensor("float32", [N, UNITS, D], features),
       y: tensor("int64", [N], labels.slice(0, N)),

@@ -4,7 +4,7 @@ import type { Model, Spec, Tensor, TreeRecord, Value } from "@exitkit/core-gpu";
 export interface BackboneResult {
   /** For each tap, its features, [n, ...]. */
   readonly taps: Readonly<Record<string, Value>>;
-  /** `[n, k]`; `[n · u, k]` where each sample takes u decisions. */
+  /** `[n, k]`; `[n, u, k]` or `[n · u, k]` where each sample takes u decisions. */
   readonly logits: Value;
   /** In training, the next running statistics, under their paths in the parameters. */
   readonly updated: TreeRecord<Value>;

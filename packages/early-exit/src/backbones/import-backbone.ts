@@ -14,7 +14,7 @@ import {
 import { z } from "zod";
 import { onlyOutputs } from "../exits/outputs.ts";
 import type { Backbone } from "./backbone.ts";
-import { checkInput, classesOf, featureShape } from "./shapes.ts";
+import { answersOf, checkInput, featureShape } from "./shapes.ts";
 
 /** Options of {@link importBackbone}. */
 export interface ImportBackboneOptions {
@@ -40,7 +40,7 @@ const optionsSchema = z.strictObject({
  * hinder training the exits alone.
  *
  * @throws InputError on an unknown option or tap, several inputs, several outputs and none named, logits that are not
- * [n, k], a batch dimension that is not symbolic, a tap of unknown shape, or as `importModel`.
+ * [n, k] or [n, u, k], a batch dimension that is not symbolic, a tap of unknown shape, or as `importModel`.
  * @example
  * ```ts
  * import { proposeCuts, readModelFile } from "@exitkit/core-gpu";
@@ -68,7 +68,7 @@ export function importBackbone(model: Model, options: ImportBackboneOptions): Ba
   return {
     params: network.params,
     input: spec,
-    classes: classesOf(caller, output, network.outputs[output]!),
+    ...answersOf(caller, output, network.outputs[output]!),
     taps: Object.fromEntries(taps.map((tap) => [tap, featureShape(caller, tap, network.outputs[tap]!)])),
     output,
     opset: network.opset,

@@ -2,6 +2,7 @@ import {
   InputError,
   layers,
   type Model,
+  ops,
   parseOptions,
   programToModel,
   type Spec,
@@ -14,7 +15,7 @@ import {
 import { z } from "zod";
 import { onlyOutputs } from "../exits/outputs.ts";
 import type { Backbone, BackboneResult } from "./backbone.ts";
-import { checkInput, classesOf, featureShape } from "./shapes.ts";
+import { answersOf, checkInput, featureShape } from "./shapes.ts";
 
 /** Options of {@link programBackbone}. */
 export interface ProgramBackboneOptions<P> {
@@ -28,7 +29,7 @@ export interface ProgramBackboneOptions<P> {
     x: Value,
     training: boolean,
   ) => { readonly logits: Value; readonly taps: Readonly<Record<string, Value>>; readonly updated?: object };
-  /** Decisions that each sample takes, u: tokens of a sequence; logits are [n · u, k] then. Default 1. */
+  /** Decisions that each sample takes, u: tokens of a sequence; for logits [n · u, k]. Default 1; logits [n, u, k] say it themselves. */
   readonly units?: number;
   /** ONNX operator set of its models, 11 to 23. Default 17. */
   readonly opset?: number;
@@ -51,7 +52,7 @@ const optionsSchema = z.strictObject({
  * own name. Leaves called `runningMean` and `runningVariance` are statistics, everything else is trained.
  *
  * @throws InputError on an unknown option, an input whose first dimension is not a symbol or whose others are, no taps,
- * a tap called `x` or `logits`, logits that are not [n, k], or where an operator refuses.
+ * a tap called `x` or `logits`, logits that are not [n, k], [n, u, k] or [n · u, k], or where an operator refuses.
  * @example
  * ```ts
  * import { generator, layers, ops, spec } from "@exitkit/core-gpu";
@@ -83,18 +84,17 @@ export function programBackbone<P extends object>(options: ProgramBackboneOption
     (given) => {
       const { logits, taps } = apply(given.params as TreeRecord<Value>, given.x, false);
       checkTaps(Object.keys(taps));
-      return { [OUTPUT]: logits, ...taps };
+      return { [OUTPUT]: ofUnits(logits, units), ...taps };
     },
     { [INPUT]: input, params: layers.specsOf<TreeRecord<Tensor>>(params) },
   );
   const shapes = new Map(program.outputs.map(({ name, spec }) => [name, spec]));
-  const classes = classesOf(caller, OUTPUT, shapes.get(OUTPUT)!);
+  const answers = answersOf(caller, OUTPUT, shapes.get(OUTPUT)!);
   shapes.delete(OUTPUT);
   return {
     params,
     input,
-    units,
-    classes,
+    ...answers,
     taps: Object.fromEntries([...shapes].map(([name, spec]) => [name, featureShape(caller, name, spec)])),
     output: OUTPUT,
     opset,
@@ -103,6 +103,11 @@ export function programBackbone<P extends object>(options: ProgramBackboneOption
     toModel: (trained): Model =>
       onlyOutputs(programToModel(program, { opset, constants: { params: trained } }), [OUTPUT]),
   };
+}
+
+/** Logits [n · u, k] as [n, u, k]. */
+function ofUnits(logits: Value, units: number): Value {
+  return units === 1 || logits.shape.length !== 2 ? logits : ops.reshape(logits, [-1, units, logits.shape[1]!]);
 }
 
 function checkTaps(names: readonly string[]): void {

@@ -8,11 +8,19 @@ export function checkInput(caller: string, what: string, { dtype, shape }: Spec)
   throw new InputError(caller, expectation, `${dtype} [${shape.join(", ")}]`);
 }
 
-/** Number of classes k of logits [n, k]. */
-export function classesOf(caller: string, name: string, { dtype, shape }: Spec): number {
-  const k = shape[1];
-  if (dtype === "float32" && shape.length === 2 && typeof k === "number" && k >= 2) return k;
-  const expectation = `"${name}" must be logits float32 [n, k] with a known k ≥ 2`;
+/** What logits [n, k], or [n, u, k], answer: the number of classes k, and how many decisions a sample takes, 1 or u. */
+export function answersOf(
+  caller: string,
+  name: string,
+  { dtype, shape }: Spec,
+): { readonly classes: number; readonly units: number } {
+  const k = shape.at(-1);
+  const units = shape.length === 3 ? shape[1] : 1;
+  const fits = shape.length === 2 || shape.length === 3;
+  if (dtype === "float32" && fits && typeof units === "number" && typeof k === "number" && k >= 2) {
+    return { classes: k, units };
+  }
+  const expectation = `"${name}" must be logits float32 [n, k], or [n, u, k] of u tokens, with known k ≥ 2 and u`;
   throw new InputError(caller, expectation, `${dtype} [${shape.join(", ")}]`);
 }
 

@@ -1,8 +1,8 @@
 import { InputError } from "@exitkit/core-gpu";
 
-/** What a sample pays, in MACs (multiply-accumulates a sample; 1 MAC = 2 FLOPs). */
+/** What a unit (a sample, a pixel or a token) pays, in MACs (multiply-accumulates; 1 MAC = 2 FLOPs). */
 export interface ExitCosts {
-  /** `[e]`: MACs of a sample that leaves at this exit: the backbone up to it and the overhead of every exit visited. */
+  /** `[e]`: MACs of a unit that leaves at this exit: the backbone up to it and the overhead of every exit visited. */
   readonly exits: readonly number[];
   /** MACs of the plain network without any exits; fractions and speedups are relative to it. */
   readonly full: number;
@@ -28,7 +28,10 @@ export function exitCosts(parts: {
   readonly overheads: readonly number[];
 }): ExitCosts {
   const caller = "early-exit.exitCosts";
-  const { backbone, overheads } = parts;
+  const { backbone, overheads } = parts ?? {};
+  if (!Array.isArray(backbone) || !Array.isArray(overheads)) {
+    throw new InputError(caller, "parts must be { backbone: [e], overheads: [e − 1] } in MACs", typeof parts);
+  }
   if (overheads.length !== backbone.length - 1) {
     throw new InputError(
       caller,
@@ -72,7 +75,11 @@ export function costShares({ exits, full }: ExitCosts): readonly number[] {
 
 /** @throws InputError unless there are e finite costs > 0 that increase, and `full` is finite and > 0. */
 export function checkCosts(caller: string, costs: ExitCosts, e: number): void {
-  const { exits, full } = costs;
+  const { exits, full } = costs ?? {};
+  if (!Array.isArray(exits)) {
+    const actual = costs === null ? "null" : typeof costs;
+    throw new InputError(caller, "costs must be { exits, full } in MACs", actual, "Make them with exitCosts.");
+  }
   if (exits.length !== e) {
     throw new InputError(caller, `costs.exits must have one entry for each of the ${e} exits`, `${exits.length}`);
   }

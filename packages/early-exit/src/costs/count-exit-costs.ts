@@ -9,11 +9,14 @@ export interface CountExitCostsOptions {
   readonly sampleShape?: readonly number[];
   /** Whether products with weights that are exactly 0 are left out, as of `countMacs`. Default false. */
   readonly skipZeros?: boolean;
+  /** Pixels or tokens that a sample is answered in: costs are MACs of one of them, a sample's divided by it. Default 1. */
+  readonly units?: number;
 }
 
 const optionsSchema = z.strictObject({
   sampleShape: z.array(z.int().min(1)).readonly().optional(),
   skipZeros: z.boolean().default(false),
+  units: z.int().min(1).default(1),
 });
 
 /**
@@ -31,15 +34,15 @@ export async function countExitCosts(
   options: CountExitCostsOptions = {},
 ): Promise<ExitCosts> {
   const caller = "early-exit.countExitCosts";
-  const { sampleShape, skipZeros } = parseOptions(caller, optionsSchema, options);
+  const { sampleShape, skipZeros, units } = parseOptions(caller, optionsSchema, options);
   const shapes = await probeShapes(device, model, sampleShape === undefined ? {} : { [input]: [1, ...sampleShape] });
   const count = countMacs(model, shapes, { skipZeros });
   const read: string[] = [];
   const costs = exits.map(({ tap, confidence, prediction }) => {
     read.push(tap, confidence, prediction);
-    return macsUpTo(model, count, read);
+    return macsUpTo(model, count, read) / units;
   });
-  const found = { exits: costs, full: macsUpTo(model, count, [exits.at(-1)!.tap]) };
+  const found = { exits: costs, full: macsUpTo(model, count, [exits.at(-1)!.tap]) / units };
   checkCosts(caller, found, exits.length);
   return found;
 }

@@ -80,9 +80,9 @@ function shifted(row: Row): { most: number; second: number; sum: number } {
 /**
  * Confidence of every row of scores inside a traced program, in the scores' own dtype.
  *
- * @param scores `[n, k]` logits or log-posteriors, float32 or float64, k ≥ 2 and known.
+ * @param scores `[n, k]` logits or log-posteriors, float32 or float64, k ≥ 2 and known; of tokens `[n, t, k]`, any shape with k last.
  * @param name Which {@link Confidence}.
- * @returns `[n]`
+ * @returns `[n]`, or `[n, t]`.
  * @throws InputError on another shape or an unknown name.
  */
 export function confidenceOf(scores: Value, name: Confidence): Value {
@@ -91,24 +91,27 @@ export function confidenceOf(scores: Value, name: Confidence): Value {
     throw new InputError(caller, `the confidence must be one of ${Object.keys(rules).join(", ")}`, `"${String(name)}"`);
   }
   const k = checkScores(caller, scores);
-  if (name === "maxProbability") return ops.max(ops.softmax(scores), { axes: 1 });
+  const axis = scores.shape.length - 1;
+  if (name === "maxProbability") return ops.max(ops.softmax(scores), { axes: axis });
   if (name === "margin") {
     const { values } = ops.topK(ops.softmax(scores), 2);
-    const column = (at: number): Value => ops.squeeze(ops.slice(values, { axis: 1, from: at, to: at + 1 }), 1);
+    const column = (at: number): Value => ops.squeeze(ops.slice(values, { axis, from: at, to: at + 1 }), axis);
     return ops.sub(column(0), column(1));
   }
   const logs = ops.logSoftmax(scores);
-  return ops.add(ops.div(ops.sum(ops.mul(ops.exp(logs), logs), { axes: 1 }), Math.log(k)), 1);
+  return ops.add(ops.div(ops.sum(ops.mul(ops.exp(logs), logs), { axes: axis }), Math.log(k)), 1);
 }
 
-/** The class with the highest score, the first of equals: `[n, k]` → int64 `[n]`. @throws InputError on another shape. */
+/** The class with the highest score, the first of equals: `[n, k]` → int64 `[n]`, k last of any shape. @throws InputError on another shape. */
 export function predictionOf(scores: Value): Value {
   checkScores("early-exit.predictionOf", scores);
-  return ops.argMax(scores, { axis: 1 });
+  return ops.argMax(scores, { axis: scores.shape.length - 1 });
 }
 
 function checkScores(caller: string, scores: Value): number {
-  const k = scores.shape[1];
-  if (scores.shape.length === 2 && typeof k === "number" && k >= 2) return k;
-  throw new InputError(caller, "scores must have shape [n, k] with a known k ≥ 2", `[${scores.shape.join(", ")}]`);
+  const { shape } = (scores ?? {}) as Partial<Value>;
+  const k = shape?.at(-1);
+  if (shape !== undefined && shape.length >= 2 && typeof k === "number" && k >= 2) return k;
+  const actual = shape === undefined ? typeof scores : `[${shape.join(", ")}]`;
+  throw new InputError(caller, "scores must have shape [n, k] with a known k ≥ 2", actual);
 }

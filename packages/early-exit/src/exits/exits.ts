@@ -7,11 +7,12 @@ export interface Exit {
   /** The backbone tensor the exit reads; the backbone is cut behind it. */
   readonly tap: string;
   /**
-   * Tensor float32 `[n]`, in [0, 1]: higher is surer. Others are refused where they are seen, by `classify` and `recordExits`; an
+   * Tensor float32 `[n]`, in [0, 1]: higher is surer; `[n, h, w]` or `[n, t]` where pixels or tokens are answered, which can be
+   * recorded, but not yet be run in stages. Others are refused where they are seen, by `classify` and `recordExits`; an
    * exported file compares whatever it computes.
    */
   readonly confidence: string;
-  /** Tensor int64 `[n]`: the class answered. */
+  /** Tensor int64 of the same shape: the class answered. */
   readonly prediction: string;
   /** Tensor float32 `[n, k]`: what the two follow from, where a caller wants to name it; it is not used to run. */
   readonly scores?: string;

@@ -1,4 +1,4 @@
-import type { ExitRecord } from "../records/record.ts";
+import { type ExitRecord, unitsOf } from "../records/record.ts";
 import { checkGates, checkLogits } from "./checks.ts";
 import { type Gates, gateFeatures, gateScores } from "./gate.ts";
 import type { LogitsRecord } from "./record-logits.ts";
@@ -17,5 +17,5 @@ export function gatedRecord(record: LogitsRecord, gates: Gates): ExitRecord {
   const early = gates.gates.map((gate, j) =>
     Float32Array.from(gateScores(gateFeatures(record, j), gate), (score) => 1 / (1 + Math.exp(-score))),
   );
-  return { exits, n, confidences: [...early, record.confidences.at(-1)!], predictions, labels };
+  return { ...unitsOf(record), exits, n, confidences: [...early, record.confidences.at(-1)!], predictions, labels };
 }

@@ -2,10 +2,10 @@ import { layers, ops, parseOptions, type Tensor, type Value } from "@exitkit/cor
 import { z } from "zod";
 import { extraSchema, withExtra } from "./extra.ts";
 import { type Head, initLinear, type LinearLayer, refuseShape } from "./head.ts";
-import { type LinearHeadOptions, pooled } from "./linear.ts";
+import { type ExtraOptions, pooled } from "./linear.ts";
 
 /** Options of {@link conv}. */
-export interface ConvHeadOptions extends LinearHeadOptions {
+export interface ConvHeadOptions extends ExtraOptions {
   /** Channels that the convolution makes, c′. */
   readonly channels: number;
 }

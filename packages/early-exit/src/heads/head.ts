@@ -2,7 +2,7 @@ import { type Generator, InputError, layers, type Tensor, type TreeRecord, type 
 
 /** What a head gives for one batch. */
 export interface HeadResult {
-  /** `[n, k]` */
+  /** `[n, k]`; `[n, t, k]` of a head that answers every token. */
   readonly logits: Value;
   /** In training, the next running statistics, under their paths in the head's parameters. */
   readonly updated: TreeRecord<Value>;
@@ -33,6 +33,6 @@ export function initLinear(random: Generator, d: number, classes: number): Linea
 }
 
 /** @throws InputError naming the shapes that the head reads. */
-export function refuseShape(caller: string, wanted: string, shape: readonly number[]): never {
-  throw new InputError(caller, `features of one sample must be ${wanted}`, `[${shape.join(", ")}]`);
+export function refuseShape(caller: string, wanted: string, shape: readonly number[], fix?: string): never {
+  throw new InputError(caller, `features of one sample must be ${wanted}`, `[${shape.join(", ")}]`, fix);
 }

@@ -1,5 +1,5 @@
 export { type ConvHeadOptions, conv } from "./conv.ts";
 export type { Extra } from "./extra.ts";
 export type { Head, HeadResult } from "./head.ts";
-export { type LinearHeadOptions, linear } from "./linear.ts";
+export { type ExtraOptions, type LinearHeadOptions, linear, type Tokens } from "./linear.ts";
 export { type MixedPoolOptions, mixedPool } from "./mixed-pool.ts";

@@ -2,10 +2,10 @@ import { layers, ops, parseOptions, type TreeRecord, tensor, type Value } from "
 import { z } from "zod";
 import { extraSchema, withExtra } from "./extra.ts";
 import { type Head, initLinear, type LinearLayer, refuseShape } from "./head.ts";
-import type { LinearHeadOptions } from "./linear.ts";
+import type { ExtraOptions } from "./linear.ts";
 
 /** Options of {@link mixedPool}. */
-export interface MixedPoolOptions extends LinearHeadOptions {
+export interface MixedPoolOptions extends ExtraOptions {
   /** Places that remain on each side, g. Default 4. */
   readonly grid?: number;
 }

@@ -1,32 +1,54 @@
-import { addTaps, type Device, describeModel, InputError, onnx, parseOptions, type Tensor } from "@exitkit/core-gpu";
+import {
+  addTaps,
+  type Device,
+  describeModel,
+  InputError,
+  onnx,
+  parseOptions,
+  sizeOf,
+  type Tensor,
+  tensor,
+} from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { ExitModel } from "../exits/exits.ts";
 import { cutAtExits } from "../exits/stages.ts";
-import { checkRecord, concatRecords, type ExitRecord } from "./record.ts";
+import { type Labels, labelsOf } from "./labels.ts";
+import { concatRecords, type ExitRecord, type Unit } from "./record.ts";
+import { keptUnits, recordOfUnits } from "./unit-record.ts";
 
-/** A labelled batch: `x` `[n, ...]` as the model takes it, `y` `[n]` the true classes, −1 (`REJECTED`) for samples of no known class. */
+/**
+ * A labelled batch: `x` `[n, ...]` as the model takes it, `y` `[n]` the true classes, −1 (`REJECTED`) for samples of no known class.
+ * Where exits answer pixels or tokens, `y` is as large as an answer, `[n, h, w]` or `[n, t]`.
+ */
 export interface LabelledBatch {
   readonly x: Tensor;
-  readonly y: Int32Array;
+  readonly y: Labels;
 }
 
 /** Options of {@link recordExits}. */
 export interface RecordExitsOptions {
   /** Called after each batch with the number of samples done so far. */
   readonly onProgress?: (samples: number) => void;
+  /** What the exits answer: `pixel` for answers `[n, h, w]`, `token` for `[n, t]`. Default `sample`, answers `[n]`. */
+  readonly unit?: Unit;
+  /** Units of these labels are left out, such as `255`. Default: none. */
+  readonly ignore?: number | readonly number[];
 }
 
 const optionsSchema = z.strictObject({
   onProgress: z.custom<(samples: number) => void>((value) => typeof value === "function").optional(),
+  unit: z.enum(["sample", "pixel", "token"]).default("sample"),
+  ignore: z.union([z.int(), z.array(z.int()).readonly()]).optional(),
 });
 
 /**
- * Records what every exit says about every sample of a data set: the whole network is run once, nothing leaves early.
+ * Records what every exit says about every sample of a data set, or every pixel or token of it: the whole network is run once,
+ * nothing leaves early. Pixels and tokens stay in groups, one for each sample.
  *
  * @param batches The data, in batches of any size; empty ones are passed over.
- * @returns A record of all samples in order, for `replay`, `solveThresholds` and `frontier`.
+ * @returns A record of all units in order, for `replay`, `solveThresholds` and `frontier`.
  * @throws InputError on no samples, labels that do not fit the samples or are below −1 (`REJECTED`: of no known class), a
- * confidence outside [0, 1] or NaN, an answer that is not `[n]`, or when the device refuses the network or a batch.
+ * confidence outside [0, 1] or NaN, an answer that has not one element for each unit, or when the device refuses the network or a batch.
  * @example
  * ```ts
  * import { recordExits, type ExitModel, type LabelledBatch } from "@exitkit/early-exit";
@@ -59,7 +81,7 @@ export async function runAll(
   options: RecordExitsOptions,
   also: readonly string[],
 ): Promise<{ readonly record: ExitRecord; readonly beside: readonly (readonly Tensor[])[] }> {
-  const { onProgress } = parseOptions(caller, optionsSchema, options);
+  const { onProgress, unit, ignore } = parseOptions(caller, optionsSchema, options);
   const { exits, input } = exitModel;
   const { model } = cutAtExits(caller, exitModel);
   const records: ExitRecord[] = [];
@@ -68,28 +90,36 @@ export async function runAll(
   const session = await device.load(also.length === 0 ? model : addTaps(model, also));
   try {
     for await (const { x, y } of batches) {
-      const n = x.shape[0] ?? 0;
-      if (y.length !== n) {
-        throw new InputError(caller, `a batch of ${n} samples must have ${n} labels`, `${y.length}`);
+      const n = x?.shape?.[0] ?? 0;
+      const labels = labelsOf(caller, "labels", y);
+      if (unit === "sample" && labels.length !== n) {
+        throw new InputError(caller, `a batch of ${n} samples must have ${n} labels`, `${labels.length}`);
       }
       if (n === 0) continue;
       const results = await session.run({ [input]: x });
-      const record: ExitRecord = {
-        exits: exits.map(({ name }) => name),
-        n,
-        confidences: exits.map(
-          ({ confidence }) => answer(caller, confidence, results, "float32", n).data as Float32Array,
-        ),
-        predictions: exits.map(({ prediction }) => {
-          const { data } = answer(caller, prediction, results, "int64", n);
-          return Int32Array.from(data as BigInt64Array, Number);
-        }),
-        labels: Int32Array.from(y),
-      };
-      checkRecord(caller, record);
+      const first = results[exits[0]!.confidence]!;
+      const shape = unit === "sample" ? [n] : first.shape;
+      if (shape[0] !== n || (unit !== "sample" && shape.length < 2)) {
+        const fix = 'Answers [n] are of unit "sample".';
+        throw new InputError(caller, `${unit}s must be answered [${n}, ...]`, `[${first.shape.join(", ")}]`, fix);
+      }
+      if (labels.length !== sizeOf(shape)) {
+        throw new InputError(caller, `answers [${shape.join(", ")}] must have as many labels`, `${labels.length}`);
+      }
+      done += n;
+      if (keptUnits(labels, ignore)?.length === 0) continue;
+      const record = recordOfUnits(caller, {
+        unit,
+        exits: exits.map(({ name, confidence, prediction }) => ({
+          name,
+          confidences: answer(caller, confidence, results, "float32", shape),
+          predictions: answer(caller, prediction, results, "int64", shape),
+        })),
+        labels: tensor("int32", shape, labels === y ? labels.slice() : labels),
+        ...(ignore === undefined ? {} : { ignore }),
+      });
       records.push(record);
       beside.push(also.map((name) => results[name]!));
-      done += n;
       onProgress?.(done);
     }
   } finally {
@@ -108,13 +138,14 @@ function answer(
   name: string,
   results: Readonly<Record<string, Tensor>>,
   dtype: string,
-  n: number,
+  shape: readonly number[],
 ): Tensor {
   const value = results[name]!;
-  if (value.dtype === dtype && value.shape.length === 1 && value.shape[0] === n) return value;
+  if (value.dtype === dtype && value.shape.join() === shape.join()) return value;
   throw new InputError(
     caller,
-    `${onnx.quoted(name)} must be ${dtype} [${n}]`,
+    `${onnx.quoted(name)} must be ${dtype} [${shape.join(", ")}]`,
     `${value.dtype} [${value.shape.join(", ")}]`,
+    shape.length === 1 && value.shape.length > 1 ? 'Say what is answered: unit: "pixel" or "token".' : undefined,
   );
 }

@@ -8,12 +8,12 @@ const PRIOR_VARIANCE = 0.05;
  * variance v of the losses before. If the mean is `mean` or more the wealth is a supermartingale that stays positive, so
  * it ever reaches 1/δ with probability δ at most (Ville); that it did is the evidence.
  *
- * @param losses `[n]`, at most 1 each, independent, in random order.
+ * @param losses `[n]`, at most 1 each, whole or not, independent, in random order.
  * Source: I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting", 2020 (predictable plug-in
  * bets); as a bound for risk control in Angelopoulos et al. 2021. [D: restated for losses down to −1]
  * Differs: v starts at 0.05 rather than 1/4, as most samples lose nothing.
  */
-export function meanIsBelow(losses: Int8Array, mean: number, delta: number): boolean {
+export function meanIsBelow(losses: ArrayLike<number>, mean: number, delta: number): boolean {
   const n = losses.length;
   const enough = Math.log(1 / delta);
   const most = 0.75 / (1 - mean);

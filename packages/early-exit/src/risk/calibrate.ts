@@ -6,10 +6,10 @@ import { NEVER, type OperatingPoint, type Replay, replayChecked } from "../recor
 import { agreementOf, confidencesAt, fitAgreement } from "../thresholds/agreement.ts";
 import { heldThresholds } from "../thresholds/held-thresholds.ts";
 import { meanIsBelow } from "./betting.ts";
-import { loadBinomialTail } from "./binomial.ts";
+import { binomialTail } from "./binomial.ts";
 
 /**
- * What is lost on a sample, on average over all samples to come:
+ * What is lost on a sample (a unit of the record: its pixels or tokens count alike within their group), on average over all to come:
  * `error` = 1 where the answer is wrong; `loss` = 1 where the full network is right and the answer wrong, −1 the other
  * way round (the accuracy lost); `harm` = 1 where the full network is right and the answer wrong; `disagreement` = 1 where
  * the answer is not the full network's (true labels are not looked at). The full network is the record's last exit, or the
@@ -60,7 +60,7 @@ export interface Calibrated extends OperatingPoint {
   readonly tested: number;
   /** Number of points that passed. */
   readonly passed: number;
-  /** Number of samples that tested. */
+  /** Number of samples that tested; of groups where the record has them. */
   readonly samples: number;
 }
 
@@ -91,6 +91,10 @@ const schema = z.strictObject({
  * first bad point is refused with probability 1 − δ and nothing behind it is looked at, no correction for the number of
  * points is needed. Losses of 0 and 1 are tested by the exact binomial tail P(Bin(n, maxRisk) ≤ losses seen) ≤ δ; those of
  * `loss`, in {−1, 0, 1}, by betting (its power does not suffer from the many samples that lose nothing).
+ *
+ * Of a record in groups (pixels in frames, tokens in documents) the groups are the independent draws: they are what is split and
+ * what tests, by the mean loss over a group's units, and the risk is the mean of that over groups to come. Such means, in [−1, 1],
+ * are tested by betting. `accuracy` and `meanCost` are of units.
  *
  * Where no point passes, nothing leaves early ({@link NEVER} everywhere), exactly the last exit. It has none of the
  * risks but `error`; for that one `certified` is then false, and the risk may be anything: ask for more than the full
@@ -141,25 +145,30 @@ export async function calibrate(record: ExitRecord, costs: ExitCosts, options: C
   const { risk, maxRisk, delta, random, pathShare, path: given, reference } = parseOptions(caller, schema, options);
   if (reference !== undefined) checkClasses(caller, "reference", reference, record.n);
   const path = given?.map((thresholds) => [...heldThresholds(caller, e, thresholds)]);
-  const order = random.permutation(record.n);
-  const onPath = path === undefined ? Math.round(pathShare * record.n) : 0;
-  if ((path === undefined && onPath < 1) || onPath >= record.n) {
-    const fix = "Record more samples, or pass a path found on others.";
-    throw new InputError(caller, "there must be samples both to find a path and to test it", `${record.n}`, fix);
+  const draws = drawsOf(record);
+  const order = random.permutation(draws.count);
+  const onPath = path === undefined ? Math.round(pathShare * draws.count) : 0;
+  if ((path === undefined && onPath < 1) || onPath >= draws.count) {
+    const what = record.groups === undefined ? "samples" : "groups";
+    const fix = `Record more ${what}, or pass a path found on others.`;
+    throw new InputError(caller, `there must be ${what} both to find a path and to test it`, `${draws.count}`, fix);
   }
   const never = new Array<number>(e - 1).fill(NEVER);
   const comparedWith = reference ?? record.predictions.at(-1)!;
-  const testing = selectRows(record, order.subarray(onPath));
-  const testingReference = Int32Array.from(order.subarray(onPath), (i) => comparedWith[i]!);
-  const points = path ?? foundPath(order.subarray(0, onPath));
-  const tail = await loadBinomialTail();
-  const passes = (losses: Int8Array): boolean =>
-    risk === "loss" ? meanIsBelow(losses, maxRisk, delta) : tail(total(losses), testing.n, maxRisk) <= delta;
+  const tests = draws.unitsOf(order.subarray(onPath));
+  const testing = selectRows(record, tests);
+  const testingReference = Int32Array.from(tests, (i) => comparedWith[i]!);
+  const points = path ?? foundPath(draws.unitsOf(order.subarray(0, onPath)));
+  const samples = draws.count - onPath;
+  const passes = (losses: Losses): boolean =>
+    risk === "loss" || record.groups !== undefined
+      ? meanIsBelow(losses, maxRisk, delta)
+      : binomialTail(total(losses), samples, maxRisk) <= delta;
 
   // The last exit loses nothing against itself; against another network it may.
   const exact = risk !== "error" && reference === undefined;
   const full = replayChecked(testing, never, costs);
-  const fullRisk = total(lossesOf(testing, full, testingReference, risk)) / testing.n;
+  const fullRisk = total(lossesOf(testing, full, testingReference, risk)) / samples;
   let best = { point: full, risk: fullRisk, certified: exact, bound: exact ? 0 : 1 };
   let tested = 0;
   let passed = 0;
@@ -170,11 +179,11 @@ export async function calibrate(record: ExitRecord, costs: ExitCosts, options: C
     if (!passes(losses)) break;
     passed++;
     if (best.certified && point.meanCost >= best.point.meanCost) continue;
-    best = { point, risk: total(losses) / testing.n, certified: true, bound: maxRisk };
+    best = { point, risk: total(losses) / samples, certified: true, bound: maxRisk };
   }
   const { thresholds, accuracy, meanCost, costFraction } = best.point;
   const { certified, bound } = best;
-  const found = { certified, bound, risk: best.risk, tested, passed, samples: testing.n };
+  const found = { certified, bound, risk: best.risk, tested, passed, samples };
   return { thresholds, accuracy, meanCost, costFraction, ...found };
 
   /** A path towards agreement with the reference; where there is one, from the last exit on. */
@@ -186,20 +195,78 @@ export async function calibrate(record: ExitRecord, costs: ExitCosts, options: C
   }
 }
 
+/** The independent draws of a record: its units, or the groups that hold them. */
+interface Draws {
+  readonly count: number;
+  /** The units of some draws, those of one beside each other. */
+  readonly unitsOf: (draws: Int32Array) => Int32Array;
+}
+
+function drawsOf({ n, groups }: ExitRecord): Draws {
+  if (groups === undefined) return { count: n, unitsOf: (draws) => draws };
+  // Units by group, as offsets into one array.
+  const places = new Map<number, number>();
+  for (const group of groups) if (!places.has(group)) places.set(group, places.size);
+  const starts = new Int32Array(places.size + 1);
+  for (const group of groups) starts[places.get(group)! + 1]!++;
+  for (let at = 0; at < places.size; at++) starts[at + 1]! += starts[at]!;
+  const next = starts.slice();
+  const units = new Int32Array(n);
+  groups.forEach((group, unit) => {
+    units[next[places.get(group)!]!++] = unit;
+  });
+  const unitsOf = (draws: Int32Array): Int32Array => {
+    const size = draws.reduce((sum, draw) => sum + starts[draw + 1]! - starts[draw]!, 0);
+    const found = new Int32Array(size);
+    let at = 0;
+    for (const draw of draws) {
+      const own = units.subarray(starts[draw]!, starts[draw + 1]!);
+      found.set(own, at);
+      at += own.length;
+    }
+    return found;
+  };
+  return { count: places.size, unitsOf };
+}
+
 /**
  * Threshold vectors from cautious to bold, found on samples that test nothing: one probability of agreeing with the full
  * network for all exits, lowered in steps that take up equally many of the recorded ones.
  */
 function pathOf(record: ExitRecord): readonly (readonly number[])[] {
   const agreement = fitAgreement(record);
-  const seen = agreement.slopes.flatMap((_, j) => [...agreementOf(agreement, j, record.confidences[j]!)]);
-  const falling = Float64Array.from(seen).sort().reverse();
+  const falling = new Float64Array(agreement.slopes.length * record.n);
+  for (const j of agreement.slopes.keys()) falling.set(agreementOf(agreement, j, record.confidences[j]!), j * record.n);
+  falling.sort().reverse();
   const taus = Array.from({ length: POINTS }, (_, step) => falling[Math.floor((step * falling.length) / POINTS)]!);
   return [...new Set(taus)].map((tau) => confidencesAt(agreement, tau));
 }
 
-/** `[n]` each sample's loss against the answers of the full network, `[n]`. */
-function lossesOf({ n, labels }: ExitRecord, point: Replay, full: Int32Array, risk: Risk): Int8Array {
+/** Each sample's loss, −1, 0 or 1, or each group's mean of them. */
+type Losses = Int8Array | Float64Array;
+
+/** Each sample's loss against the answers of the full network, `[n]`; of a record in groups the mean over each, in order of their first units. */
+function lossesOf(record: ExitRecord, point: Replay, full: Int32Array, risk: Risk): Losses {
+  const losses = unitLosses(record, point, full, risk);
+  if (record.groups === undefined) return losses;
+  const { groups } = record;
+  const sums: number[] = [];
+  const units: number[] = [];
+  let at = -1;
+  for (let i = 0; i < losses.length; i++) {
+    if (i === 0 || groups[i] !== groups[i - 1]) {
+      at++;
+      sums.push(0);
+      units.push(0);
+    }
+    sums[at]! += losses[i]!;
+    units[at]!++;
+  }
+  return Float64Array.from(sums, (sum, group) => sum / units[group]!);
+}
+
+/** `[n]` each unit's loss. */
+function unitLosses({ n, labels }: ExitRecord, point: Replay, full: Int32Array, risk: Risk): Int8Array {
   const losses = new Int8Array(n);
   for (let i = 0; i < n; i++) {
     const wrong = point.predictions[i] === labels[i] ? 0 : 1;
@@ -212,7 +279,7 @@ function lossesOf({ n, labels }: ExitRecord, point: Replay, full: Int32Array, ri
   return losses;
 }
 
-function total(losses: Int8Array): number {
+function total(losses: Losses): number {
   let sum = 0;
   for (const loss of losses) sum += loss;
   return sum;

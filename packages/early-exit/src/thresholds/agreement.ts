@@ -109,8 +109,8 @@ export function agreementFrontier(
   const probabilities = agreement.slopes.map((_, j) => agreementOf(agreement, j, record.confidences[j]!));
 
   // Lower τ step by step: the samples of one step move to the first exit whose probability is above τ.
-  const steps = Array.from({ length: last * n }, (_, index) => index).sort(
-    (a, b) => probabilityAt(b) - probabilityAt(a),
+  const steps = Uint32Array.from({ length: last * n }, (_, index) => index).sort(
+    (a, b) => probabilityAt(b) - probabilityAt(a) || a - b,
   );
   function probabilityAt(index: number): number {
     return probabilities[Math.floor(index / n)]![index % n]!;
@@ -119,7 +119,17 @@ export function agreementFrontier(
   const exit = new Int32Array(n).fill(last);
   let correct = labels.reduce((sum, _, i) => sum + right(last, i), 0);
   let cost = n * costs.exits[last]!;
-  const visited = [{ correct, cost, tau: 2 }];
+  // What each distinct τ gives, without an object for each: there may be as many as units.
+  const taus = new Float64Array(steps.length + 1);
+  const corrects = new Float64Array(steps.length + 1);
+  const costsAt = new Float64Array(steps.length + 1);
+  let visited = 0;
+  const visit = (tau: number): void => {
+    taus[visited] = tau;
+    corrects[visited] = correct;
+    costsAt[visited++] = cost;
+  };
+  visit(2);
   for (let at = 0; at < steps.length; ) {
     const tau = probabilityAt(steps[at]!);
     for (; at < steps.length && probabilityAt(steps[at]!) === tau; at++) {
@@ -130,21 +140,26 @@ export function agreementFrontier(
       cost += costs.exits[j]! - costs.exits[exit[i]!]!;
       exit[i] = j;
     }
-    visited.push({ correct, cost, tau });
+    visit(tau);
   }
 
-  const undominated: typeof visited = [];
-  for (const one of visited.sort((a, b) => a.cost - b.cost || b.correct - a.correct)) {
-    if (one.correct > (undominated.at(-1)?.correct ?? -1)) undominated.push(one);
-  }
-  const most = undominated.at(-1)!.correct;
-  const kept: typeof visited = [];
+  const byCost = Uint32Array.from({ length: visited }, (_, index) => index).sort(
+    (a, b) => costsAt[a]! - costsAt[b]! || corrects[b]! - corrects[a]! || a - b,
+  );
+  let most = -1;
+  const undominated = byCost.filter((one) => {
+    if (corrects[one]! <= most) return false;
+    most = corrects[one]!;
+    return true;
+  });
+  const kept: number[] = [];
   for (const one of undominated.reverse()) {
-    const lost = most - one.correct;
+    const lost = most - corrects[one]!;
     const before = kept.at(-1);
-    if (before === undefined || lost - (most - before.correct) >= resolution * lost) kept.push(one);
+    if (before === undefined || lost - (most - corrects[before]!) >= resolution * lost) kept.push(one);
   }
-  return kept.reverse().map(({ tau }) => {
+  return kept.reverse().map((one) => {
+    const tau = taus[one]!;
     const thresholds = probabilities.map((row, j) => thresholdFor(record.confidences[j]!, row, tau));
     const { accuracy, meanCost, costFraction } = replayChecked(record, thresholds, costs);
     return { thresholds, accuracy, meanCost, costFraction };

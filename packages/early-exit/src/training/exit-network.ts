@@ -99,11 +99,11 @@ export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): Exi
   });
   const named = exits.map(({ name, tap, head }) => ({ name: name ?? tap, tap, head }));
   checkPlan(caller, backbone, named);
-  const { classes } = backbone;
+  const { classes, units = 1 } = backbone;
   const planned = named.map(({ name, tap, head }) => ({
     name,
     tap,
-    head: withCheckedLogits(caller, name, head, classes),
+    head: withCheckedLogits(caller, name, head, { classes, units }),
   }));
   const shapes = planned.map(({ tap }) => backbone.taps[tap]!);
   planned.forEach(({ head }, j) => {
@@ -124,7 +124,7 @@ export function exitNetwork(backbone: Backbone, exits: readonly ExitPlan[]): Exi
         head.apply(params.exits[j]!, passed(result.taps[tap]!), trains !== "nothing"),
       );
       return {
-        logits: [...early.map(({ logits }) => logits), passed(result.logits)],
+        logits: [...early.map(({ logits }) => logits), passed(asRows(result.logits))],
         updated: {
           backbone: all ? result.updated : {},
           exits: trains === "nothing" ? [] : early.map(({ updated }) => updated),
@@ -164,14 +164,28 @@ function tryHead(head: Head, shape: readonly number[], classes: number): void {
   });
 }
 
-function withCheckedLogits(caller: string, name: string, head: Head, classes: number): Head {
+/** [n, u, k] → [n · u, k]; [n, k] as it is. */
+function asRows(logits: Value): Value {
+  return logits.shape.length === 3 ? ops.reshape(logits, [-1, logits.shape[2]!]) : logits;
+}
+
+function withCheckedLogits(
+  caller: string,
+  name: string,
+  head: Head,
+  { classes, units }: { readonly classes: number; readonly units: number },
+): Head {
   return {
     ...head,
     apply(params, features, training) {
       const result = head.apply(params, features, training);
       const { shape } = result.logits;
-      if (shape.length === 2 && shape[1] === classes) return result;
-      const expectation = `exit "${name}" must give logits [n, ${classes}], as the backbone does`;
+      // A head that answers samples gives as many rows as there are.
+      const rows = shape.length === 2 && (units === 1 || features.shape.length < 3 || shape[0] !== features.shape[0]);
+      const tokens = shape.length === 3 && units > 1 && shape[1] === units;
+      if ((rows || tokens) && shape.at(-1) === classes) return { ...result, logits: asRows(result.logits) };
+      const wanted = units === 1 ? classes : `${units}, ${classes}`;
+      const expectation = `exit "${name}" must give logits [n, ${wanted}], as the backbone does`;
       throw new InputError(caller, expectation, `[${shape.join(", ")}]`);
     },
   };

@@ -37,8 +37,8 @@ const optionsSchema = z.strictObject({
  * The loss of all exits together: `Σⱼ wⱼ · (CEⱼ + λ·T²·KL(softmax(z_last ÷ T) ‖ softmax(zⱼ ÷ T)))`, means over the batch;
  * the last exit has no KL term, and no gradient flows into it from the others' terms.
  *
- * @param logits `[e]` values [n, k], the last exit's last.
- * @param labels int64 `[n]`, 0 … k − 1.
+ * @param logits `[e]` values [n, k], or [n, t, k] of tokens, the last exit's last. The mean is over all tokens then.
+ * @param labels int64 `[n]`, or `[n, t]`, 0 … k − 1.
  * @throws InputError on no exits, weights that are not [e], or an option that is unknown or out of range.
  * Source: the sum is BranchyNet's and Shallow-Deep Networks' [S]; softened outputs as Hinton, Vinyals, Dean, Distilling the
  * Knowledge in a Neural Network (2015), section 2. Differs: the exit's weight applies to its KL term too, so that an exit
@@ -66,5 +66,7 @@ export function exitsLoss(logits: readonly Value[], labels: Value, options: Exit
 function softened(student: Value, teacher: Value, { weight, temperature }: Distillation): Value {
   const logarithms = (logits: Value): Value => ops.logSoftmax(ops.div(logits, temperature));
   const divergence = ops.klDivergence(logarithms(student), logarithms(teacher), { logTarget: true });
-  return ops.mul(divergence, weight * temperature ** 2);
+  // A mean over samples so far: over their tokens too.
+  const units = (teacher.shape.slice(1, -1) as number[]).reduce((product, size) => product * size, 1);
+  return ops.mul(divergence, (weight * temperature ** 2) / units);
 }

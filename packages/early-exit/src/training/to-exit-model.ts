@@ -1,6 +1,5 @@
 import {
   attachModel,
-  InputError,
   layers,
   type Model,
   ops,
@@ -36,7 +35,8 @@ const optionsSchema = z.strictObject({
 });
 
 /**
- * A trained exit network as a graph that `openStaged` runs and `recordExits` records. `scores` of every exit are its
+ * A trained exit network as a graph that `openStaged` runs and `recordExits` records. Where each sample takes u decisions its exits
+ * answer [n, u], which are recorded (`unit: "token"`), but not run in stages. `scores` of every exit are its
  * logits; the backbone's part is what {@link Backbone.toModel} gives.
  *
  * With `mostConfident` the last exit's confidence and prediction are those of the most confident of all exits, the last
@@ -44,7 +44,7 @@ const optionsSchema = z.strictObject({
  * is not the plain network then: with `NEVER` at every exit, and in the last row of a record, the most confident exit answers. To
  * calibrate against the network itself, pass its answers (the last row of a record made with `last`) to `calibrate` as `reference`.
  *
- * @throws InputError on an unknown option, parameters that are not the network's, samples of several decisions, or as `defineExits`.
+ * @throws InputError on an unknown option, parameters that are not the network's, or as `defineExits`.
  * Source: the fallback to the most confident exit is Shallow-Deep Networks' [S: the authors' code].
  */
 export function toExitModel(network: ExitNetwork, params: ExitParameters, options: ToExitModelOptions = {}): ExitModel {
@@ -53,9 +53,6 @@ export function toExitModel(network: ExitNetwork, params: ExitParameters, option
   checkParameters(caller, network, params);
   const { backbone } = network;
   const { opset, output, classes, units = 1 } = backbone;
-  if (units > 1) {
-    throw new InputError(caller, "each sample must take one decision", `${units}, as tokens of a sequence do`);
-  }
   let model = backbone.toModel(params.backbone);
   const attach = (prefix: string, part: Model, inputs: Readonly<Record<string, string>>) => {
     const attached = attachModel(model, part, { prefix, inputs });
@@ -67,14 +64,17 @@ export function toExitModel(network: ExitNetwork, params: ExitParameters, option
     const program = trace(
       (given) => {
         const { logits } = head.apply(given.params as TreeRecord<Value>, given.x, false);
-        return { logits, ...answerOf(logits, confidence) };
+        const answered = ofUnits(logits, units);
+        return { logits: answered, ...answerOf(answered, confidence) };
       },
       { x: spec("float32", ["n", ...backbone.taps[tap]!]), params: layers.specsOf<TreeRecord<Spec>>(own) },
     );
     const made = attach(name, programToModel(program, { opset, constants: { params: own } }), { x: tap });
     return { name, tap, confidence: made.confidence!, prediction: made.prediction!, scores: made.logits! };
   });
-  const last = trace(({ x }) => answerOf(x, confidence), { x: spec("float32", ["n", classes]) });
+  const last = trace(({ x }) => answerOf(x, confidence), {
+    x: spec("float32", units === 1 ? ["n", classes] : ["n", units, classes]),
+  });
   const made = attach(FULL, programToModel(last, { opset }), { x: output });
   const full = { name: FULL, tap: output, confidence: made.confidence!, prediction: made.prediction!, scores: output };
   if (whenNoneIsSure === "last") return defineExits(model, [...early, full]);
@@ -85,34 +85,41 @@ export function toExitModel(network: ExitNetwork, params: ExitParameters, option
       [`predictions.${j}`, prediction],
     ]),
   );
-  const chosen = attach("mostConfident", programToModel(mostConfident(all.length), { opset }), wiring);
+  const chosen = attach("mostConfident", programToModel(mostConfident(all.length, units), { opset }), wiring);
   const answers = { confidence: chosen.confidence!, prediction: chosen.prediction! };
   return defineExits(model, [...early, { ...full, ...answers }]);
+}
+
+/** Logits [n · u, k] as [n, u, k]; those of one decision a sample stay [n, k]. */
+function ofUnits(logits: Value, units: number): Value {
+  return units === 1 || logits.shape.length === 3 ? logits : ops.reshape(logits, [-1, units, logits.shape[1]!]);
 }
 
 function answerOf(logits: Value, confidence: Confidence) {
   return { confidence: confidenceOf(logits, confidence), prediction: predictionOf(logits) };
 }
 
-/** The greatest of e confidences [n], and the prediction [n] beside it; the first of equals. */
-function mostConfident(e: number) {
+/** The greatest of e confidences [n], or [n, u], and the prediction beside it; the first of equals. */
+function mostConfident(e: number, units: number) {
+  const shape = units === 1 ? ["n"] : ["n", units];
+  const axis = shape.length;
   return trace(
     ({ confidences, predictions }) => {
       const columns = (values: readonly Value[]): Value =>
         ops.concat(
-          values.map((value) => ops.unsqueeze(value, 1)),
-          1,
+          values.map((value) => ops.unsqueeze(value, axis)),
+          axis,
         );
       const table = columns(confidences);
-      const which = ops.unsqueeze(ops.argMax(table, { axis: 1 }), 1);
+      const which = ops.unsqueeze(ops.argMax(table, { axis }), axis);
       return {
-        confidence: ops.max(table, { axes: 1 }),
-        prediction: ops.squeeze(ops.takeAlongAxis(columns(predictions), which, { axis: 1 }), 1),
+        confidence: ops.max(table, { axes: axis }),
+        prediction: ops.squeeze(ops.takeAlongAxis(columns(predictions), which, { axis }), axis),
       };
     },
     {
-      confidences: Array.from({ length: e }, () => spec("float32", ["n"])),
-      predictions: Array.from({ length: e }, () => spec("int64", ["n"])),
+      confidences: Array.from({ length: e }, () => spec("float32", shape)),
+      predictions: Array.from({ length: e }, () => spec("int64", shape)),
     },
   );
 }

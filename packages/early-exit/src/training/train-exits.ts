@@ -10,6 +10,7 @@ import {
   training,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { labelsOf } from "../records/labels.ts";
 import { checkLossWeights } from "./check-loss-weights.ts";
 import { checkParameters } from "./check-parameters.ts";
 import type { ExitNetwork, ExitParameters, Trains } from "./exit-network.ts";
@@ -112,7 +113,7 @@ const optionsSchema = z.strictObject({
  *
  * Deterministic: a run that was killed and is resumed has the same bits as one that was not.
  *
- * @param data Samples `x`, as the backbone's input, and `y` int64 [n], [n, u] where each takes u decisions. Augmentation is the dataset's affair.
+ * @param data Samples `x`, as the backbone's input, and whole numbers `y` [n], [n, u] where each takes u decisions. Augmentation is the dataset's affair.
  * @throws InputError on an option that is unknown or out of range, parameters that are not the network's, weights that are
  * not e finite numbers ≥ 0, labels that are not 0 … k − 1; as `training.train` on checkpoints.
  * @throws training.TrainingError when the loss is NaN or infinite, naming the step.
@@ -230,10 +231,15 @@ function withCheckedLabels(data: training.Dataset, classes: number): training.Da
     size: data.size,
     async batch(indices, random) {
       const batch = await data.batch(indices, random);
-      const labels = batch.y?.dtype === "int64" ? batch.y.data : [];
-      const bad = labels.findIndex((label) => label < 0n || label >= classes);
-      if (bad < 0) return batch;
-      const actual = `${labels[bad]} for sample ${indices[bad]}`;
+      // Missing labels are the runner's to refuse.
+      if (batch.y === undefined) return batch;
+      const labels = labelsOf(caller, "labels", batch.y);
+      const bad = labels.findIndex((label) => label < 0 || label >= classes);
+      if (bad < 0) {
+        if (batch.y.dtype === "int64") return batch;
+        return { ...batch, y: tensor("int64", batch.y.shape, BigInt64Array.from(labels, BigInt)) };
+      }
+      const actual = `${labels[bad]} for sample ${indices[Math.floor((bad * indices.length) / labels.length)]}`;
       throw new InputError(caller, `labels must be 0 … ${classes - 1}, as the network has ${classes} classes`, actual);
     },
   };
