@@ -3,6 +3,7 @@ import { e2cmCifar10 } from "./e2cm-cifar10.ts";
 import { e2cmClustering } from "./e2cm-clustering/index.ts";
 import { e2cmRivals } from "./e2cm-rivals.ts";
 import type { Experiment } from "./experiment.ts";
+import { llmExitInit } from "./llm-exit-init/index.ts";
 import { openWorld } from "./open-world/index.ts";
 import { stagedOverhead } from "./staged-overhead/index.ts";
 import { trainCifar10 } from "./train-cifar10/index.ts";
@@ -13,6 +14,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   e2cmCifar10,
   e2cmClustering,
   e2cmRivals,
+  llmExitInit,
   openWorld,
   stagedOverhead,
   trainCifar10,

@@ -1,0 +1,272 @@
+import { spread } from "../../measuring/spread.ts";
+import { details } from "../../report/chart.ts";
+import { machine } from "../../report/machine.ts";
+import type { Block } from "../../report/markdown.ts";
+import { count, decimal, digits, percent, times } from "../../report/numbers.ts";
+import type { Headline, Report } from "../../report/report.ts";
+import { distinct } from "../../report/series.ts";
+import { type Table, tableOf } from "../../report/table.ts";
+import type { Summary } from "../experiment.ts";
+import { byEpoch, byLayer, storyFigure } from "./charts.ts";
+import type { LlmResult, LlmRow } from "./schema.ts";
+
+/** Its chapter of the report. */
+export function report(result: LlmResult): Report {
+  const { models, rows, alphas, noises, story, claims, speeds } = result;
+  const trained = rows.filter(({ setting }) => setting !== "closed form");
+  return {
+    headline: headline(result),
+    sections: [
+      {
+        id: "epoch-zero",
+        title: "Before any training",
+        about:
+          "How often is an exit's most likely next token the one that comes? All heads follow from one pass over text.",
+        content: models.flatMap((model) => [
+          byLayer(rows, model),
+          firstTable(rows, model.name),
+          details(`${model.name}: cross entropy and agreement`, detailTable(rows, model.name)),
+        ]),
+      },
+      {
+        id: "epochs",
+        title: "Trained from every beginning",
+        about: "The same exit, begun in every way, trained alone or with the decoder.",
+        content: trained.length === 0 ? [] : [...byEpoch(rows), details("Every epoch", epochTable(trained))],
+      },
+      {
+        id: "story",
+        title: "Who would have said it first",
+        content: story === undefined ? [] : [storyFigure(story)],
+      },
+      {
+        id: "sweeps",
+        title: "Shares of the mix, and the noise",
+        about:
+          "α of the paper's mixes, with the weights mixed alone or the biases too; N₀ as multiples of its estimate.",
+        content: [alphas.length > 0 && alphaTable(alphas), noises.length > 0 && noiseTable(noises)],
+      },
+      {
+        id: "claims",
+        title: "What the paper says",
+        content: claims.length === 0 ? [] : [claimTable(claims)],
+      },
+      {
+        id: "speed",
+        title: "What summing up costs",
+        content: [speeds.length > 0 && speedTable(speeds), models.length > 0 && modelTable(models)],
+      },
+    ],
+    method: [
+      [
+        "Tokens",
+        "The state at a token predicts the next one. The first position of every window and the borders of documents are left out. Heads are fitted on one part of the text, temperatures and weights on a second, and everything is reported on a third; no document is in two.",
+      ],
+      [
+        "Heads",
+        "Class-aware is the paper's: weights are means of raw states by the next token, the bias is (N₀/2)·ln P − ½·‖mean‖². Copy is the model's own output matrix on raw states, copy+norm after the final norm. Linear map guesses the last state by least squares and reads it with the model's matrix; map + classes adds log likelihood ratios of the classes with a shared covariance, both weights fitted on calibration text.",
+      ],
+      [
+        "Training",
+        "Adam with a constant rate on sequences of the fitted text, cross entropy of the exit plus that of the full model; judged on test text after every epoch.",
+      ],
+    ],
+    data: models.map(({ name, text }) => `${name} on ${text}`),
+  };
+}
+
+function first(rows: readonly LlmRow[], model: string): readonly LlmRow[] {
+  return rows.filter((row) => row.model === model && row.setting === "closed form");
+}
+
+function headline({ models, rows }: LlmResult): Headline {
+  const [model] = models;
+  if (model === undefined) return { sentence: "Exits of language models: nothing was measured in this run." };
+  const own = first(rows, model.name);
+  const layers = distinct(own.map(({ layer }) => layer));
+  const middle = layers[Math.floor((layers.length - 1) / 2)]!;
+  const of = (init: string) => own.find((row) => row.init === init && row.layer === middle)!.accuracy;
+  return {
+    sentence: `After ${middle} of ${model.layers} blocks of ${model.name}, a head that was never trained foretells ${percent(of("map + classes"), 1)} of the next tokens; the paper's ${percent(of("class-aware"), 1)}, the model's own head there ${percent(of("copy+norm"), 1)}.`,
+    detail: `The full model: ${percent(model.accuracy, 1)}. ${count(model.fit)} tokens of text were passed over once.`,
+    facts: [
+      {
+        value: `${decimal(of("class-aware") / of("copy"), 1)} ×`,
+        name: "class-aware against copying, the paper's 4.4",
+      },
+      { value: percent(of("map + classes"), 1), name: `right after block ${middle}, map + classes` },
+    ],
+  };
+}
+
+function firstTable(rows: readonly LlmRow[], model: string): Table {
+  const own = first(rows, model);
+  const layers = distinct(own.map(({ layer }) => layer));
+  return tableOf(distinct(own.map(({ init }) => init)), [
+    [`${model}: right`, (init) => init],
+    ...layers.map(
+      (layer) =>
+        [
+          `block ${layer}`,
+          (init: string) => own.find((row) => row.init === init && row.layer === layer)?.accuracy,
+          (value: number) => percent(value, 1),
+        ] as const,
+    ),
+    ["full model", () => own[0]?.full, (value) => percent(value, 1)],
+  ]);
+}
+
+function detailTable(rows: readonly LlmRow[], model: string): Table {
+  return tableOf(first(rows, model), [
+    ["head", ({ init, layer }) => `block ${layer}, ${init}`],
+    ["right", "accuracy", (value) => percent(value, 1)],
+    ["nats a token", "crossEntropy", digits(3)],
+    ["as the model", "agreement", (value) => percent(value, 1)],
+  ]);
+}
+
+/** Means over seeds. */
+function epochTable(rows: readonly LlmRow[], epochs?: readonly number[]): Table {
+  const groups = distinct(rows.map(({ setting, init }) => JSON.stringify([setting, init])));
+  const shown = epochs ?? distinct(rows.map(({ epoch }) => epoch));
+  const of = (key: string, epoch: number) => {
+    const [setting, init] = JSON.parse(key) as [string, string];
+    return rows.filter((row) => row.setting === setting && row.init === init && row.epoch === epoch);
+  };
+  const cell = (key: string, epoch: number) => {
+    const found = of(key, epoch).map(({ accuracy }) => accuracy);
+    if (found.length === 0) return undefined;
+    const { mean, deviation } = spread(found);
+    return `${percent(mean, 1)}${deviation === undefined ? "" : ` ± ${decimal(100 * deviation, 1)}`}`;
+  };
+  return tableOf(groups, [
+    ["right by epoch", (key) => (JSON.parse(key) as string[]).join(": ")],
+    ...shown.map((epoch) => [String(epoch), (key: string) => cell(key, epoch)] as const),
+  ]);
+}
+
+function alphaTable(alphas: LlmResult["alphas"]): Table {
+  const keys = distinct(
+    alphas.map(({ model, layer, partner, combineBias }) => JSON.stringify([model, layer, partner, combineBias])),
+  );
+  return tableOf(keys, [
+    [
+      "right at epoch 0",
+      (key) => {
+        const [model, layer, partner, bias] = JSON.parse(key) as [string, number, string, string];
+        return `${model}, block ${layer}: with ${partner}, ${bias === "both" ? "biases mixed" : "weights alone"}`;
+      },
+    ],
+    ...distinct(alphas.map(({ alpha }) => alpha)).map(
+      (alpha) =>
+        [
+          `α ${alpha}`,
+          (key: string) =>
+            alphas.find(
+              (row) =>
+                row.alpha === alpha && JSON.stringify([row.model, row.layer, row.partner, row.combineBias]) === key,
+            )?.accuracy,
+          (value: number) => percent(value, 1),
+        ] as const,
+    ),
+  ]);
+}
+
+function noiseTable(noises: LlmResult["noises"]): Table {
+  const keys = distinct(noises.map(({ model, layer }) => JSON.stringify([model, layer])));
+  return tableOf(keys, [
+    [
+      "right at epoch 0",
+      (key) => {
+        const [model, layer] = JSON.parse(key) as [string, number];
+        return `${model}, block ${layer}`;
+      },
+    ],
+    [
+      "N₀",
+      (key) => noises.find((row) => JSON.stringify([row.model, row.layer]) === key && row.factor === 1)?.n0,
+      digits(2),
+    ],
+    ...distinct(noises.map(({ factor }) => factor)).map(
+      (factor) =>
+        [
+          `× ${factor}`,
+          (key: string) =>
+            noises.find((row) => row.factor === factor && JSON.stringify([row.model, row.layer]) === key)?.accuracy,
+          (value: number) => percent(value, 1),
+        ] as const,
+    ),
+  ]);
+}
+
+function claimTable(claims: LlmResult["claims"]): Table {
+  return tableOf(claims, [
+    ["the paper says", ({ paper }) => ({ text: paper, tone: "words" })],
+    ["we measured", ({ measured: found }) => ({ text: found, tone: "words" })],
+    [
+      "status",
+      ({ status }) => ({
+        text: status,
+        tone: status === "as the paper says" ? "right" : status === "otherwise" ? "wrong" : "open",
+      }),
+    ],
+  ]);
+}
+
+function speedTable(speeds: LlmResult["speeds"]): Table {
+  return tableOf(speeds, [
+    ["summed up", ({ model, sums }) => `${model}: ${sums}`],
+    ["speed of plain inference", "fraction", times],
+    ["plain tokens a second", "plainTokensPerSecond", count],
+    ["rounds", "rounds"],
+  ]);
+}
+
+function modelTable(models: LlmResult["models"]): Table {
+  return tableOf(models, [
+    ["model", "name"],
+    ["parameters", "parameters", count],
+    ["vocabulary", "vocabulary"],
+    ["tokens fitted", "fit"],
+    ["calibration", "calibration"],
+    ["test", "test"],
+    ["tokens of the vocabulary not in the text", "unseen"],
+    ["statistics of an exit", "statisticsBytes", (value) => `${decimal(value / 1e6, 1)} MB`],
+  ]);
+}
+
+/** Its part of docs/measured.md. */
+export function measured(result: LlmResult): readonly Block[] {
+  const { models, rows, alphas, noises, claims, speeds } = result;
+  const trained = rows.filter(({ setting }) => setting !== "closed form");
+  const epochs = distinct(trained.map(({ epoch }) => epoch));
+  const shown =
+    epochs.length > 6 ? epochs.filter((epoch) => epoch < 3 || epoch === 5 || epoch === epochs.at(-1)) : epochs;
+  return [
+    "## Exits of language models that predict before they are trained",
+    `Accuracy of the next token at an exit, every head from one pass over text and no gradient, by the blocks in front of it. ${machine(result)}.`,
+    ...models.flatMap((model) => [`${model.name} on ${model.text}:`, firstTable(rows, model.name)]),
+    ...(trained.length === 0
+      ? []
+      : [
+          `Trained at block ${trained[0]!.layer} from every beginning, alone or with the decoder${distinct(trained.map(({ seed }) => seed)).length > 1 ? ", mean ± standard deviation over seeds" : ""}:`,
+          epochTable(trained, shown),
+        ]),
+    "The paper's sentences:",
+    claimTable(claims),
+    "Shares of the mix and the noise, before training:",
+    alphaTable(alphas),
+    noiseTable(noises),
+    "What summing up costs:",
+    speedTable(speeds),
+    modelTable(models),
+  ];
+}
+
+/** What the terminal shows at the end. */
+export function summary({ rows, models }: LlmResult): Summary {
+  const [model] = models;
+  if (model === undefined) return { table: tableOf([], [["model", () => ""]]) };
+  const notes = [`The full model is right ${percent(model.accuracy, 1)} of the time. Heads are not trained.`];
+  return { table: firstTable(rows, model.name), notes };
+}

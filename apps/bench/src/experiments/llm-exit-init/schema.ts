@@ -1,0 +1,86 @@
+import { z } from "zod";
+import { list, resultSchema } from "../result.ts";
+
+/** How well an exit predicts the next token. */
+const score = {
+  model: z.string(),
+  /** Blocks in front of the exit. */
+  layer: z.number(),
+  accuracy: z.number(),
+  /** Nats a token. */
+  crossEntropy: z.number(),
+};
+
+const row = z.object({
+  ...score,
+  /** How the head began. */
+  init: z.string(),
+  /** `closed form`: not trained; `frozen`: the heads alone; `not frozen`: the decoder too. */
+  setting: z.enum(["closed form", "frozen", "not frozen"]),
+  epoch: z.number(),
+  /** Share of tokens where the full model answers the same. */
+  agreement: z.number(),
+  /** The full model's accuracy on the same tokens, at that epoch. */
+  full: z.number(),
+  /** Of a trained row. */
+  seed: z.number().optional(),
+});
+
+const alpha = z.object({ ...score, partner: z.string(), combineBias: z.string(), alpha: z.number() });
+
+const noise = z.object({ ...score, factor: z.number(), n0: z.number() });
+
+const model = z.object({
+  name: z.string(),
+  parameters: z.number(),
+  layers: z.number(),
+  width: z.number(),
+  vocabulary: z.number(),
+  text: z.string(),
+  /** Tokens of each part of the text. */
+  fit: z.number(),
+  calibration: z.number(),
+  test: z.number(),
+  training: z.number(),
+  /** Tokens of the vocabulary that the fitted text has not. */
+  unseen: z.number(),
+  /** Of the statistics of one exit, Gram matrix and cross sums included. */
+  statisticsBytes: z.number(),
+  accuracy: z.number(),
+  crossEntropy: z.number(),
+});
+
+const speed = z.object({
+  model: z.string(),
+  /** What one exit sums up. */
+  sums: z.string(),
+  /** Plain inference ÷ inference with sums, medians over rounds of both. */
+  fraction: z.number(),
+  plainTokensPerSecond: z.number(),
+  rounds: z.number(),
+});
+
+/** A piece of text, and the first exit that would have said it right: an index into `exits`; null where none would. */
+const piece = z.object({ text: z.string(), exit: z.number().nullable() });
+
+const claim = z.object({ paper: z.string(), measured: z.string(), status: z.string() });
+
+/** result.json of llm-exit-init. */
+export const schema = resultSchema({
+  models: list(model),
+  rows: list(row),
+  alphas: list(alpha),
+  noises: list(noise),
+  speeds: list(speed),
+  story: z.object({ model: z.string(), exits: list(z.string()), pieces: list(piece) }).optional(),
+  claims: list(claim),
+});
+
+export type LlmResult = z.output<typeof schema>;
+export type LlmRow = LlmResult["rows"][number];
+export type LlmModel = LlmResult["models"][number];
+export type AlphaRow = LlmResult["alphas"][number];
+export type NoiseRow = LlmResult["noises"][number];
+export type SpeedRow = LlmResult["speeds"][number];
+export type Story = NonNullable<LlmResult["story"]>;
+export type Claim = LlmResult["claims"][number];

@@ -1,0 +1,62 @@
+/** What a preset decides of one model. */
+export interface Plan {
+  /** Tokens that statistics are of, that weights and temperatures are fitted on, and that are reported on. */
+  readonly fit: number;
+  readonly calibration: number;
+  readonly test: number;
+  /** Tokens of a window. */
+  readonly window: number;
+  /** Exits are put behind these blocks. */
+  readonly layers: readonly number[];
+  /** The exit whose α and training are looked at. */
+  readonly layer: number;
+  readonly alphas: readonly number[];
+  /** N₀ as multiples of its estimate. */
+  readonly factors: readonly number[];
+  /** null: not trained. */
+  readonly training: TrainingPlan | null;
+}
+
+/** How heads are trained. */
+export interface TrainingPlan {
+  readonly settings: readonly ("frozen" | "not frozen")[];
+  readonly tokens: number;
+  /** Tokens that every epoch is judged on, from the test text. */
+  readonly judged: number;
+  /** Tokens of a sequence. */
+  readonly length: number;
+  readonly batch: number;
+  readonly epochs: number;
+  readonly seeds: number;
+  readonly learningRates: Readonly<Record<"frozen" | "not frozen", number>>;
+}
+
+/** What a preset decides. */
+export interface Settings {
+  readonly stories: Plan;
+}
+
+/** The decoder is trained already: small steps. */
+const RATES = { frozen: 1e-3, "not frozen": 3e-4 } as const;
+
+export const QUICK: Settings = {
+  stories: {
+    ...{ fit: 60_000, calibration: 8_000, test: 12_000, window: 256 },
+    ...{ layers: [1, 2, 3, 4], layer: 2, alphas: [0.2, 0.6, 1], factors: [1, 4] },
+    training: {
+      ...{ settings: ["frozen"], tokens: 16_000, judged: 6_000, length: 64, batch: 16 },
+      ...{ epochs: 2, seeds: 1, learningRates: RATES },
+    },
+  },
+};
+
+export const FULL: Settings = {
+  stories: {
+    ...{ fit: 600_000, calibration: 16_000, test: 60_000, window: 256 },
+    ...{ layers: [1, 2, 3, 4], layer: 2, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
+    training: {
+      ...{ settings: ["frozen", "not frozen"], tokens: 24_000, judged: 8_000, length: 64, batch: 16 },
+      ...{ epochs: 10, seeds: 2, learningRates: RATES },
+    },
+  },
+};

@@ -1,0 +1,77 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
+import { cutWindows, type Decoder, openDecoder, type TokenWindows } from "@exitkit/llm-exit-init";
+import type { Plan } from "./settings.ts";
+
+/** A decoder and the parts of its text. */
+export interface Subject {
+  readonly name: string;
+  readonly decoder: Decoder;
+  /** What the text is, in words. */
+  readonly text: string;
+  /** Token that begins a document. */
+  readonly border: number | undefined;
+  readonly fit: TokenWindows;
+  readonly calibration: TokenWindows;
+  readonly test: TokenWindows;
+  /** Sequences to train on, from the fitted text, and to judge every epoch with, from the test text; one token longer than what is read. */
+  readonly training: TokenWindows | null;
+  readonly judged: TokenWindows | null;
+  /** Tokens of a document of the test text, to be looked at. */
+  readonly story: readonly number[];
+}
+
+const asset = (path: string) => fileURLToPath(new URL(`../../../assets/${path}`, import.meta.url));
+
+/** stories260K and the sample of TinyStories, both from the repository. */
+export async function storiesSubject(plan: Plan): Promise<Subject> {
+  const decoder = await openDecoder(asset("llm-stories260k"));
+  const packed = await readFile(asset("tinystories/tinystories_sample.txt.gz"));
+  // The last story is cut off.
+  const stories = gunzipSync(packed).toString("utf8").split("<|endoftext|>").slice(0, -1);
+  return subjectOf("stories260K", decoder, "TinyStories (a sample of its training split)", stories, stories, plan);
+}
+
+/**
+ * Cuts text into its parts. Documents are encoded one by one, as the tokenizer begins them.
+ *
+ * @param fitted Documents to fit, calibrate and train on, in order.
+ * @param tested Documents to report on, from the end where they are the same ones.
+ * @throws InputError where the text is too short for the plan.
+ */
+export function subjectOf(
+  name: string,
+  decoder: Decoder,
+  text: string,
+  fitted: readonly string[],
+  tested: readonly string[],
+  plan: Plan,
+): Subject {
+  const begun = encoded(decoder, fitted, plan.fit + plan.calibration);
+  // From the end, so that no document is in two parts.
+  const last = fitted === tested ? [...tested].reverse() : tested;
+  const held = encoded(decoder, last, plan.test);
+  const { training } = plan;
+  return {
+    name,
+    decoder,
+    text,
+    border: decoder.tokenizer?.beginOfText ?? undefined,
+    fit: cutWindows(begun.slice(0, plan.fit), plan.window),
+    calibration: cutWindows(begun.slice(plan.fit, plan.fit + plan.calibration), plan.window),
+    test: cutWindows(held.slice(0, plan.test), plan.window),
+    training: training === null ? null : cutWindows(begun.slice(0, training.tokens), training.length + 1),
+    judged: training === null ? null : cutWindows(held.slice(0, training.judged), training.length + 1),
+    story: decoder.tokenizer!.encode(last[0]!.trim()).slice(0, plan.window),
+  };
+}
+
+function encoded(decoder: Decoder, documents: readonly string[], wanted: number): readonly number[] {
+  const tokens: number[] = [];
+  for (const document of documents) {
+    if (tokens.length >= wanted) break;
+    if (document.trim() !== "") tokens.push(...decoder.tokenizer!.encode(document.trim()));
+  }
+  return tokens;
+}
