@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { readSafetensors, type Tensor } from "@exitkit/core-gpu";
+import { compileProgram, type Device, type Program, readSafetensors, type Tensor } from "@exitkit/core-gpu";
 
 /** Folder of the tiny decoders; made by fixtures/generate_decoders.py. */
 export const folder = fileURLToPath(new URL("../fixtures/decoders/", import.meta.url));
@@ -17,4 +17,18 @@ export function error(actual: Tensor, wanted: Tensor, least = 1e-6): number {
   const scale = Math.max(least, ...want.map(Math.abs));
   const worst = Math.max(...Array.from(actual.data, Number).map((value, at) => Math.abs(value - want[at]!)));
   return Number.isNaN(worst) ? Number.POSITIVE_INFINITY : worst / scale;
+}
+
+/** What a program gives for its inputs. */
+export async function compute(
+  device: Device,
+  program: Program<unknown, unknown>,
+  feeds: Readonly<Record<string, Tensor>>,
+): Promise<Record<string, Tensor>> {
+  const session = await compileProgram(device, program);
+  try {
+    return await session.run(feeds);
+  } finally {
+    await session.release();
+  }
 }
