@@ -56,7 +56,6 @@ export function decoderOf(config: DecoderConfig, params: DecoderParameters, toke
         params: params as TreeRecord<Tensor>,
         input: spec("int64", ["n", t]),
         units: t,
-        units: t,
         apply(given, x) {
           const result = apply(given as ValuesOf<TreeRecord<Tensor>> as TreeRecord<Value>, x);
           return { taps: result.taps, logits: ops.reshape(result.logits, [-1, config.vocabulary]) };
