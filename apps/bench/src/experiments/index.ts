@@ -5,6 +5,7 @@ import { e2cmRivals } from "./e2cm-rivals.ts";
 import type { Experiment } from "./experiment.ts";
 import { llmExitInit } from "./llm-exit-init/index.ts";
 import { openWorld } from "./open-world/index.ts";
+import { pruneEe } from "./prune-ee/index.ts";
 import { stagedOverhead } from "./staged-overhead/index.ts";
 import { trainCifar10 } from "./train-cifar10/index.ts";
 import { trainStep } from "./train-step/index.ts";
@@ -16,6 +17,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   e2cmRivals,
   llmExitInit,
   openWorld,
+  pruneEe,
   stagedOverhead,
   trainCifar10,
   trainStep,

@@ -1,0 +1,129 @@
+import {
+  countMacs,
+  type Device,
+  generator,
+  type Model,
+  probeShapes,
+  proposeCuts,
+  type Tensor,
+} from "@exitkit/core-gpu";
+import { exitNetwork, heads, importBackbone, trainExits } from "@exitkit/early-exit";
+import { pruneChannels } from "@exitkit/prune-ee";
+import { type Batch, batches, oneBatch } from "../../data/batches.ts";
+import { type Pictures, slicePictures } from "../../data/pictures.ts";
+import { quantile, timeInterleaved } from "../../measuring/timing.ts";
+import type { RunFolder } from "../../runs/run.ts";
+import { type Pretrained, pretrained } from "../../zoo/resnet.ts";
+import { FINE_TUNING, type Material } from "./material.ts";
+import type { ChannelRow } from "./schema.ts";
+
+/** Pictures of a timed batch. */
+const BATCH = 64;
+
+const PLAN = { budget: 2500, leastRounds: 7, mostRounds: 101 };
+
+/** Networks of the zoo that somebody might take instead, smallest first. */
+const SMALLER: Readonly<Record<Pretrained, readonly Pretrained[]>> = { resnet20: [], resnet56: ["resnet20"] };
+
+/**
+ * A network with fewer channels, fine-tuned, beside itself and the smaller plain networks: accuracy, MACs, and the time of a batch,
+ * all networks in turn.
+ */
+export async function channelRows(
+  { device, settings, train, test }: Material,
+  seed: number,
+  folder: RunFolder,
+  advance: () => void,
+): Promise<readonly ChannelRow[]> {
+  const name = settings.channelNetwork;
+  const { model } = await pretrained(name, { folded: false });
+  const entries = [{ network: name as string, keep: 1, model }];
+  for (const smaller of SMALLER[name]) {
+    entries.push({ network: smaller, keep: 1, model: (await pretrained(smaller, { folded: false })).model });
+  }
+  for (const keep of settings.keep) {
+    const { model: smaller } = await pruneChannels(device, model, { keep });
+    const weights = await folder.step(`channels-${keep}-${seed}`, () =>
+      fineTuned(device, smaller, train, settings.channelEpochs, seed),
+    );
+    entries.push({ network: `${name} ${keep}`, keep, model: backboneOf(smaller).toModel(weights) });
+    advance();
+  }
+  return folder.step(`channels-${seed}`, () => measured(device, entries, test, seed));
+}
+
+/** A network to train as it is: one head that no loss counts reads it, and is thrown away. */
+function backboneOf(model: Model) {
+  return importBackbone(model, { taps: [proposeCuts(model)[0]!] });
+}
+
+async function fineTuned(device: Device, model: Model, train: Material["train"], epochs: number, seed: number) {
+  const backbone = backboneOf(model);
+  const network = exitNetwork(backbone, [{ tap: Object.keys(backbone.taps)[0]!, head: heads.linear() }]);
+  const { params } = await trainExits(device, network, train, {
+    ...FINE_TUNING,
+    epochs,
+    trains: "all",
+    lossWeights: () => [0, 1],
+    generator: generator(seed),
+  });
+  return params.backbone;
+}
+
+async function measured(
+  device: Device,
+  entries: readonly { readonly network: string; readonly keep: number; readonly model: Model }[],
+  test: Pictures,
+  seed: number,
+): Promise<readonly ChannelRow[]> {
+  const batch = oneBatch(slicePictures(test, 0, BATCH));
+  const opened = await Promise.all(
+    entries.map(async (entry) => ({ ...entry, session: await device.load(entry.model) })),
+  );
+  try {
+    const times = await timeInterleaved(
+      opened.map(({ network, session }) => ({ name: network, run: () => session.run({ input: batch.x }) })),
+      PLAN,
+    );
+    const macs = await Promise.all(
+      opened.map(async ({ model }) => countMacs(model, await probeShapes(device, model)).total),
+    );
+    const full = times.get(opened[0]!.network)!;
+    const rows: ChannelRow[] = [];
+    for (const [at, { network, keep, session }] of opened.entries()) {
+      const own = times.get(network)!;
+      const ratios = own.times.map((time, round) => time / full.times[round]!);
+      rows.push({
+        network,
+        keep,
+        seed,
+        accuracy: await accuracyOf((x) => session.run({ input: x }), batches(test, 256)),
+        macsFraction: macs[at]! / macs[0]!,
+        wallFraction: quantile(ratios, 0.5),
+        batch: BATCH,
+        runs: ratios.length,
+      });
+    }
+    return rows;
+  } finally {
+    for (const { session } of opened) await session.release();
+  }
+}
+
+async function accuracyOf(
+  run: (x: Tensor) => Promise<Readonly<Record<string, Tensor>>>,
+  pictures: AsyncIterable<Batch>,
+): Promise<number> {
+  let right = 0;
+  let n = 0;
+  for await (const { x, y } of pictures) {
+    const { logits } = (await run(x)) as { logits: Tensor<"float32"> };
+    const k = logits.shape[1]!;
+    y.forEach((label, row) => {
+      const scores = logits.data.subarray(row * k, (row + 1) * k);
+      if (scores.indexOf(Math.max(...scores)) === label) right++;
+    });
+    n += y.length;
+  }
+  return right / n;
+}

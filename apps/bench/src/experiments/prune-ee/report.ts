@@ -1,0 +1,171 @@
+import { spread } from "../../measuring/spread.ts";
+import { claimsTable } from "../../report/claims.ts";
+import { machine } from "../../report/machine.ts";
+import type { Block } from "../../report/markdown.ts";
+import { count, decimal, exact, percent, points, times } from "../../report/numbers.ts";
+import type { Headline, Report } from "../../report/report.ts";
+import { backboneName, distinct } from "../../report/series.ts";
+import { type Column, type Table, tableOf } from "../../report/table.ts";
+import type { Summary } from "../experiment.ts";
+import { curvesFigure, layersFigure } from "./charts.ts";
+import { meanOver, ORDERS } from "./orders.ts";
+import type { ExitRow, Order, PruneResult } from "./schema.ts";
+
+/** Its chapter of the report. */
+export function report(result: PruneResult): Report {
+  const { rows, curves, layers, channels, claims } = result;
+  return {
+    headline: headline(result),
+    sections: [
+      {
+        id: "pruning-exits",
+        title: "Every exit before and after",
+        about:
+          "Right answers if all pictures left there, and what an exit costs when products with zeros are left out.",
+        content: rows.length === 0 ? [] : [exitsTable(result)],
+      },
+      {
+        id: "pruning-curves",
+        title: "Accuracy against computation, pruned",
+        about:
+          "A picture leaves at the first exit that is sure enough. Zeros are counted as saved here; a stock runtime multiplies by them.",
+        content: curves.length === 0 ? [] : [curvesFigure(curves)],
+      },
+      {
+        id: "pruning-layers",
+        title: "Where the zeros are",
+        about: "All weights are ranked in one list, so layers lose what matters least to the network.",
+        content: [layersFigure(layers)],
+      },
+      {
+        id: "pruning-channels",
+        title: "Whole channels, in time",
+        about:
+          "Zeros save no time; missing channels do. Beside the network itself, and the smaller plain network that somebody might take instead.",
+        content: channels.length === 0 ? [] : [channelsTable(result)],
+      },
+      {
+        id: "pruning-claims",
+        title: "The paper and this run",
+        content: claims.length === 0 ? [] : [claimsTable(claims)],
+      },
+    ],
+    method: [
+      ["Pruning", setup(result)],
+      [
+        "Orders",
+        "Together: all weights in one list, all fine-tuned. Backbone first: the network without exits, then exits that have learned nothing yet on the frozen backbone. Exits first: trained exits on the frozen backbone, then the backbone with them.",
+      ],
+      [
+        "Computation",
+        "Multiply-accumulates of the dense network without exits are 1. Products with zero weights are left out; no stock runtime does that.",
+      ],
+      [
+        "Channels",
+        "The least important channels by group norm, in whole blocks of 16, then fine-tuned. Times: a batch of 64, all networks in turn, median of the ratios.",
+      ],
+    ],
+  };
+}
+
+function setup({ network, pictures, rounds, fraction, epochs, rows }: PruneResult): string {
+  const seeds = distinct(rows.map(({ seed }) => seed)).length;
+  return `${backboneName(network)} with six Shallow-Deep exits; ${rounds} rounds, each ${percent(fraction)} of what is left, then ${epochs} ${epochs === 1 ? "epoch" : "epochs"} of ${count(pictures)} training pictures (SGD, 0.01, momentum 0.9); ${seeds} ${seeds === 1 ? "seed" : "seeds"}.`;
+}
+
+function headline(result: PruneResult): Headline {
+  const { rows, network } = result;
+  const last = (order: Order) => {
+    const own = rows.filter((row) => row.order === order && row.exit === rows.at(-1)?.exit);
+    return own.length === 0 ? undefined : meanOver(own, "accuracy");
+  };
+  const [dense, together, sequential] = [last("dense"), last("together"), last("sequential")];
+  if (dense === undefined || together === undefined || sequential === undefined) {
+    return { sentence: "Pruning early-exit networks: nothing to compare was measured in this run." };
+  }
+  const early = (order: Order) => {
+    const own = rows.filter((row) => row.order === order && row.exit !== rows.at(-1)!.exit);
+    return meanOver(own, "accuracy");
+  };
+  const sparsity = Math.max(...rows.map((row) => row.sparsity));
+  const better = early("together") >= early("sequential") ? "together" : "backbone first";
+  return {
+    sentence: `With ${percent(sparsity)} of its weights at zero, ${backboneName(network)} loses ${points(dense - together)} at its last exit when backbone and exits are pruned together, ${points(dense - sequential)} when the backbone goes first; at the early exits ${better} is better by ${points(Math.abs(early("together") - early("sequential")))}.`,
+    detail: setup(result),
+    facts: [
+      { value: percent(sparsity), name: "of the weights are zero" },
+      { value: percent(together, 1), name: `right at the last exit, dense ${percent(dense, 1)}` },
+      {
+        value: percent(early("together"), 1),
+        name: `mean of the early exits; backbone first ${percent(early("sequential"), 1)}`,
+      },
+    ],
+  };
+}
+
+/** Accuracy of every exit by order. */
+function exitsTable({ rows }: PruneResult): Table {
+  const orders = distinct(rows.map(({ order }) => order));
+  const at = (exit: string, order: Order) => rows.filter((row) => row.exit === exit && row.order === order);
+  const columns = orders.flatMap((order): Column<string>[] => [
+    [ORDERS[order].name, (exit) => withSpread(at(exit, order))],
+    [`MACs, ${ORDERS[order].name}`, (exit) => meanOver(at(exit, order), "macsFraction"), times],
+  ]);
+  return tableOf(distinct(rows.map(({ exit }) => exit)), [
+    ["all leave at", (exit, at) => exitName(exit, at)],
+    ...columns,
+  ]);
+}
+
+function exitName(exit: string, at: number): string {
+  return exit === "full" ? "last" : `exit ${at + 1}`;
+}
+
+function withSpread(rows: readonly ExitRow[]): string {
+  const { mean, deviation } = spread(rows.map(({ accuracy }) => accuracy));
+  return `${exact(mean)}${deviation === undefined ? "" : ` ± ${decimal(100 * deviation, 2)}`}`;
+}
+
+/** Channels removed, beside plain networks; means over seeds. */
+function channelsTable({ channels }: PruneResult): Table {
+  const names = distinct(channels.map(({ network }) => network));
+  const of = (network: string, key: "accuracy" | "macsFraction" | "wallFraction") =>
+    meanOver(
+      channels.filter((row) => row.network === network),
+      key,
+    );
+  return tableOf(names, [
+    [
+      "network",
+      (network) =>
+        network
+          .replace(/^(\S+) (\S+)$/, (_, name, keep) => `${backboneName(name)}, ${keep} of its channels kept`)
+          .replace(/^resnet\d+$/, backboneName),
+    ],
+    ["right", (network) => of(network, "accuracy"), exact],
+    ["MACs", (network) => of(network, "macsFraction"), times],
+    ["time", (network) => of(network, "wallFraction"), times],
+  ]);
+}
+
+/** Its part of docs/measured.md. */
+export function measured(result: PruneResult): readonly Block[] {
+  return [
+    "## In which order to prune a network and its exits",
+    `${setup(result)} Accuracies on the ${count(result.data?.test ?? 0)} test pictures of ${result.data?.name ?? "CIFAR-10"}; MACs without products with zeros, the dense network without exits is 1. ${machine(result)}.`,
+    exitsTable(result),
+    "Whole channels removed and fine-tuned, beside plain networks; time of a batch of 64, in turn:",
+    channelsTable(result),
+    claimsTable(result.claims),
+  ];
+}
+
+/** Its lines of the README. */
+export function readme(result: PruneResult): readonly Block[] {
+  return [`Pruning: ${headline(result).sentence}`];
+}
+
+/** What the terminal shows. */
+export function summary(result: PruneResult): Summary {
+  return { table: exitsTable(result), notes: [headline(result).sentence] };
+}

@@ -1,0 +1,66 @@
+import { z } from "zod";
+import { claimSchema } from "../../report/claims.ts";
+import { dataSchema, list, resultSchema } from "../result.ts";
+
+const order = z.enum(["dense", "together", "sequential", "exitsFirst", "random"]);
+
+/** What came of an exit: all pictures leave there. `macsFraction`: of the dense network's MACs, products with zeros left out. */
+const exitRow = z.object({
+  network: z.string(),
+  /** `dense`: before pruning. `random`: together, but weights go at random. */
+  order,
+  seed: z.number(),
+  /** Rounds of pruning behind it. */
+  round: z.number(),
+  /** Zeros ÷ weights of backbone and exits. */
+  sparsity: z.number(),
+  exit: z.string(),
+  accuracy: z.number(),
+  macsFraction: z.number(),
+});
+
+/** One threshold for all exits, on the largest probability. */
+const curveRow = z.object({
+  order,
+  seed: z.number(),
+  threshold: z.number(),
+  accuracy: z.number(),
+  macsFraction: z.number(),
+});
+
+const layerRow = z.object({ order, seed: z.number(), path: z.string(), size: z.number(), sparsity: z.number() });
+
+/** Whole channels removed, then fine-tuned; and the plain networks beside it. Times of a batch, medians, interleaved. */
+const channelRow = z.object({
+  network: z.string(),
+  /** 1: the network as it was. */
+  keep: z.number(),
+  seed: z.number(),
+  accuracy: z.number(),
+  macsFraction: z.number(),
+  wallFraction: z.number(),
+  batch: z.number(),
+  runs: z.number(),
+});
+
+/** What result.json holds. */
+export const schema = resultSchema({
+  data: dataSchema.optional(),
+  network: z.string(),
+  pictures: z.number(),
+  rounds: z.number(),
+  fraction: z.number(),
+  epochs: z.number(),
+  rows: list(exitRow),
+  curves: list(curveRow),
+  layers: list(layerRow),
+  channels: list(channelRow),
+  claims: list(claimSchema),
+});
+
+export type PruneResult = z.output<typeof schema>;
+export type Order = z.output<typeof order>;
+export type ExitRow = PruneResult["rows"][number];
+export type CurveRow = PruneResult["curves"][number];
+export type LayerRow = PruneResult["layers"][number];
+export type ChannelRow = PruneResult["channels"][number];
