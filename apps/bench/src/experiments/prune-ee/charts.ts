@@ -25,21 +25,23 @@ export function curvesFigure(curves: readonly CurveRow[]): Html {
   const all = lines.flatMap(({ points }) => points);
   const most = Math.max(...all.map(({ x }) => x));
   const [low, high] = [Math.min(...all.map(({ y }) => y)), Math.max(...all.map(({ y }) => y))];
-  const chart = (width: number) =>
-    lineChart({
-      label: "Accuracy against multiply-accumulates",
-      lines,
-      width,
-      height: isPhone(width) ? 300 : 380,
-      x: { label: "multiply-accumulates, products with zeros left out", domain: [0, most * 1.02], format: percent },
-      y: {
-        label: "right",
-        domain: [Math.floor(low * 20) / 20, Math.min(1, Math.ceil(high * 50) / 50)],
-        format: percent,
-      },
-    });
+  const chart = {
+    label: "Accuracy against multiply-accumulates",
+    lines,
+    height: 380,
+    x: {
+      label: "multiply-accumulates, products with zeros left out",
+      domain: [0, most * 1.02] as const,
+      format: (value: number) => percent(value),
+    },
+    y: {
+      label: "right",
+      domain: [Math.floor(low * 20) / 20, Math.min(1, Math.ceil(high * 50) / 50)] as const,
+      format: (value: number) => percent(value),
+    },
+  };
   return figure(
-    responsive(chart, COLUMN),
+    lineChart(chart, COLUMN),
     "One threshold on the largest probability for all exits, from leaving at the first exit to leaving at the last; means over seeds.",
   );
 }
