@@ -87,26 +87,6 @@ describe.each(["resnet20", "resnet56"] as const)("%s", (name) => {
     });
   }, 60_000);
 
-  it("answers all 2,500 bundled test pictures exactly as PyTorch does", async () => {
-    const backbone = await pretrained(name);
-    const session = await device.load(backbone.model);
-    const answers = new Uint8Array(data.test.n);
-    let at = 0;
-    let correct = 0;
-    for await (const { x, y } of batches(data.test, 250)) {
-      const scores = (await session.run({ input: x })).logits!.data as Float32Array;
-      for (let row = 0; row < y.length; row++) {
-        const one = scores.subarray(row * 10, row * 10 + 10);
-        const answer = one.indexOf(Math.max(...one));
-        answers[at++] = answer;
-        if (answer === y[row]) correct++;
-      }
-    }
-    await session.release();
-    expect(correct).toBe(golden.networks[name].correctOf2500);
-    expect(createHash("sha256").update(answers).digest("hex")).toBe(golden.networks[name].predictionsSha256);
-  }, 60_000);
-
   it("names its blocks, where proposeCuts finds them too", async () => {
     const backbone = await pretrained(name);
     const depth = name === "resnet20" ? 20 : 56;
@@ -119,6 +99,53 @@ describe.each(["resnet20", "resnet56"] as const)("%s", (name) => {
     });
     expect(hashModel(readModel(writeModel(backbone.model)))).toBe(hashModel(backbone.model));
     expect(backbone.weights.file).toMatch(new RegExp(`^${name}-.*safetensors$`));
+  });
+});
+
+/** Every pretrained network of the repository. */
+describe.each(["resnet8", "resnet20", "resnet32", "resnet44", "resnet56"] as const)("%s", (name) => {
+  it("answers all 2,500 bundled test pictures exactly as PyTorch does", async () => {
+    const backbone = await pretrained(name);
+    const session = await device.load(backbone.model);
+    const answers = new Uint8Array(data.test.n);
+    let at = 0;
+    let correct = 0;
+    for await (const { x, y } of batches(data.test, 250, backbone.normalisation)) {
+      const scores = (await session.run({ input: x })).logits!.data as Float32Array;
+      for (let row = 0; row < y.length; row++) {
+        const one = scores.subarray(row * 10, row * 10 + 10);
+        const answer = one.indexOf(Math.max(...one));
+        answers[at++] = answer;
+        if (answer === y[row]) correct++;
+      }
+    }
+    await session.release();
+    expect(correct).toBe(golden.networks[name].correctOf2500);
+    expect(createHash("sha256").update(answers).digest("hex")).toBe(golden.networks[name].predictionsSha256);
+  }, 60_000);
+});
+
+describe("resnet8", () => {
+  it("gives the logits of the same weights in float64", async () => {
+    const backbone = await pretrained("resnet8");
+    const session = await device.load(backbone.model);
+    const { logits } = await session.run({
+      input: oneBatch(slicePictures(data.test, 0, 64), backbone.normalisation).x,
+    });
+    await session.release();
+    const expected: number[] = golden.networks.resnet8.logits.flat();
+    const worst = Math.max(...expected.map((value, index) => Math.abs(value - (logits!.data as Float32Array)[index]!)));
+    expect(worst).toBeLessThan(1e-3);
+  });
+
+  it("costs what counting by hand gives", async () => {
+    const { model, blocks } = await pretrained("resnet8");
+    const stem = 3 * 16 * 9 * 1024;
+    const first = 2 * 16 * 16 * 9 * 1024;
+    const second = 16 * 32 * 9 * 256 + 32 * 32 * 9 * 256 + 16 * 32 * 256;
+    const third = 32 * 64 * 9 * 64 + 64 * 64 * 9 * 64 + 32 * 64 * 64;
+    expect(countMacs(model, await probeShapes(device, model)).total).toBe(stem + first + second + third + 640);
+    expect(blocks).toHaveLength(4);
   });
 });
 

@@ -9,6 +9,9 @@ export interface Normalisation {
 /** The normalisation of the bundled CIFAR-10 networks. */
 export const NORMALISATION: Normalisation = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
 
+/** Pixels from 0 to 255, as networks take them that were trained so. */
+export const PIXELS: Normalisation = { mean: [0, 0, 0], deviation: [1 / 255, 1 / 255, 1 / 255] };
+
 /**
  * Normalised value of every byte value in every channel: [c][256], every step rounded to float32 as PyTorch does.
  *

@@ -1,7 +1,9 @@
 import { foldBatchNorm, InputError, ops, type Tensor, type Value } from "@exitkit/core-gpu";
 import { CIFAR_SHAPE } from "../data/cifar.ts";
+import { NORMALISATION, type Normalisation, PIXELS } from "../data/normalisation.ts";
 import type { PictureShape } from "../data/pictures.ts";
 import { type Backbone, makeBackbone } from "./backbone.ts";
+import { resnet8 } from "./resnet8.ts";
 import { readWeights, type Weights } from "./weights.ts";
 
 /** The parts of a batch norm, in the order of the operator's operands, as PyTorch calls them. */
@@ -13,7 +15,15 @@ export type Four = [Value, Value, Value, Value];
 /** Added to the variance by every batch norm here, as in PyTorch. */
 export const EPSILON = 1e-5;
 
-const FILES = { resnet20: "resnet20-12fca82f", resnet56: "resnet56-4bfd9763" } as const;
+const FILES = {
+  resnet8: "mlperf-tiny-resnet8",
+  resnet20: "resnet20-12fca82f",
+  resnet32: "resnet32-d509ac18",
+  resnet44: "resnet44-014dd654",
+  resnet56: "resnet56-4bfd9763",
+} as const;
+
+const DEPTHS = { resnet20: 20, resnet32: 32, resnet44: 44, resnet56: 56 } as const;
 
 /** The pretrained networks of the zoo. */
 export type Pretrained = keyof typeof FILES;
@@ -22,18 +32,22 @@ export type Pretrained = keyof typeof FILES;
  * A pretrained CIFAR-10 ResNet of the repository as an ONNX model.
  *
  * @param options.folded Whether batch norms are folded into the convolutions (same function up to rounding, fewer nodes).
- * Default true.
- * @returns The backbone, and the weight file's name and sha256.
+ * Default true; ResNet-8's always are.
+ * @returns The backbone, how it wants its pictures, and the weight file's name and sha256.
  */
 export async function pretrained(
   name: Pretrained,
   options: { readonly folded?: boolean } = {},
 ): Promise<
-  Backbone & { readonly weights: { readonly backbone: string; readonly file: string; readonly sha256: string } }
+  Backbone & {
+    readonly weights: { readonly backbone: string; readonly file: string; readonly sha256: string };
+    readonly normalisation: Normalisation;
+  }
 > {
   const { weights, file } = await readWeights(FILES[name]);
-  const backbone = resnet(name === "resnet20" ? 20 : 56, weights, options);
-  return { ...backbone, weights: { backbone: name, file: file.name, sha256: file.sha256 } };
+  const backbone = name === "resnet8" ? resnet8(weights) : resnet(DEPTHS[name], weights, options);
+  const normalisation = name === "resnet8" ? PIXELS : NORMALISATION;
+  return { ...backbone, normalisation, weights: { backbone: name, file: file.name, sha256: file.sha256 } };
 }
 
 /**

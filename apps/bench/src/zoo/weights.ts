@@ -7,6 +7,9 @@ import type { DataFile } from "../data/stored.ts";
 /** The weight files that come with the repository, and their sha256. */
 export const WEIGHTS = {
   "resnet20-12fca82f": "3a18f890bab88a2de3e09c8324a97d8d46a1cbce9ece9d0c8e1ea4c1495e1ad9",
+  "resnet32-d509ac18": "897ca9a2e3e0f83d51ba9f0b65434c9242c2d4c896ded18d40f5bab4254875da",
+  "resnet44-014dd654": "c0e417f177f2f9e763c00e58d95804957cda4a81899671d43ee57b972594bc76",
+  "mlperf-tiny-resnet8": "1bcf006c3a8aaff78a1d23433663a891baa5498c73df727e8dfddc2c40a06908",
   "resnet56-4bfd9763": "79e3061ebf32571aa5141de4545f471b25a7a45d2a09d268d60a09e8b6bf034f",
 } as const;
 

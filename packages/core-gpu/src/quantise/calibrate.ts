@@ -57,7 +57,10 @@ export async function collect(
   let seen = 0;
   try {
     for await (const feeds of batches) {
-      first ??= feeds;
+      // Whoever makes the batches may use their memory again.
+      first ??= Object.fromEntries(
+        Object.entries(feeds).map(([name, value]) => [name, { ...value, data: value.data.slice() } as Tensor]),
+      );
       // A network without anything to round has only its outputs to give.
       const made = await session.run(feeds, inner.length === 0 ? {} : { outputs: inner });
       for (const [name, histogram] of histograms) {

@@ -361,6 +361,18 @@ describe("options", () => {
       expect(scales(streamed)).toEqual(scales(whole));
     }
     expect(read).toBe(8);
+    // A stream may fill the same memory again.
+    async function* recycled() {
+      const x = tensor("float32", [32, 4, 6, 6]);
+      for (const feeds of [a, b]) {
+        x.data.set(feeds.x.data);
+        yield { x };
+      }
+    }
+    const reports = await Promise.all(
+      [stream(), recycled()].map((batches) => quantiseModel(device, model, batches, { weightBits: 8 })),
+    );
+    expect(reports[1]!.report).toEqual(reports[0]!.report);
   });
 
   test("taps keep their names as float32; other names are gone", async () => {

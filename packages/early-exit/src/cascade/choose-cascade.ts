@@ -11,7 +11,7 @@ import type { MeasuredMember, MeasuredMembers } from "./measure-members.ts";
 export interface ChooseCascadeOptions {
   /** What is to be little. Default `time`. */
   readonly objective?: "time" | "macs";
-  /** By how much accuracy may fall below the reference's, in [0, 1]. Default 0. */
+  /** By how much accuracy may fall below the reference's, in [−1, 1]; negative: by how much it must lie above. Default 0. */
   readonly maxAccuracyLoss?: number;
   /** The member that accuracy and cost are compared with. Default: the dearest. */
   readonly reference?: string;
@@ -55,7 +55,7 @@ export interface ChosenCascade {
 
 const optionsSchema = z.strictObject({
   objective: z.enum(["time", "macs"]).default("time"),
-  maxAccuracyLoss: z.number().min(0).max(1).default(0),
+  maxAccuracyLoss: z.number().min(-1).max(1).default(0),
   reference: z.string().optional(),
   answer: z.enum(["own", "averaged"]).default("averaged"),
   most: z.int().min(1).max(6).default(4),

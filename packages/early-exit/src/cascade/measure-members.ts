@@ -74,7 +74,8 @@ export async function measureMembers(
   let first: Tensor | undefined;
   const seen = async function* () {
     for await (const each of batches) {
-      first ??= each.x;
+      // Whoever makes the batches may use their memory again.
+      first ??= { ...each.x, data: each.x.data.slice() } as Tensor;
       yield each;
     }
   };
