@@ -12,6 +12,10 @@ export {
   type Segmenter,
   type SegmenterOptions,
 } from "./execution/open-segmenter.ts";
+export { type Carries, type CarryMap, type FitCarriesOptions, fitCarries, withCarries } from "./exits/carries.ts";
+export { type ExitLogitsOptions, exitLogits } from "./exits/exit-logits.ts";
+export { type FitPixelExitsOptions, fitPixelExits, type PixelExit, withPixelExits } from "./exits/pixel-exits.ts";
+export type { LabelledFrames } from "./frames/labelled-frames.ts";
 export { IGNORE, type LabelMap } from "./frames/labels.ts";
 export type { Logits } from "./frames/logits.ts";
 export { type Coordinates, type ResizeLogitsOptions, resizeLogits } from "./frames/resize-logits.ts";

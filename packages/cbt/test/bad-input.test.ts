@@ -1,5 +1,5 @@
-import { InputError, tensor } from "@exitkit/core-gpu";
-import { expect, it } from "vitest";
+import { InputError, ops, tensor, type Value } from "@exitkit/core-gpu";
+import { describe, expect, it } from "vitest";
 import {
   accumulateClassProbabilities,
   type ClassProbabilities,
@@ -7,10 +7,18 @@ import {
   countConfusion,
   donePixels,
   type ExitLogits,
+  exitLogits,
+  fitCarries,
+  fitPixelExits,
   mergeClassProbabilities,
+  openSegmenter,
   resizeLogits,
+  type SegmentationExitNetwork,
   segmentationQuality,
+  withCarries,
+  withPixelExits,
 } from "../src/index.ts";
+import { frameOf, smallNetwork } from "./networks.ts";
 
 const logits = tensor("float32", [1, 2, 1, 2]);
 const labels = tensor("uint8", [1, 1, 2], [0, 1]);
@@ -125,4 +133,116 @@ it.each<[string, () => unknown, RegExp]>([
 ])("refuses %s", (_, run, message) => {
   expect(run).toThrow(InputError);
   expect(run).toThrow(message);
+});
+
+describe("networks", () => {
+  const small = smallNetwork();
+  const open = (network: unknown, options: object = { thresholds: 0.5 }) =>
+    openSegmenter(network as SegmentationExitNetwork, options as { thresholds: number });
+  const frame = frameOf(1);
+
+  it.each<[string, () => Promise<unknown>, RegExp]>([
+    ["no network", () => open(undefined), /network\.frame must be \[c, h, w\]; got undefined/],
+    ["no classes", () => open({ ...small, classes: 1 }), /network\.classes.*got 1/],
+    ["one stage", () => open({ ...small, stages: small.stages.slice(0, 1) }), /two stages .* or more; got 1 stages/],
+    ["no heads", () => open({ ...small, heads: undefined }), /2 functions, one for each early stage; got undefined/],
+    [
+      "another tap",
+      () => open({ ...small, stages: [{ ...small.stages[0]!, tap: "y" }, ...small.stages.slice(1)] }),
+      /stage 0 must give its tap; got no "y" among frame, fine, x/,
+    ],
+    [
+      "other classes",
+      () => open({ ...small, classes: 4 }),
+      /logits of exit 0 must be \[1, 4, h, w\]; got \[1, 5, 9, 11\]/,
+    ],
+    [
+      "exits of different strides",
+      () =>
+        open({ ...small, heads: [small.heads[0]!, (x: Value) => ops.averagePool(small.heads[1]!(x), { kernel: 3 })] }),
+      /exit 1 must lie on the grid \[9, 11\]; got a tap on \[9, 11\] and logits on \[3, 3\]/,
+    ],
+    ["no options", () => open(small, null as never), /"thresholds"/],
+    ["an unknown option", () => open(small, { thresholds: 0.5, threshold: 1 }), /unknown option "threshold"/],
+    ["thresholds of other classes", () => open(small, { thresholds: [0.5, 0.5] }), /5 numbers.*got 2/],
+    [
+      "thresholds of other exits",
+      () => open(small, { thresholds: [[0, 0, 0, 0, 0]] }),
+      /thresholds must be of 2 exits; got 1/,
+    ],
+    [
+      "frames of another size",
+      async () => (await open(small)).segment(tensor("float32", [1, 3, 18, 21])),
+      /frames must be float32 \[n, 3, 18, 22\]; got float32 \[1, 3, 18, 21\]/,
+    ],
+    ["no frames", async () => (await open(small)).segment(undefined as never), /got undefined/],
+    [
+      "NaN in a frame",
+      async () =>
+        (await open(small)).segment(
+          tensor(
+            "float32",
+            [1, 3, 18, 22],
+            frame.data.map((value, at) => (at === 7 ? Number.NaN : value)),
+          ),
+        ),
+      /frames must be finite; got NaN in frame 0/,
+    ],
+    [
+      "labels of another size than the frames",
+      () => fitPixelExits(small, [{ x: frame, labels: tensor("uint8", [1, 9, 11]), source: "c.png" }]),
+      /c\.png must be \[1, 18, 22\], of the frames' size; got \[1, 9, 11\]/,
+    ],
+    [
+      "labels outside",
+      () =>
+        fitPixelExits(small, [
+          { x: frame, labels: tensor("uint8", [1, 18, 22], new Uint8Array(396).fill(9)), source: "c.png" },
+        ]),
+      /c\.png must hold classes 0 to 4.*got 9/,
+    ],
+    [
+      "only ignored labels",
+      () => fitPixelExits(small, [{ x: frame, labels: tensor("uint8", [1, 18, 22], new Uint8Array(396).fill(255)) }]),
+      /some pixel must have a label/,
+    ],
+    ["no frames to fit", () => fitPixelExits(small, []), /at least one batch of frames/],
+    ["even windows", () => fitPixelExits(small, [], { windows: [2] }), /must be odd/],
+    [
+      "frames of another size to carry",
+      () => fitCarries(small, [tensor("float32", [1, 3, 9, 9])]),
+      /frames must be float32 \[n, 3, 18, 22\]/,
+    ],
+    [
+      "exits of other stages",
+      async () => withPixelExits(small, []),
+      /exits must be 2, one for each early stage; got 0/,
+    ],
+    ["carries of other stages", async () => withCarries(small, []), /carries must be those of 3 stages; got 0/],
+    [
+      "carries that are missing",
+      () => open(withCarries(small, [[], [], []])),
+      /stage 1 must have 0 carries; got 1 or more/,
+    ],
+    [
+      "labels for exitLogits",
+      () => exitLogits(small, [{ x: frame, labels: undefined as never }]).next(),
+      /labels must be a uint8 or int32 tensor/,
+    ],
+  ])("refuse %s", async (_, run, message) => {
+    const error = await run().catch((caught: InputError) => caught as Error);
+    expect(error).toBeInstanceOf(InputError);
+    expect((error as Error).message).toMatch(message);
+  });
+
+  it("NaN weights are found at the exit; a released segmenter refuses", async () => {
+    const bad = { ...small, heads: [(x: Value) => ops.mul(small.heads[0]!(x), Number.NaN), small.heads[1]!] };
+    const segmenter = await open(bad);
+    await expect(segmenter.segment(frame)).rejects.toThrow(
+      /logits must be finite; got NaN or infinity at exit 0 of frame 0/,
+    );
+    await segmenter.release();
+    await segmenter.release();
+    await expect(segmenter.segment(frame)).rejects.toThrow(/got a released one/);
+  });
 });

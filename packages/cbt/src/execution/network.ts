@@ -1,8 +1,9 @@
 import { InputError, type Value } from "@exitkit/core-gpu";
 
 /**
- * Says what a pixel that is done keeps: `carry(after, before)` is `after` where pixels go on and `before` where they are done, of
- * equal shapes on the grid of the decisions. Call it where a block has replaced its input, as residual blocks do.
+ * Says what a pixel that is done keeps: `carry(after, before)` is `after` where pixels go on and `before` where they are done, on the
+ * grid of the decisions. Both have equal shapes (a residual block's output and input), or `fitCarries` has made a map from one to the other.
+ * Call it on what neighbours will look at, in the same order each time.
  */
 export type Carry = (after: Value, before: Value) => Value;
 
@@ -18,6 +19,11 @@ export interface SegmentationStage {
   readonly compute: (features: Features, carry: Carry) => Features;
   /** Name of the feature the exit reads; of the last stage the one that is the network's logits [1, k, h', w']. */
   readonly tap: string;
+  /**
+   * Name of a feature that the stage is given, on the grid of the decisions, from which fitted carries of its exit predict what done
+   * pixels would have said. Without it an exit that looks at neighbours has its tap computed everywhere.
+   */
+  readonly source?: string;
 }
 
 /** A segmentation network in stages; with `heads` all but the last end in an exit. */

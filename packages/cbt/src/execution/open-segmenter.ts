@@ -145,7 +145,7 @@ export async function openSegmenter(network: SegmentationExitNetwork, options: S
     if (checked.device === undefined) await device.close();
   };
   try {
-    const first = firstProgram(caller, network);
+    const first = firstProgram(caller, network, layout);
     const firstSession = await load(first.program);
     const answer = await load(answerProgram(network, layout));
     const readings: readonly Reading[] = checked.execution === "auto" ? ["dense", "pixels"] : [checked.execution];

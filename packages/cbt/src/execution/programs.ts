@@ -15,8 +15,12 @@ const whole = (after: Value): Value => after;
 
 /** What the stages give when nothing is left out: shapes of all features before each stage, and the grid of the decisions. */
 export interface Layout {
-  /** [e]: features that stage i is given. */
+  /** [e]: features there are before stage i. */
   readonly given: readonly Readonly<Record<string, Spec>>[];
+  /** [e]: names of those that it uses for what is needed. */
+  readonly used: readonly ReadonlySet<string>[];
+  /** [e]: names of the features that stage i makes and later ones use. */
+  readonly needed: readonly ReadonlySet<string>[];
   /** [h, w]. */
   readonly grid: readonly [number, number];
 }
@@ -74,7 +78,42 @@ export function layoutOf(caller: string, network: SegmentationExitNetwork): Layo
     },
     { frame: spec("float32", [1, ...frame]) },
   );
-  return { given, grid: grid! };
+  return { given, ...usedFeatures(caller, network, given), grid: grid! };
+}
+
+/** For each stage what it uses of what there is, and what it makes that later ones use; from the last stage back. */
+function usedFeatures(
+  caller: string,
+  network: SegmentationExitNetwork,
+  all: Layout["given"],
+): Pick<Layout, "used" | "needed"> {
+  const used: ReadonlySet<string>[] = [];
+  const wanted = new Set<string>();
+  const needed: ReadonlySet<string>[] = [];
+  // Both sides of a carry are used.
+  const both = (after: Value, before: Value): Value => ops.add(after, ops.sum(before));
+  for (let index = network.stages.length - 1; index >= 0; index--) {
+    const { compute, tap } = network.stages[index]!;
+    const own = new Set<string>();
+    const { inputs, nodes, outputs } = trace(
+      (inputs) => {
+        const features = inputs.features as Record<string, Value>;
+        const made = compute(features, both);
+        const logits = featureOf(caller, { ...features, ...made }, tap, index);
+        const kept = Object.entries(made).filter(([name, value]) => wanted.has(name) && features[name] !== value);
+        for (const [name] of kept) own.add(name);
+        return { logits: network.heads[index]?.(logits) ?? logits, made: Object.fromEntries(kept) };
+      },
+      { features: all[index]! },
+    );
+    const read = new Set([...nodes.flatMap((node) => node.inputs), ...outputs.map(({ value }) => value)]);
+    needed.unshift(own);
+    for (const name of own) wanted.delete(name);
+    const names = inputs.filter(({ value }) => read.has(value)).map(({ name }) => name.slice("features.".length));
+    for (const name of names) wanted.add(name);
+    used.unshift(new Set(names));
+  }
+  return { used, needed };
 }
 
 /** A stage behind a mask, its features given as `features`: those `made`, merged logits `logits` and which pixels are `sure`; the last gives the frame's `classes`. */
@@ -91,8 +130,9 @@ export function stageProgram(
   const stage = stages[index]!;
   const last = index === heads.length;
   let cost: StageCost | undefined;
+  const entries = Object.entries(layout.given[index]!);
   const specs = {
-    features: layout.given[index]!,
+    features: Object.fromEntries(entries.filter(([name]) => layout.used[index]!.has(name))),
     ...(reading === "dense" ? { mask: spec("bool", [1, 1, ...grid]) } : { active: spec("int64", ["m", 1]) }),
     before: spec("float32", [1, classes, ...grid]),
     thresholds: spec("float32", [1, classes, 1, 1]),
@@ -107,8 +147,12 @@ export function stageProgram(
     };
     const plane = given.mask ?? planeOf(given.active!, grid);
     const carry = (after: Value, before: Value): Value => ops.where(plane, after, before);
-    const made = stage.compute(given.features, carry);
-    const tap = featureOf(caller, { ...given.features, ...made }, stage.tap, index);
+    // What is read in vain is no input of the graph.
+    const unused = entries.filter(([name]) => !layout.used[index]!.has(name));
+    const stand = unused.map(([name, { dtype, shape }]) => [name, ops.expand(tensor(dtype, [], [0]), shape)]);
+    const features: Record<string, Value> = { ...given.features, ...Object.fromEntries(stand) };
+    const made = stage.compute(features, carry);
+    const tap = featureOf(caller, { ...features, ...made }, stage.tap, index);
     const reading = masked({ grid, plane, active: given.active ?? null, fill });
     if (last) {
       const [h, w] = tap.shape.slice(2) as [number, number];
@@ -125,26 +169,27 @@ export function stageProgram(
       return { classes: ops.cast(ops.argMax(logits, { axis: 1 }), "uint8") };
     }
     const logits = reading.whole(carry(heads[index]!(tap), given.before));
-    const features: Record<string, Value> = {};
+    const kept: Record<string, Value> = {};
     for (const [name, value] of Object.entries(made)) {
-      if (given.features[name] !== value) features[name] = reading.whole(value);
+      if (layout.needed[index]!.has(name)) kept[name] = reading.whole(value);
     }
     cost = reading.cost();
-    return { made: features, logits, sure: sureOf(logits, given.thresholds) };
+    return { made: kept, logits, sure: sureOf(logits, given.thresholds) };
   }, specs);
   return { program, cost: cost! };
 }
 
 /** The first stage: features `made`, `logits` and which pixels are `sure`. */
-export function firstProgram(caller: string, network: SegmentationExitNetwork): StageProgram {
+export function firstProgram(caller: string, network: SegmentationExitNetwork, layout: Layout): StageProgram {
   const [stage] = network.stages;
   let cost: StageCost | undefined;
   const program = trace(
     ({ frame, thresholds }) => {
       const made = stage!.compute({ frame }, whole);
       const logits = network.heads[0]!(featureOf(caller, made, stage!.tap, 0));
-      cost = wholeCost([...Object.values(made), logits]);
-      return { made, logits, sure: sureOf(logits, thresholds) };
+      const kept = Object.entries(made).filter(([name]) => layout.needed[0]!.has(name));
+      cost = wholeCost([...kept.map(([, value]) => value), logits]);
+      return { made: Object.fromEntries(kept), logits, sure: sureOf(logits, thresholds) };
     },
     { frame: spec("float32", [1, ...network.frame]), thresholds: spec("float32", [1, network.classes, 1, 1]) },
   );

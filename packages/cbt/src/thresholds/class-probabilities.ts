@@ -1,5 +1,6 @@
 import { InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { checkStream } from "../frames/labelled-frames.ts";
 import { checkLabelMap, IGNORE, type LabelMap } from "../frames/labels.ts";
 import { checkLogits, type Logits } from "../frames/logits.ts";
 import { type Coordinates, coordinatesOption, resized } from "../frames/resize-logits.ts";
@@ -101,13 +102,6 @@ export async function accumulateClassProbabilities(
   if (sums === undefined)
     throw new InputError(caller, "at least one batch of frames", "none", "Is the stream used up?");
   return { classes, masked, coordinates, counts: [...counts], sums: sums.map((sum) => [...sum]) };
-}
-
-/** Refuses what cannot be read with `for await`. */
-function checkStream(caller: string, frames: unknown): void {
-  if (typeof frames === "object" && frames !== null && (Symbol.asyncIterator in frames || Symbol.iterator in frames))
-    return;
-  throw new InputError(caller, "frames must be an iterable of batches", frames === null ? "null" : typeof frames);
 }
 
 /** Refuses a batch that does not fit itself, the classes or the exits of those before it. */
