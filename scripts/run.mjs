@@ -31,6 +31,10 @@ export function run(command, args, { cwd = root, quiet = false, env = {} } = {})
     child.stderr?.on("data", (chunk) => {
       output += chunk;
     });
+    // Ctrl-C reaches the child too: what it says and returns is waited for.
+    const wait = () => {};
+    process.on("SIGINT", wait);
+    child.on("close", () => process.off("SIGINT", wait));
     child.on("error", (error) => resolve({ code: 127, output: String(error), stdout }));
     child.on("close", (code) => resolve({ code: code ?? 1, output, stdout }));
   });

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-import { realpathSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Command, CommanderError, Option } from "commander";
+import { onnx } from "@exitkit/core-gpu";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { data, type FETCHABLE } from "./commands/data.ts";
 import { checkUp } from "./commands/doctor.ts";
 import { list } from "./commands/list.ts";
@@ -9,7 +10,7 @@ import { measured } from "./commands/measured.ts";
 import { report } from "./commands/report.ts";
 import { extraOptions, type RunOptions, run } from "./commands/run.ts";
 import type { Experiment } from "./experiments/experiment.ts";
-import { EXPERIMENTS, experimentNamed } from "./experiments/index.ts";
+import { EXPERIMENTS } from "./experiments/index.ts";
 import { wholeNumber } from "./experiments/options.ts";
 import { openTerminal } from "./terminal/log.ts";
 import type { Output } from "./terminal/output.ts";
@@ -34,6 +35,9 @@ export async function runCli(
 
   const program = new Command("bench")
     .description("Experiments with early exits: measured on this machine, resumable, reported.")
+    .version(
+      (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version,
+    )
     .exitOverride()
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
     .showHelpAfterError("(see bench --help)");
@@ -47,7 +51,16 @@ export async function runCli(
   const running = program
     .command("run")
     .description("run an experiment; one that was interrupted goes on where it stopped")
-    .argument("<experiment>", "its name in bench list")
+    .argument("<experiment>", "its name in bench list", (name: string) => {
+      const found = experiments.find((one) => one.name === name);
+      if (found !== undefined) return found;
+      throw new InvalidArgumentError(
+        onnx.suggestion(
+          name,
+          experiments.map((one) => one.name),
+        ),
+      );
+    })
     .addOption(
       new Option("--preset <preset>", "quick: minutes; full: what is quoted")
         .choices(["quick", "full"])
@@ -65,8 +78,8 @@ export async function runCli(
     .option("--out <folder>", "folder of the run (default: runs/<experiment>-<preset>-seed<seed>)")
     .option("--fresh", "throw an earlier run in that folder away")
     .addOption(json)
-    .action(async (name: string, options: RunOptions & { json?: boolean }) => {
-      await run(experimentNamed(name, experiments), options, experiments, terminal(options.json));
+    .action(async (experiment: Experiment, options: RunOptions & { json?: boolean }) => {
+      await run(experiment, options, experiments, terminal(options.json));
     });
 
   program
@@ -136,5 +149,16 @@ export async function runCli(
 
 const started = process.argv[1];
 if (started !== undefined && realpathSync(started) === fileURLToPath(import.meta.url)) {
+  process.on("SIGINT", () => {
+    process.stderr.write("\nstopped; the same command goes on where this one was\n");
+    process.exit(130);
+  });
+  // Whoever reads may go away, e.g. head.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      process.exit(0);
+    });
+  }
   process.exitCode = await runCli(process.argv.slice(2), process.stdout, process.stderr);
 }

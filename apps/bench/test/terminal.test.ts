@@ -21,6 +21,40 @@ describe("progress", () => {
     ]);
   });
 
+  it("draws one line over and over on a terminal, never longer than it, and leaves it as it was", () => {
+    let now = 0;
+    const stream = { ...memory(true), columns: 60 };
+    const progress = createProgress(stream, () => now);
+    const stage = progress.stage("features", 600, "pictures");
+    for (let at = 1; at <= 12; at++) {
+      now = at * 60;
+      stage.advance(50);
+    }
+    stage.done();
+    stage.done();
+    progress.note("a note");
+    const text = stream.text();
+    expect(text.endsWith("\na note\n")).toBe(true);
+    const drawn = text.replace("\na note\n", "").split("\r\u001b[2K").slice(1);
+    expect(drawn.every((line) => line.length < 60)).toBe(true);
+    expect(drawn[0]).toContain(`features ${"░".repeat(24)} 0/600`);
+    expect(drawn.at(-1)).toContain(`features ${"█".repeat(24)} 600/600`);
+    // Not at every step: at the beginning, every tenth of a second, at the end.
+    expect(drawn.length).toBe(8);
+    // Neither a hidden cursor nor wrapping switched off.
+    expect(text).not.toContain("\u001b[?");
+  });
+
+  it("shows a wide table in parts that fit, each with the first column", () => {
+    const [stdout, stderr] = [memory(), memory()];
+    const head = ["network", ...Array.from({ length: 9 }, (_, at) => `a long heading ${at}`)];
+    openTerminal(stdout, stderr, false).table({ head, body: [head.map((_, at) => String(at))] });
+    const lines = stdout.text().trimEnd().split("\n");
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+    expect(lines.filter((line) => line.includes("network")).length).toBe(3);
+    for (const name of head) expect(stdout.text()).toContain(name);
+  });
+
   it("keeps notes", () => {
     const stream = memory();
     createProgress(stream).note("data: CIFAR-10");

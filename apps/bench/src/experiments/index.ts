@@ -1,4 +1,3 @@
-import { InputError } from "@exitkit/core-gpu";
 import { e2cmCifar10 } from "./e2cm-cifar10.ts";
 import { e2cmClustering } from "./e2cm-clustering/index.ts";
 import { e2cmRivals } from "./e2cm-rivals.ts";
@@ -22,19 +21,3 @@ export const EXPERIMENTS: readonly Experiment[] = [
   trainCifar10,
   trainStep,
 ];
-
-/**
- * The experiment of that name.
- *
- * @throws InputError naming the known ones.
- */
-export function experimentNamed(name: string, experiments: readonly Experiment[] = EXPERIMENTS): Experiment {
-  const found = experiments.find((experiment) => experiment.name === name);
-  if (found !== undefined) return found;
-  throw new InputError(
-    "bench run",
-    `the experiment must be one of ${experiments.map((experiment) => experiment.name).join(", ")}`,
-    `"${name}"`,
-    "See: bench list",
-  );
-}

@@ -14,7 +14,7 @@ export function openTerminal(stdout: Output, stderr: Output, json: boolean): Ter
       if (!json) stdout.write(`${text}\n`);
     },
     table: (table) => {
-      if (!json) stdout.write(`${formatTable(table)}\n`);
+      if (!json) stdout.write(`${formatTable(table, stdout.columns ?? 80)}\n`);
     },
     result: (value) => {
       if (json) stdout.write(`${JSON.stringify(value)}\n`);

@@ -2,4 +2,6 @@
 export interface Output {
   write(text: string): unknown;
   readonly isTTY?: boolean | undefined;
+  /** Letters in a line of a terminal. */
+  readonly columns?: number | undefined;
 }

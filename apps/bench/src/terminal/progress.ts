@@ -1,4 +1,3 @@
-import { SingleBar } from "cli-progress";
 import type { Output } from "./output.ts";
 
 /** How a long piece of work says how far it is. */
@@ -30,7 +29,7 @@ const LINE_EVERY = 5000;
  */
 export function createProgress(stream: Output | null, now: () => number = () => performance.now()): Progress {
   if (stream === null) return SILENT;
-  return stream.isTTY === true ? bars(stream) : lines(stream, now);
+  return stream.isTTY === true ? bars(stream, now) : lines(stream, now);
 }
 
 function lines(stream: Output, now: () => number): Progress {
@@ -42,10 +41,7 @@ function lines(stream: Output, now: () => number): Progress {
       let value = 0;
       let open = true;
       const print = (at: number) => {
-        const seconds = (at - begun) / 1000;
-        const rate = seconds > 0 ? value / seconds : 0;
-        const left = rate > 0 && value < total ? `, ${duration((total - value) / rate)} left` : "";
-        stream.write(`${title}: ${count(value)}/${count(total)} ${unit}, ${count(rate)}/s${left}\n`);
+        stream.write(`${title}: ${count(value)}/${count(total)} ${unit}, ${pace(value, total, at - begun)}\n`);
         last = at;
       };
       return {
@@ -62,49 +58,59 @@ function lines(stream: Output, now: () => number): Progress {
   };
 }
 
-function bars(stream: Output): Progress {
-  let current: SingleBar | null = null;
-  const stop = () => {
-    current?.stop();
-    current = null;
-  };
+/** Milliseconds between two drawings of a bar. */
+const DRAW_EVERY = 100;
+const BAR = 24;
+const CLEAR = "\r\u001b[2K";
+
+/**
+ * One line that is written over: no cursor is hidden, no wrapping switched off and no signal caught, so that whatever ends the process
+ * leaves the terminal as it was.
+ */
+function bars(stream: Output, now: () => number): Progress {
+  /** Ends the bar that is being written over, so that its last state stays. */
+  let end = () => {};
   return {
     note(line) {
-      stop();
+      end();
       stream.write(`${line}\n`);
     },
     stage(title, total, unit) {
-      stop();
-      const begun = performance.now();
-      const bar = new SingleBar({
-        stream: stream as NodeJS.WritableStream,
-        format: "{title} {bar} {value}/{total} {unit}, {rate}/s, {eta_formatted} left",
-        barsize: 24,
-        hideCursor: true,
-        etaBuffer: 20,
-        barCompleteChar: "█",
-        barIncompleteChar: "░",
-        gracefulExit: true,
-      });
-      const payload = (value: number) => ({
-        title,
-        unit,
-        rate: count(value / Math.max(1e-3, (performance.now() - begun) / 1000)),
-      });
-      let value = 0;
-      bar.start(Math.max(1, total), 0, payload(0));
-      current = bar;
+      end();
+      const begun = now();
+      let [value, last, open] = [0, Number.NEGATIVE_INFINITY, true];
+      const draw = () => {
+        const done = Math.round(BAR * Math.min(1, value / Math.max(1, total)));
+        const bar = `${"█".repeat(done)}${"░".repeat(BAR - done)}`;
+        const line = `${title} ${bar} ${count(value)}/${count(total)} ${unit}, ${pace(value, total, now() - begun)}`;
+        stream.write(`${CLEAR}${line.slice(0, (stream.columns ?? 80) - 1)}`);
+        last = now();
+      };
+      const close = () => {
+        if (!open) return;
+        draw();
+        stream.write("\n");
+        open = false;
+        end = () => {};
+      };
+      end = close;
+      draw();
       return {
         advance(by) {
           value += by;
-          if (current === bar) bar.update(value, payload(value));
+          if (open && now() - last >= DRAW_EVERY) draw();
         },
-        done() {
-          if (current === bar) stop();
-        },
+        done: close,
       };
     },
   };
+}
+
+/** "120/s, 3 min left" after some milliseconds. */
+function pace(value: number, total: number, milliseconds: number): string {
+  const rate = milliseconds > 0 ? (1000 * value) / milliseconds : 0;
+  const left = rate > 0 && value < total ? `, ${duration((total - value) / rate)} left` : "";
+  return `${count(rate)}/s${left}`;
 }
 
 function count(value: number): string {

@@ -1,15 +1,30 @@
 import Cli from "cli-table3";
 import { type Table, textOf } from "../report/table.ts";
 
-/** A table of text; columns of nothing but numbers (also with a sign or unit behind) are aligned to the right. */
-export function formatTable({ head, body }: Table): string {
+/**
+ * A table of text; columns of nothing but numbers (also with a sign or unit behind) are aligned to the right. One that is wider than
+ * `width` is shown in parts below one another, each beginning with the first column.
+ */
+export function formatTable({ head, body }: Table, width: number): string {
   const rows = body.map((row) => row.map((cell) => textOf(cell).replaceAll("\u00a0", " ")));
+  const sizes = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]!.length)) + 3);
+  const parts: number[][] = [];
+  for (let column = 1; column < head.length; column++) {
+    const part = parts.at(-1);
+    const taken = part === undefined ? Number.POSITIVE_INFINITY : part.reduce((sum, at) => sum + sizes[at]!, 1);
+    if (part !== undefined && taken + sizes[column]! <= width) part.push(column);
+    else parts.push([0, column]);
+  }
+  return (parts.length === 0 ? [[0]] : parts).map((columns) => drawn(head, rows, columns)).join("\n");
+}
+
+function drawn(head: readonly string[], rows: readonly (readonly string[])[], columns: readonly number[]): string {
   const table = new Cli({
-    head: [...head],
-    colAligns: head.map((_, column) => (rows.every((row) => isNumber(row[column]!)) ? "right" : "left")),
+    head: columns.map((column) => head[column]!),
+    colAligns: columns.map((column) => (rows.every((row) => isNumber(row[column]!)) ? "right" : "left")),
     style: { head: [], border: [], compact: true },
   });
-  table.push(...rows);
+  table.push(...rows.map((row) => columns.map((column) => row[column]!)));
   return table.toString();
 }
 

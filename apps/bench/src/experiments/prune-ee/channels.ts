@@ -13,7 +13,7 @@ import { type Batch, batches, oneBatch } from "../../data/batches.ts";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
 import { quantile, timeInterleaved } from "../../measuring/timing.ts";
 import type { RunFolder } from "../../runs/run.ts";
-import { type Pretrained, pretrained } from "../../zoo/resnet.ts";
+import { pretrained } from "../../zoo/resnet.ts";
 import { FINE_TUNING, type Material } from "./material.ts";
 import type { ChannelRow } from "./schema.ts";
 
@@ -22,8 +22,8 @@ const BATCH = 64;
 
 const PLAN = { budget: 2500, leastRounds: 7, mostRounds: 101 };
 
-/** Networks of the zoo that somebody might take instead, smallest first. */
-const SMALLER: Readonly<Record<Pretrained, readonly Pretrained[]>> = { resnet20: [], resnet56: ["resnet20"] };
+/** Networks of the zoo that somebody might take instead of the largest. */
+const SMALLER = ["resnet20", "resnet32", "resnet44"] as const;
 
 /**
  * A network with fewer channels, fine-tuned, beside itself and the smaller plain networks: accuracy, MACs, and the time of a batch,
@@ -38,7 +38,7 @@ export async function channelRows(
   const name = settings.channelNetwork;
   const { model } = await pretrained(name, { folded: false });
   const entries = [{ network: name as string, keep: 1, model }];
-  for (const smaller of SMALLER[name]) {
+  for (const smaller of name === "resnet56" ? SMALLER : []) {
     entries.push({ network: smaller, keep: 1, model: (await pretrained(smaller, { folded: false })).model });
   }
   for (const keep of settings.keep) {
