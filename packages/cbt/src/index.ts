@@ -27,6 +27,13 @@ export {
   segmentationQuality,
 } from "./quality/confusion.ts";
 export {
+  type PixelRecord,
+  type PixelReplay,
+  type RecordPixelsOptions,
+  recordPixels,
+  replayPixels,
+} from "./record/pixel-record.ts";
+export {
   type AccumulateOptions,
   accumulateClassProbabilities,
   type ClassProbabilities,
@@ -35,3 +42,8 @@ export {
 } from "./thresholds/class-probabilities.ts";
 export { type ClassThresholds, type ClassThresholdsOptions, classThresholds } from "./thresholds/class-thresholds.ts";
 export { donePixels } from "./thresholds/done-pixels.ts";
+export {
+  type SolveClassThresholdsOptions,
+  type SolvedClassThresholds,
+  solveClassThresholds,
+} from "./thresholds/solve-class-thresholds.ts";

@@ -61,6 +61,11 @@ export interface Segmenter {
   readonly grid: readonly [number, number];
   /** MACs of a frame in the network without exits. */
   readonly fullMacs: number;
+  /**
+   * [e] MACs of a pixel of the decisions' grid that stops at each exit; what a stage costs whatever goes on is every pixel's.
+   * Interpolation is not in it.
+   */
+  readonly pixelMacs: readonly number[];
   /** For each stage from which share of pixels going on `auto` computes all of them; null where it was not measured. */
   readonly denseFrom: readonly (number | null)[];
   /**
@@ -218,6 +223,7 @@ function segmenterOf(open: Open, fullMacs: number, close: () => Promise<void>): 
   return {
     grid: open.grid,
     fullMacs,
+    pixelMacs: pixelMacsOf(open),
     denseFrom: [null, ...open.stages.map(({ denseFrom }) => denseFrom)],
     segment: async (frames) => {
       if (released) throw new InputError(caller, "the segmenter must be open", "a released one");
@@ -250,6 +256,13 @@ function segmenterOf(open: Open, fullMacs: number, close: () => Promise<void>): 
       await close();
     },
   };
+}
+
+function pixelMacsOf({ firstCost, stages, grid }: Open): readonly number[] {
+  const whole = stages.reduce((sum, { cost }) => sum + cost.fixed, firstCost) / sizeOf(grid);
+  const macs = [whole];
+  for (const { cost } of stages) macs.push(macs.at(-1)! + cost.perPixel);
+  return macs;
 }
 
 function checkFrames(caller: string, frames: Tensor, frame: readonly number[]): void {

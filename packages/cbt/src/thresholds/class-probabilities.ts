@@ -105,7 +105,7 @@ export async function accumulateClassProbabilities(
 }
 
 /** Refuses a batch that does not fit itself, the classes or the exits of those before it. */
-function checkBatch(caller: string, batch: ExitLogits, classes: number, ignore: number, exits?: number): void {
+export function checkBatch(caller: string, batch: ExitLogits, classes: number, ignore: number, exits?: number): void {
   const { logits, labels, source = "labels" } = (batch ?? {}) as Partial<ExitLogits>;
   if (!Array.isArray(logits) || logits.length === 0 || (exits !== undefined && logits.length !== exits)) {
     const wanted = exits === undefined ? "one exit or more" : `${exits} exits, as those before it`;
