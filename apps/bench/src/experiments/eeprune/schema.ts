@@ -1,0 +1,90 @@
+import { z } from "zod";
+import { dataSchema, list, resultSchema } from "../result.ts";
+
+/** One training from scratch on what a method kept. */
+const row = z.object({
+  dataset: z.string(),
+  /** A method of eeprune's `pruneBy`; "whole": nothing pruned, stopped when it has seen as many samples as the others. */
+  method: z.string(),
+  /** Of the training pictures that went; for "whole" of the samples that were not seen. 0: nothing pruned, all epochs. */
+  ratio: z.number(),
+  /** "epochs": each kept picture as often as in the training on all; "steps": as many steps as that. */
+  budget: z.string(),
+  seed: z.number(),
+  accuracy: z.number(),
+  samplesSeen: z.number(),
+  steps: z.number(),
+  seconds: z.number(),
+  /** Samples that training steps saw in order to choose; 0 where nothing is trained for it. */
+  scoringCost: z.number(),
+});
+
+const study = z.object({
+  seed: z.number(),
+  /** What is varied: a place of the exit, "kept" or "pruned", "with head" or "without". */
+  variant: z.string(),
+  method: z.string(),
+  ratio: z.number(),
+  accuracy: z.number(),
+});
+
+const classes = z.object({
+  seed: z.number(),
+  method: z.string(),
+  ratio: z.number(),
+  /** [k] pictures of each class that went. */
+  pruned: z.array(z.number()).readonly(),
+});
+
+const brief = z.object({
+  seed: z.number(),
+  place: z.string(),
+  early: z.number(),
+  final: z.number(),
+  both: z.number(),
+  samplesSeen: z.number(),
+  samplesScored: z.number(),
+  macs: z.number(),
+  trainingSeconds: z.number(),
+  scoringSeconds: z.number(),
+});
+
+/** result.json of eeprune. */
+export const schema = resultSchema({
+  data: dataSchema,
+  settings: z.object({
+    network: z.string(),
+    epochs: z.number(),
+    briefEpochs: z.number(),
+    batch: z.number(),
+    seeds: z.number(),
+    reduced: z.boolean(),
+    /** Multiply-accumulates of a picture through the network. */
+    macs: z.number(),
+    /** Cells that --minutes left no time for. */
+    leftOut: z.number(),
+  }),
+  rows: list(row),
+  brief: list(brief),
+  /** D_p against its complement. */
+  complement: list(study),
+  /** Where the exit sits. */
+  places: list(study),
+  /** The final network trained with an exit's head and without. */
+  head: list(study),
+  classSize: list(z.number()),
+  classes: list(classes),
+  toy: list(
+    z.object({
+      epoch: z.number(),
+      x: z.array(z.number()).readonly(),
+      y: z.array(z.number()).readonly(),
+      label: z.array(z.number()).readonly(),
+      pruned: z.array(z.number()).readonly(),
+    }),
+  ),
+});
+
+export type EepruneResult = z.output<typeof schema>;
+export type EepruneRow = EepruneResult["rows"][number];
+export type StudyRow = EepruneResult["places"][number];
