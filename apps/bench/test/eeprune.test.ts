@@ -104,7 +104,8 @@ describe("the result of eeprune", () => {
 
   it("the terminal, the report and the page show the same numbers", () => {
     const result = sample();
-    const { table, notes } = summary(result);
+    const { table: tables, notes } = summary(result);
+    const table = [tables].flat()[0]!;
     expect(markdownTable(table)).toContain("| EEPrune | 82.50 % ± 0.71 |".replaceAll(" %", "\u00a0%"));
     expect(markdownTable(table)).toContain("**83.00\u00a0% ± 0.71**");
     expect(notes?.join(" ")).toContain("1 trainings were left out for want of time");
