@@ -20,7 +20,7 @@ import {
 import { FULL, type Plan, QUICK, type Settings } from "./settings.ts";
 import { measureSpeed } from "./speed.ts";
 import { colourStory } from "./story.ts";
-import { type Subject, storiesSubject } from "./subject.ts";
+import { type Subject, smollm2Subject, storiesSubject } from "./subject.ts";
 import { trainHeads } from "./training.ts";
 
 /** Class-aware initialisation of early exits of language models, and what goes further. */
@@ -55,6 +55,11 @@ async function run(context: Context, settings: Settings) {
   return onDevice(context, async (device) => {
     const plan = withEpochs(settings.stories, context.extras.epochs);
     const found: Found[] = [await measureModel(context, device, await storiesSubject(plan), plan)];
+    if (settings.smollm2 !== null) {
+      const subject = await smollm2Subject(context.data.directory, settings.smollm2);
+      if (subject !== null) found.push(await measureModel(context, device, subject, settings.smollm2));
+      else context.progress.note("without SmolLM2: the data folder must have smollm2 (bench data smollm2) and text");
+    }
     const rows = found.flatMap((one) => one.rows);
     const alphas = found.flatMap((one) => one.alphas);
     return {

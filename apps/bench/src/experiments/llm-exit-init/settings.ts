@@ -34,6 +34,8 @@ export interface TrainingPlan {
 /** What a preset decides. */
 export interface Settings {
   readonly stories: Plan;
+  /** SmolLM2-135M where the data folder has it; null where the preset is too short for it. */
+  readonly smollm2: Plan | null;
 }
 
 /** The decoder is trained already: small steps. */
@@ -48,6 +50,7 @@ export const QUICK: Settings = {
       ...{ epochs: 2, seeds: 1, learningRates: RATES },
     },
   },
+  smollm2: null,
 };
 
 export const FULL: Settings = {
@@ -58,5 +61,10 @@ export const FULL: Settings = {
       ...{ settings: ["frozen", "not frozen"], tokens: 24_000, judged: 8_000, length: 64, batch: 16 },
       ...{ epochs: 10, seeds: 2, learningRates: RATES },
     },
+  },
+  smollm2: {
+    ...{ fit: 20_000, calibration: 1_000, test: 2_000, window: 256 },
+    ...{ layers: [15], layer: 15, alphas: [0.6, 0.8], factors: [1, 4, 16] },
+    training: null,
   },
 };

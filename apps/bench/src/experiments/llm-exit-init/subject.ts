@@ -1,4 +1,5 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { cutWindows, type Decoder, openDecoder, type TokenWindows } from "@exitkit/llm-exit-init";
@@ -31,6 +32,26 @@ export async function storiesSubject(plan: Plan): Promise<Subject> {
   // The last story is cut off.
   const stories = gunzipSync(packed).toString("utf8").split("<|endoftext|>").slice(0, -1);
   return subjectOf("stories260K", decoder, "TinyStories (a sample of its training split)", stories, stories, plan);
+}
+
+/**
+ * SmolLM2-135M-Instruct from `directory/smollm2` and WikiText-2 from `directory/text`: fitted on its validation text, reported on its
+ * test text. null where one of them is not there.
+ */
+export async function smollm2Subject(directory: string | undefined, plan: Plan): Promise<Subject | null> {
+  if (directory === undefined) return null;
+  const folder = join(directory, "smollm2");
+  const file = (await readdir(folder).catch(() => [])).find((name) => name.endsWith(".gguf"));
+  const texts = await Promise.all(
+    ["valid", "test"].map((part) =>
+      readFile(join(directory, "text", `wikitext2_${part}.txt`), "utf8").catch(() => null),
+    ),
+  );
+  if (file === undefined || texts.includes(null)) return null;
+  const decoder = await openDecoder(join(folder, file));
+  // An article begins with " = Its title = ".
+  const [fitted, tested] = texts.map((text) => text!.split(/\n(?= = [^=])/));
+  return subjectOf("SmolLM2-135M-Instruct", decoder, "WikiText-2 (fitted on validation text)", fitted!, tested!, plan);
 }
 
 /**
