@@ -105,5 +105,6 @@ export function layOutFiles(folder) {
   copyFileSync(join(fixtures, "pictures.safetensors"), join(folder, "pictures.safetensors"));
   const stories = gunzipSync(readFileSync(join(root, "apps/bench/assets/tinystories/tinystories_sample.txt.gz")));
   writeFileSync(join(folder, "stories.txt"), stories.subarray(0, 60_000).toString("utf8"));
+  copyFileSync(join(root, "packages/llm-exit-init/fixtures/onnx/gpt2-past.onnx"), join(folder, "decoder.onnx"));
   cpSync(join(root, "apps/bench/assets/llm-stories260k"), join(folder, "stories260K"), { recursive: true });
 }

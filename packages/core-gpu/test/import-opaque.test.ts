@@ -37,31 +37,31 @@ function numbers({ data }: Tensor): number[] {
 }
 
 const rowsOf3 = spec("float32", ["n", 3]);
-const weights = { weight: tensor("float32", [3], [1, 2, 3]), axis: tensor("int64", [], [1]) };
-/** x · weight, summed up along the last axis by an operator that is not known, and rectified. */
-const cumulative: Parts = {
+const weights = { weight: tensor("float32", [3], [1, 2, 3]) };
+/** x · weight, 1 at the largest of each row by an operator that is not known and 0 elsewhere, and rectified. */
+const hardmax: Parts = {
   nodes: [
     { type: "Mul", inputs: ["x", "weight"], outputs: ["scaled"] },
-    { type: "CumSum", inputs: ["scaled", "axis"], outputs: ["sums"] },
-    { type: "Relu", inputs: ["sums"], outputs: ["y"] },
+    { type: "Hardmax", inputs: ["scaled"], outputs: ["hard"] },
+    { type: "Relu", inputs: ["hard"], outputs: ["y"] },
   ],
   inputs: { x: rowsOf3 },
   outputs: { y: rowsOf3 },
-  stated: { sums: rowsOf3 },
+  stated: { hard: rowsOf3 },
   weights,
 };
 const x = tensor("float32", [2, 3], [1, 1, 1, -1, 2, -3]);
 
 describe("nodes that no operator expresses", () => {
   it("run as they are and are listed", async () => {
-    const network = importModel(modelOf(cumulative));
-    expect(network.opaque).toEqual([{ node: "/sums", operator: "CumSum", reason: "CumSum is no operator of `ops`" }]);
+    const network = importModel(modelOf(hardmax));
+    expect(network.opaque).toEqual([{ node: "/hard", operator: "Hardmax", reason: "Hardmax is no operator of `ops`" }]);
     expect(network.outputs.y).toEqual(rowsOf3);
-    expect(numbers((await answers(network, { x })).y!)).toEqual([1, 3, 6, 0, 3, 0]);
+    expect(numbers((await answers(network, { x })).y!)).toEqual([0, 0, 1, 0, 1, 0]);
   });
 
   it("are named, with what depends on them, where a gradient is asked for", () => {
-    const network = importModel(modelOf(cumulative));
+    const network = importModel(modelOf(hardmax));
     const attempt = () =>
       trace(
         ({ params, inputs }) => {
@@ -70,11 +70,11 @@ describe("nodes that no operator expresses", () => {
         },
         { params: network.params, inputs: network.inputs },
       );
-    expect(attempt).toThrow(/opaque CumSum node "\/sums" giving float32 \[n, 3\], used by relu/);
+    expect(attempt).toThrow(/opaque Hardmax node "\/hard" giving float32 \[n, 3\], used by relu/);
   });
 
   it("do not hinder gradients that do not pass through them", () => {
-    const network = importModel(modelOf(cumulative));
+    const network = importModel(modelOf(hardmax));
     const program = trace(
       ({ x, bias }) => {
         const y = network.apply(network.params, { x }).y!;
@@ -86,24 +86,24 @@ describe("nodes that no operator expresses", () => {
   });
 
   it("take the batch that they are given", () => {
-    const network = importModel(modelOf(cumulative));
+    const network = importModel(modelOf(hardmax));
     const program = trace((inputs) => network.apply(network.params, inputs), { x: spec("float32", [8, 3]) });
     expect(program.outputs[0]!.spec.shape).toEqual([8, 3]);
   });
 
   it("are written only into a model of their own operator set", async () => {
-    const network = importModel(modelOf(cumulative));
+    const network = importModel(modelOf(hardmax));
     await expect(answers(network, { x }, 21)).rejects.toThrow(
-      'core-gpu.programToModel: opset must be 17 for the imported CumSum node "/sums", which is written as it was read; got 21. Pass { opset: 17 }.',
+      'core-gpu.programToModel: opset must be 17 for the imported Hardmax node "/hard", which is written as it was read; got 21. Pass { opset: 17 }.',
     );
   });
 
   it("need outputs of known shape, which the caller may state", () => {
-    const { stated: _, ...silent } = cumulative;
+    const { stated: _, ...silent } = hardmax;
     expect(() => importModel(modelOf(silent))).toThrow(
-      /CumSum node "\/sums" must be one that `ops` expresses.*shape of its output "sums"/,
+      /Hardmax node "\/hard" must be one that `ops` expresses.*shape of its output "hard"/,
     );
-    expect(importModel(modelOf(silent), { shapes: { sums: ["n", 3] } }).outputs.y!.shape).toEqual(["n", 3]);
+    expect(importModel(modelOf(silent), { shapes: { hard: ["n", 3] } }).outputs.y!.shape).toEqual(["n", 3]);
   });
 
   it("may come from other operator sets", async () => {
@@ -253,7 +253,7 @@ describe("what is known before it runs", () => {
 });
 
 describe("bad input", () => {
-  const network = importModel(modelOf(cumulative));
+  const network = importModel(modelOf(hardmax));
   const given = { x: spec("float32", ["n", 3]) };
 
   it.each<[string, () => unknown, RegExp]>([
@@ -265,18 +265,22 @@ describe("bad input", () => {
       () => trace(({ z }) => network.apply(network.params, { z }), { z: spec("float32", ["n", 3]) }),
       /all inputs of the model must be given; got none for "x", and unknown "z"/,
     ],
-    ["another operator set", () => importModel(modelOf({ ...cumulative, opset: 9 })), /operator set 11 to 23; got 9/],
+    [
+      "another operator set",
+      () => importModel(modelOf({ ...hardmax, opset: 9 })),
+      /operator set 11 to 23 to be differentiated; got 9/,
+    ],
     [
       "an unknown constant",
-      () => importModel(modelOf(cumulative), { constants: ["weigth"] }),
+      () => importModel(modelOf(hardmax), { constants: ["weigth"] }),
       /got "weigth"\. Did you mean "weight"\?/,
     ],
     [
       "an unknown shape",
-      () => importModel(modelOf(cumulative), { shapes: { summs: [1] } }),
-      /got "summs"\. Did you mean "sums"/,
+      () => importModel(modelOf(hardmax), { shapes: { harrd: [1] } }),
+      /got "harrd"\. Did you mean "hard"/,
     ],
-    ["an unknown option", () => importModel(modelOf(cumulative), { shape: {} } as object), /unknown option "shape"/],
+    ["an unknown option", () => importModel(modelOf(hardmax), { shape: {} } as object), /unknown option "shape"/],
     [
       "a missing parameter",
       () => trace((inputs) => network.apply({}, inputs), given),
@@ -299,12 +303,12 @@ describe("bad input", () => {
     ],
     [
       "weights for no initializer",
-      () => exportModel(modelOf(cumulative), { wait: x }),
+      () => exportModel(modelOf(hardmax), { wait: x }),
       /params must name initializers of the model; got "wait"/,
     ],
     [
       "weights of another shape",
-      () => exportModel(modelOf(cumulative), { weight: x }),
+      () => exportModel(modelOf(hardmax), { weight: x }),
       /"weight" must be float32 \[3\]; got float32 \[2, 3\]/,
     ],
   ])("refuses %s", (_, attempt, message) => {
@@ -325,13 +329,13 @@ describe("bad input", () => {
   });
 
   it("leaves the model that is exported as it was", () => {
-    const model = modelOf(cumulative);
+    const model = modelOf(hardmax);
     const saved = exportModel(model, { weight: tensor("float32", [3], [0, 0, 0]) });
     expect(numbers(importModel(saved).params.weight!)).toEqual([0, 0, 0]);
     expect(numbers(importModel(model).params.weight!)).toEqual([1, 2, 3]);
   });
 
   it("keeps constants out of the parameters", () => {
-    expect(Object.keys(importModel(modelOf(cumulative), { constants: ["weight"] }).params)).toEqual([]);
+    expect(Object.keys(importModel(modelOf(hardmax), { constants: ["weight"] }).params)).toEqual([]);
   });
 });

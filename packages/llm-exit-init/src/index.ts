@@ -6,6 +6,7 @@ export { type TakeRowsOptions, type TokenRows, takeRows } from "./calibration/ro
 export type { DecoderConfig, NormConfig, PositionConfig } from "./decoders/config.ts";
 export type { ApplyOptions, Decoder, DecoderResult, GivenParameters } from "./decoders/decoder.ts";
 export { type OpenDecoderOptions, openDecoder } from "./decoders/open-decoder.ts";
+export { tokensOnly } from "./decoders/tokens-only.ts";
 export * as heads from "./heads/index.ts";
 export { type JudgeHeadsOptions, judgeHeads, type TokenScore, type TokenScores } from "./judge.ts";
 export type { FinalNorm, StateNorm } from "./norms.ts";

@@ -101,7 +101,8 @@ function printProduct({ size, symbols }: Product): Dimension {
   return [...(size === 1 ? [] : [String(size)]), ...symbols].join("*");
 }
 
-function termsOf(dimension: Dimension): readonly Dimension[] {
+/** What a dimension is the sum of: symbols and whole numbers; itself where it is no sum. */
+export function termsOf(dimension: Dimension): readonly Dimension[] {
   if (typeof dimension === "number") return [dimension];
   if (!isWrapped(dimension)) return [dimension];
   return splitTopLevel(dimension.slice(1, -1).replace(/([^(/*])-(?=\d+$)/, "$1+-"), "+").map((term) => {

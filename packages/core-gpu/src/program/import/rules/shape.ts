@@ -1,5 +1,5 @@
 import { tensor } from "../../../tensor.ts";
-import { type Dimension, divideShapes, type Shape, sameShape } from "../../dimensions.ts";
+import { type Dimension, divideShapes, type Shape, sameShape, termsOf } from "../../dimensions.ts";
 import * as ops from "../../ops/index.ts";
 import type { Value } from "../../value.ts";
 import { type ImportNode, unsupported } from "../node.ts";
@@ -85,10 +85,23 @@ function range(node: ImportNode): Value {
   const [from, to, step] = [0, 1, 2].map((index) => node.dimensions(index)[0]!) as [Dimension, Dimension, Dimension];
   if (typeof to === "number" || from !== 0 || step !== 1)
     unsupported("only 0, 1, … up to a size is known before it runs");
-  const { value, axis } = node.locate(to);
   const { dtype } = node.spec(1);
-  const indices = ops.iota(value, { axis });
+  const indices = countUp(node, to);
   return dtype === "int64" ? indices : ops.cast(indices, dtype);
+}
+
+/** 0, 1, … up to a size; one that no tensor has may be the sum of sizes that tensors have (what is past and what is new). */
+function countUp(node: ImportNode, size: Dimension): Value {
+  const terms = termsOf(size);
+  if (terms.length === 1) {
+    const { value, axis } = node.locate(size);
+    return ops.iota(value, { axis });
+  }
+  const parts = terms.map((term) => {
+    if (typeof term === "string") return countUp(node, term);
+    return term > 0 ? tensor("int64", [term]) : unsupported(`the size ${size} is a difference`);
+  });
+  return ops.iota(ops.concat(parts, 0));
 }
 
 function tile(node: ImportNode): Value {
