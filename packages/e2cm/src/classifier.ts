@@ -1,18 +1,53 @@
 import { type Device, InputError, type Model, openDevice, parseOptions, type Tensor } from "@exitkit/core-gpu";
-import { type Classification, cheapestWithin, openStaged } from "@exitkit/early-exit";
+import {
+  type Classification,
+  cheapestGuarded,
+  cheapestWithin,
+  NEVER,
+  type OperatingPoint,
+  openStaged,
+  samplesNeeded,
+} from "@exitkit/early-exit";
 import { z } from "zod";
 import type { FittedExits } from "./exits/fitted-exits.ts";
 import { exitModelOf } from "./exits/to-exit-model.ts";
 import { deviceOption } from "./options.ts";
 
-/** Options of {@link openClassifier}. */
+/** Options of {@link openClassifier}: one of the first three at most. */
 export interface ClassifierOptions {
-  /** How much accuracy may be lost on the calibration pictures, in [0, 1]; 0.005 (half a point) by default. */
+  /**
+   * How much accuracy may be lost on new samples, in [0, 1], with the probability 1 − δ that the exits were calibrated for; 0.01 (one
+   * point) by default. Decide on it before looking at what it costs.
+   */
   readonly maxAccuracyLoss?: number;
-  /** [e − 1] thresholds, in place of the operating point that `maxAccuracyLoss` asks for. */
+  /**
+   * How much accuracy is aimed to be lost, in [0, 1]: no more is on the calibration pictures, which chose it; on new samples it is often
+   * more. Cheaper, and without a guarantee.
+   */
+  readonly aimedAccuracyLoss?: number;
+  /** [e − 1] thresholds of one's own. */
   readonly thresholds?: readonly number[];
   /** Where to run. Default: the best device there is, closed with the classifier. */
   readonly device?: Device;
+}
+
+/** What is known of the accuracy that a classifier loses on new samples. Plain data. */
+export interface Guarantee {
+  /** Whether `lossBound` holds with the probability stated. */
+  readonly certified: boolean;
+  /** Accuracy lost on new samples is at most this, as a fraction of them; null where nothing is known. */
+  readonly lossBound: number | null;
+  /** 1 − δ; null where nothing is known. */
+  readonly probability: number | null;
+  /** Whether anything may leave early. */
+  readonly leavesEarly: boolean;
+  /**
+   * What the guarantee costs: mean MACs beyond those of thresholds aimed at the same loss without one, as a fraction of the plain
+   * network's. Null where there is no guarantee.
+   */
+  readonly price: number | null;
+  /** All of this in words. */
+  readonly words: string;
 }
 
 /** A network that stops early. Must be released. */
@@ -21,6 +56,8 @@ export interface Classifier {
   readonly thresholds: readonly number[];
   /** Mean cost on the calibration pictures as a fraction of the plain network's MACs; null for thresholds of one's own. */
   readonly expectedCost: number | null;
+  /** What is known of the accuracy lost on new samples. */
+  readonly guarantee: Guarantee;
   /**
    * Classifies x [n, ...]: each picture leaves at the first exit that is sure enough, and nothing behind it is executed. Where the
    * exits were fitted with `reject`, the prediction of a picture of no known class is `REJECTED` (−1).
@@ -33,7 +70,8 @@ export interface Classifier {
 }
 
 const schema = z.strictObject({
-  maxAccuracyLoss: z.number().min(0).max(1).default(0.005),
+  maxAccuracyLoss: z.number().min(0).max(1).optional(),
+  aimedAccuracyLoss: z.number().min(0).max(1).optional(),
   thresholds: z.array(z.number()).readonly().optional(),
   device: deviceOption,
 });
@@ -42,8 +80,13 @@ const schema = z.strictObject({
  * Opens a network with fitted exits for running: a picture leaves at the first exit whose confidence is strictly greater
  * than its threshold.
  *
- * @throws InputError when the exits were fitted on another model or not calibrated (and no thresholds are given), when
- * there are not e − 1 thresholds, or on unknown options.
+ * Thresholds are the cheapest whose accuracy loss on new samples is at most `maxAccuracyLoss` with probability 1 − δ, over the
+ * calibration pictures, which must be independent draws of what will be classified. Where too few calibration pictures tested for that,
+ * nothing leaves early, and `guarantee.words` says so, and how many it takes. `aimedAccuracyLoss` takes thresholds without a guarantee.
+ *
+ * @throws InputError when the exits were fitted on another model, not calibrated (and no thresholds are given), or have no guarantee
+ * (none with `reject`, and in files of earlier versions) and none was renounced; when there are not e − 1 thresholds, or on unknown
+ * options or several of the first three.
  * Source: E²CM (IJCNN 2022), exit rule [S].
  * @example
  * ```ts
@@ -54,7 +97,8 @@ const schema = z.strictObject({
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx");
  * const fitted = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
- * const classifier = await openClassifier(model, fitted, { maxAccuracyLoss: 0.01 });
+ * const classifier = await openClassifier(model, fitted, { maxAccuracyLoss: 0.1 });
+ * console.log(classifier.guarantee.words);
  * const { predictions } = await classifier.classify(rows(train!, 0, 5));
  * await classifier.release();
  * console.assert(predictions.length === 5);
@@ -66,12 +110,23 @@ export async function openClassifier(
   options: ClassifierOptions = {},
 ): Promise<Classifier> {
   const caller = "e2cm.openClassifier";
-  const { maxAccuracyLoss, thresholds: given, device: lent } = parseOptions(caller, schema, options);
+  const { thresholds: given, device: lent, ...asked } = parseOptions(caller, schema, options);
+  checkFitted(caller, fitted);
+  const { maxAccuracyLoss = 0.01, aimedAccuracyLoss } = asked;
+  const named = [given, asked.maxAccuracyLoss, aimedAccuracyLoss].filter((option) => option !== undefined);
+  if (named.length > 1) {
+    const expectation = "one of maxAccuracyLoss, aimedAccuracyLoss and thresholds";
+    throw new InputError(caller, expectation, `${named.length} of them`, "They choose the same thing.");
+  }
   if (given !== undefined && given.length !== fitted.exits.length) {
     throw new InputError(caller, `thresholds for ${fitted.exits.length} early exits`, `${given.length}`);
   }
-  const point = given === undefined ? pointWithin(caller, fitted, maxAccuracyLoss) : null;
-  const thresholds = given ?? point!.thresholds;
+  const { thresholds, expectedCost, guarantee } =
+    given !== undefined
+      ? ownThresholds(given)
+      : aimedAccuracyLoss !== undefined
+        ? aimed(caller, fitted, aimedAccuracyLoss)
+        : guarded(caller, fitted, maxAccuracyLoss);
   const device = lent ?? (await openDevice("auto"));
   const closeDevice = async () => {
     if (lent === undefined) await device.close();
@@ -81,7 +136,8 @@ export async function openClassifier(
     let released = false;
     return {
       thresholds,
-      expectedCost: point?.costFraction ?? null,
+      expectedCost,
+      guarantee,
       classify: async (x) => {
         if (!released) return staged.classify(x, thresholds);
         const expectation = "the classifier must be open";
@@ -98,15 +154,85 @@ export async function openClassifier(
   }
 }
 
-/** The cheapest operating point whose calibration accuracy is at most `maxAccuracyLoss` below the full network's. */
-function pointWithin(caller: string, { operatingPoints, calibration }: FittedExits, maxAccuracyLoss: number) {
-  const fullAccuracy = calibration?.fullAccuracy ?? 1;
-  const point = cheapestWithin(operatingPoints, fullAccuracy - maxAccuracyLoss);
+interface Choice {
+  readonly thresholds: readonly number[];
+  readonly expectedCost: number | null;
+  readonly guarantee: Guarantee;
+}
+
+function checkFitted(caller: string, fitted: FittedExits): void {
+  if (Array.isArray(fitted?.exits) && Array.isArray(fitted.operatingPoints)) return;
+  throw new InputError(caller, "exits that fit, or loadExits, gave", fitted === null ? "null" : typeof fitted);
+}
+
+const UNKNOWN = { certified: false, lossBound: null, probability: null, price: null } as const;
+
+function ownThresholds(thresholds: readonly number[]): Choice {
+  const leavesEarly = thresholds.some((threshold) => threshold < NEVER);
+  const words = "Nothing is known of the accuracy that thresholds of one's own lose.";
+  return { thresholds, expectedCost: null, guarantee: { ...UNKNOWN, leavesEarly, words } };
+}
+
+/** The cheapest operating point whose calibration accuracy is at most so much below the full network's. */
+function aimed(caller: string, fitted: FittedExits, loss: number): Choice {
+  const { thresholds, costFraction } = pointWithin(caller, fitted, loss);
+  const words = `Aimed at a loss of ${points(loss)}, which it keeps within on the ${fitted.calibration?.pictures} calibration samples that chose it; on new ones it may lose more.`;
+  const leavesEarly = thresholds.some((threshold) => threshold < NEVER);
+  return { thresholds, expectedCost: costFraction, guarantee: { ...UNKNOWN, leavesEarly, words } };
+}
+
+function guarded(caller: string, fitted: FittedExits, loss: number): Choice {
+  if (fitted.guarded === null) {
+    // Without operating points there is nothing to choose from.
+    pointWithin(caller, fitted, 1);
+    const reason = fitted.rejection === null ? "none" : "none, as all calibration samples say which are rejected";
+    const fix = "Pass aimedAccuracyLoss for thresholds without one.";
+    throw new InputError(caller, "calibrated exits with a guarantee", reason, fix);
+  }
+  const { delta, samples } = fitted.guarded;
+  const point = cheapestGuarded(fitted.guarded, loss)!;
+  const { thresholds, costFraction, lossBound } = point;
+  const leavesEarly = thresholds.some((threshold) => threshold < NEVER);
+  const price = costFraction - (cheapestWithin(fitted.operatingPoints, accuracyOf(fitted) - loss)?.costFraction ?? 1);
+  const alike = fitted.calibration?.heldOut
+    ? " That is of samples like those held out of the training batches; if the network was trained on them it is surer of them than of new ones, so pass calibration samples that it never saw."
+    : "";
+  const words = leavesEarly
+    ? `At most ${points(loss)} of accuracy are lost on new samples, with probability ${1 - delta}, tested on ${samples} calibration samples. ${times(costFraction)} of the plain network's MACs; ${times(price)} more than thresholds aimed at the same loss without a guarantee.${alike}`
+    : `Nothing leaves early: a loss of at most ${points(loss)} could not be guaranteed with probability ${1 - delta} by ${samples} testing calibration samples${needed(loss, delta, samples)}. Pass more calibration samples, allow a larger maxAccuracyLoss, or pass aimedAccuracyLoss for thresholds without a guarantee.`;
+  const guarantee = { certified: true, lossBound, probability: 1 - delta, leavesEarly, price, words };
+  return { thresholds, expectedCost: costFraction, guarantee };
+}
+
+function needed(loss: number, delta: number, samples: number): string {
+  if (!(loss > 0 && loss < 1)) return "";
+  const least = samplesNeeded(loss, delta);
+  return least > samples
+    ? `; it takes at least ${least}, some ${Math.ceil(least / 0.7)} calibration samples in all`
+    : "";
+}
+
+function points(loss: number): string {
+  const said = Number((100 * loss).toPrecision(3));
+  return said === 1 ? "1 point" : `${said} points`;
+}
+
+function times(fraction: number): string {
+  return fraction.toFixed(2);
+}
+
+function accuracyOf({ calibration }: FittedExits): number {
+  return calibration?.fullAccuracy ?? 1;
+}
+
+function pointWithin(caller: string, fitted: FittedExits, loss: number): OperatingPoint {
+  const { operatingPoints } = fitted;
+  const point = cheapestWithin(operatingPoints, accuracyOf(fitted) - loss);
   if (point !== undefined) return point;
   throw new InputError(
     caller,
     "calibrated exits",
-    operatingPoints.length === 0 ? "no operating points" : `none within ${maxAccuracyLoss} of ${fullAccuracy}`,
+    operatingPoints.length === 0 ? "no operating points" : `none within ${loss} of ${accuracyOf(fitted)}`,
     "Fit with calibration batches, or pass thresholds.",
   );
 }

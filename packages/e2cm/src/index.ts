@@ -1,6 +1,6 @@
 // What an example with this package alone needs.
 export { readModelFile, readSafetensorsFile, rows, type Tensor, tensor } from "@exitkit/core-gpu";
-export { type Classifier, type ClassifierOptions, openClassifier } from "./classifier.ts";
+export { type Classifier, type ClassifierOptions, type Guarantee, openClassifier } from "./classifier.ts";
 export { type DistanceInputsOptions, distanceInputs } from "./decisions/distance-inputs.ts";
 export type { DistanceRule } from "./decisions/distances.ts";
 export type { Rejection, RejectOptions } from "./decisions/rejection.ts";

@@ -96,7 +96,7 @@ describe("calibrateExits chooses", () => {
   it("not among candidates that differ in anything else", async () => {
     const outputs = async (metric: "euclidean" | "sharedCovariance", size: number) => {
       const exits = [...right.exits.map(({ tap }) => tap), "logits"];
-      const settings = { classes: 4, metric, features: "full", exits, device } as const;
+      const settings = { classes: 4, metric, features: "full", taps: exits, device } as const;
       return solveExits(model, await accumulateStatistics(model, batches("train", size).slice(0, 1), settings), {
         metric,
         device,

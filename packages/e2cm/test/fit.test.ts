@@ -86,7 +86,7 @@ describe("fit, openClassifier, classify", () => {
     await classifier.release();
   });
 
-  it("honours maxAccuracyLoss on the calibration pictures, at the least cost", async () => {
+  it("honours aimedAccuracyLoss on the calibration pictures, at the least cost", async () => {
     // Means of a single picture a class: early exits that err.
     const few = batches("train", 4).slice(0, 1);
     const fitted = await fit(model, few, { classes: 4, metric: "euclidean", calibration: test, device });
@@ -94,13 +94,13 @@ describe("fit, openClassifier, classify", () => {
     expect([n, heldOut]).toEqual([60, false]);
     expect(fullAccuracy).toBeCloseTo(golden.accuracy.test / 60, 12);
     const costs: number[] = [];
-    for (const maxAccuracyLoss of [0, 0.05, 0.3, 1]) {
-      const classifier = await openClassifier(model, fitted, { maxAccuracyLoss, device });
+    for (const loss of [0, 0.05, 0.3, 1]) {
+      const classifier = await openClassifier(model, fitted, { aimedAccuracyLoss: loss, device });
       const { predictions } = await classifier.classify(pictures);
       const right = together(test).filter((label, i) => label === predictions[i]).length;
       await classifier.release();
-      expect(right / 60).toBeGreaterThanOrEqual(fullAccuracy - maxAccuracyLoss - 1e-9);
-      const allowed = fitted.operatingPoints.filter((point) => point.accuracy >= fullAccuracy - maxAccuracyLoss - 1e-9);
+      expect(right / 60).toBeGreaterThanOrEqual(fullAccuracy - loss - 1e-9);
+      const allowed = fitted.operatingPoints.filter((point) => point.accuracy >= fullAccuracy - loss - 1e-9);
       expect(classifier.expectedCost).toBe(Math.min(...allowed.map(({ costFraction }) => costFraction)));
       costs.push(classifier.expectedCost!);
     }
@@ -235,7 +235,7 @@ describe("any single-input classifier, no operator known", () => {
     for (const metric of ["sharedCovariance", "euclidean"] as const) {
       const fitted = await fit(other, randomPictures(100, 2), { classes: 10, metric, calibration, device });
       expect(fitted.exits.length).toBeGreaterThan(0);
-      const classifier = await openClassifier(other, fitted, { maxAccuracyLoss: 1, device });
+      const classifier = await openClassifier(other, fitted, { aimedAccuracyLoss: 1, device });
       const { thresholds } = classifier;
       const record = exitRecord(fitted, await recordScores(other, fitted, calibration, { device }));
       const expected = replay(record, thresholds, fitted.costs);

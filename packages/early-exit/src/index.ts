@@ -47,7 +47,16 @@ export {
 export { type LabelledBatch, type RecordExitsOptions, recordExits } from "./records/record-exits.ts";
 export { ALWAYS, NEVER, type OperatingPoint, type Replay, replay } from "./records/replay.ts";
 export { type UnitAnswers, type UnitRecordOptions, unitRecord } from "./records/unit-record.ts";
-export { type Calibrated, type CalibrateOptions, calibrate, type Risk } from "./risk/calibrate.ts";
+export { type Calibrated, type CalibrateOptions, calibrate } from "./risk/calibrate.ts";
+export {
+  cheapestGuarded,
+  type Guarded,
+  type GuardedOptions,
+  type GuardedPoint,
+  guardedPoints,
+  samplesNeeded,
+} from "./risk/guarded.ts";
+export type { Risk } from "./risk/losses.ts";
 export {
   type Classification,
   type Execution,

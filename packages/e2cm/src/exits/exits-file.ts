@@ -25,6 +25,13 @@ const map = z.strictObject({
   macs: z.number().min(0),
 });
 
+const point = z.strictObject({
+  thresholds: z.array(z.number()),
+  accuracy: z.number(),
+  meanCost: z.number(),
+  costFraction: z.number(),
+});
+
 const common = {
   tensors: z.strictObject({ file: z.string(), sha256: z.string() }),
   modelHash: z.string(),
@@ -33,15 +40,15 @@ const common = {
   predictFrom: z.enum(["raw", "normalised"]),
   precision: z.enum(["float32", "int8"]),
   costs: z.strictObject({ exits: z.array(z.number()), full: z.number() }),
-  operatingPoints: z.array(
-    z.strictObject({
-      thresholds: z.array(z.number()),
-      accuracy: z.number(),
-      meanCost: z.number(),
-      costFraction: z.number(),
-    }),
-  ),
-  calibration: z.strictObject({ pictures: z.int(), fullAccuracy: z.number(), heldOut: z.boolean() }).nullable(),
+  operatingPoints: z.array(point),
+  calibration: z
+    .strictObject({
+      pictures: z.int(),
+      fullAccuracy: z.number(),
+      heldOut: z.boolean(),
+      notes: z.array(z.string()).default([]),
+    })
+    .nullable(),
 };
 
 /** Exits as version 1 wrote them: nothing that rejection or further classes need. */
@@ -71,6 +78,15 @@ const second = z.strictObject({
   exits: z.array(z.strictObject({ tap: z.string(), map, means })),
   counts: z.array(z.number().min(0)).nullable(),
   rejection: rejectionSchema.nullable(),
+  /** Files written before there was a guarantee have none. */
+  guarded: z
+    .strictObject({
+      delta: z.number().gt(0).lt(1),
+      samples: z.int().min(1),
+      points: z.array(point.extend({ lossBound: z.number().min(0).max(1) })),
+    })
+    .nullable()
+    .default(null),
 });
 
 type Means = z.output<typeof means>;
@@ -90,6 +106,7 @@ function upgraded({ nearestMeanLast, exits, format, ...rest }: z.output<typeof f
     })),
     counts: null,
     rejection: null,
+    guarded: null,
   };
 }
 
@@ -127,8 +144,8 @@ export async function saveExits(
     output === null ? {} : tensorsOf("last", output, fitted.classes, "float32"),
   );
   const bytes = writeSafetensors(tensors);
-  const { modelHash, classes, rule, predictFrom, last, counts, rejection, calibration, costs, operatingPoints } =
-    fitted;
+  const { modelHash, classes, rule, predictFrom, last, counts, rejection, calibration, costs } = fitted;
+  const { operatingPoints, guarded } = fitted;
   const json: Header = {
     format: "exitkit/e2cm/2",
     tensors: { file: `${path.split(/[\\/]/).at(-1)}.safetensors`, sha256: sha256(bytes) },
@@ -148,7 +165,11 @@ export async function saveExits(
     rejection: rejection === null ? null : { ...rejection, thresholds: [...rejection.thresholds] },
     costs: { exits: [...costs.exits], full: costs.full },
     operatingPoints: operatingPoints.map((point) => ({ ...point, thresholds: [...point.thresholds] })),
-    calibration: calibration === null ? null : { ...calibration },
+    guarded:
+      guarded === null
+        ? null
+        : { ...guarded, points: guarded.points.map((one) => ({ ...one, thresholds: [...one.thresholds] })) },
+    calibration: calibration === null ? null : { ...calibration, notes: [...calibration.notes] },
   };
   await writePair(path, bytes, `${JSON.stringify(json, null, 1)}\n`);
 }
@@ -287,15 +308,20 @@ function readHeader(caller: string, path: string, bytes: Uint8Array): Header {
 
 /** The first part of a header whose length does not fit its exits. */
 function misfit(header: Header): string | undefined {
-  const { classes, exits, costs, operatingPoints, counts, rejection, last, output } = header;
+  const { classes, exits, costs, operatingPoints, guarded, counts, rejection, last, output } = header;
   if (costs.exits.length !== exits.length + 1)
     return `costs.exits: ${costs.exits.length} for ${exits.length} early exits`;
   if (counts !== null && counts.length !== classes) return `counts: ${counts.length} for ${classes} classes`;
   if (output === null && (last === "nearestMean" || rejection?.by === "distance")) return "output: none";
   if (rejection !== null && rejection.thresholds.length !== exits.length + 1)
     return `rejection.thresholds: ${rejection.thresholds.length} for ${exits.length + 1} exits`;
-  const point = operatingPoints.findIndex(({ thresholds }) => thresholds.length !== exits.length);
-  return point < 0 ? undefined : `operatingPoints.${point}: not ${exits.length} thresholds`;
+  const misses = (points: Header["operatingPoints"]) =>
+    points.findIndex(({ thresholds }) => thresholds.length !== exits.length);
+  for (const [name, points] of Object.entries({ operatingPoints, "guarded.points": guarded?.points ?? [] })) {
+    const at = misses(points);
+    if (at >= 0) return `${name}.${at}: not ${exits.length} thresholds`;
+  }
+  return undefined;
 }
 
 async function readBytes(caller: string, path: string): Promise<Uint8Array> {

@@ -1,4 +1,4 @@
-import type { ExitCosts, OperatingPoint } from "@exitkit/early-exit";
+import type { ExitCosts, Guarded, OperatingPoint } from "@exitkit/early-exit";
 import type { DistanceRule } from "../decisions/distances.ts";
 import type { Rejection } from "../decisions/rejection.ts";
 import type { FittedExit, OutputExit } from "./exits.ts";
@@ -25,8 +25,17 @@ export interface FittedExits {
   readonly rejection: Rejection | null;
   /** MACs a picture costs that leaves at each of the e exits, the full network included. */
   readonly costs: ExitCosts;
-  /** From the cheapest to the most accurate on the calibration pictures; empty before calibration. */
+  /**
+   * From the cheapest to the most accurate on the calibration pictures, which chose them: what is aimed at, not guaranteed. Empty before
+   * calibration.
+   */
   readonly operatingPoints: readonly OperatingPoint[];
+  /**
+   * Operating points whose accuracy loss on new samples is bounded, each on calibration pictures that did not choose it; see
+   * `guardedPoints` of `@exitkit/early-exit`. Null before calibration, and where pictures are rejected: all calibration pictures then
+   * say which.
+   */
+  readonly guarded: Guarded | null;
   /** What the operating points were chosen on; null before calibration. */
   readonly calibration: Calibration | null;
 }
@@ -38,6 +47,8 @@ export interface Calibration {
   readonly fullAccuracy: number;
   /** True when they were held out of the training stream: a network looks surer of pictures it was trained on than of new ones. */
   readonly heldOut: boolean;
+  /** What is worth knowing, in sentences: exits that were left out, an exit that is better than the network. Usually empty. */
+  readonly notes: readonly string[];
 }
 
 /** Scores that the network itself gives: the k classes', unless classes were added. */

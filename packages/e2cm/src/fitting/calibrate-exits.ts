@@ -1,4 +1,5 @@
-import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { type Device, generator, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { guardedPoints } from "@exitkit/early-exit";
 import { z } from "zod";
 import {
   checkNovelty,
@@ -32,6 +33,11 @@ export interface CalibrateOptions {
    * and so many calibration pictures that the quantile is one of half of them. Default: every picture is given a class.
    */
   readonly reject?: RejectOptions;
+  /**
+   * δ in (0, 1): probability, over the calibration pictures, that the accuracy loss that `openClassifier` is asked to keep within is
+   * exceeded on new samples all the same. Default 0.1.
+   */
+  readonly delta?: number;
   /** Where to run. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
   /** Called after every batch with the number of pictures so far. */
@@ -41,20 +47,36 @@ export interface CalibrateOptions {
 const schema = z.strictObject({
   calibration: batchesOption,
   reject: rejectOption,
+  delta: z.number().gt(0).lt(1).default(0.1),
   device: deviceOption,
   onProgress: callbackOption<(pictures: number) => void>(),
 });
 
+/** Schema of the option `delta`. */
+export const deltaOption = schema.shape.delta;
+
+/** Of the calibration pictures, those that choose candidates and the path of thresholds; the others test what is guaranteed. */
+const CHOOSING_SHARE = 0.3;
+
+/** Deals calibration pictures, always alike. */
+const SEED = 2;
+
 /**
  * Chooses, for every exit, the candidate that answers most calibration pictures rightly, and then the thresholds of every
- * operating point. Candidates are what `solveExits` gave for the same statistics and different shrinkages; class means of the
+ * operating point, and says what they lose. 30 % of the calibration pictures, in a fixed random order, choose candidates and a path of
+ * thresholds; the others bound, for every point of it, the accuracy lost on new samples (`guarded`; see `guardedPoints` of
+ * `@exitkit/early-exit`). That holds for calibration pictures that are independent draws of what will be classified, and that neither the
+ * network nor the exits were made of. `operatingPoints`, which are aimed at and not guaranteed, are chosen on all. An exit that answers
+ * no more of the choosing pictures rightly than their most frequent class is left out, and said so in `calibration.notes`; the best one stays where none answers more.
+ *
+ * Candidates are what `solveExits` gave for the same statistics and different shrinkages; class means of the
  * network's outputs are the first candidate's.
  *
  * With `reject`, pictures of no known class are turned away, and a picture of a known class with a probability of at most 1 − q,
  * whatever the thresholds: a probability over the draw of the calibration pictures too, free of distributions, for calibration
  * pictures exchangeable with those to come and not used to fit the exits. Half of them, in a fixed random order, then choose among
  * the candidates and say how novelty is scaled, the other half how much of it is too much. Operating points are chosen on all, and
- * count rejected ones as wrong.
+ * count rejected ones as wrong; none is guaranteed.
  *
  * @param candidates At least one; all of one model, with the same exits, classes and decision, fitted on as many pictures.
  * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, rejection by distance
@@ -66,13 +88,19 @@ export async function calibrateExits(
   options: CalibrateOptions,
 ): Promise<FittedExits> {
   const caller = "e2cm.calibrateExits";
-  const { calibration, reject, device: lent, onProgress } = parseOptions(caller, schema, options);
-  const first = candidates[0];
+  const { calibration, reject, delta, device: lent, onProgress } = parseOptions(caller, schema, options);
+  const first = Array.isArray(candidates) ? (candidates as readonly FittedExits[])[0] : undefined;
   if (first === undefined) throw new InputError(caller, "at least one candidate", "none", "Take them from solveExits.");
   const device = lent ?? (await openDevice("auto"));
   try {
     const network = await inspectNetwork(caller, device, model, outputsOf(first));
-    return await calibrated(caller, device, network, candidates, { calibration, heldOut: false, reject, onProgress });
+    return await calibrated(caller, device, network, candidates, {
+      calibration,
+      heldOut: false,
+      reject,
+      delta,
+      onProgress,
+    });
   } finally {
     if (lent === undefined) await device.close();
   }
@@ -82,6 +110,7 @@ interface CalibrateSettings {
   readonly calibration: Batches;
   readonly heldOut: boolean;
   readonly reject?: Required<RejectOptions> | undefined;
+  readonly delta: number;
   readonly onProgress?: ((pictures: number) => void) | undefined;
 }
 
@@ -91,7 +120,7 @@ export async function calibrated(
   device: Device,
   network: Network,
   candidates: readonly FittedExits[],
-  { calibration, heldOut, reject, onProgress }: CalibrateSettings,
+  { calibration, heldOut, reject, delta, onProgress }: CalibrateSettings,
 ): Promise<FittedExits> {
   const first = candidates[0]!;
   for (const candidate of candidates) {
@@ -104,9 +133,14 @@ export async function calibrated(
   const heads = attachHeads(network, all, { ...first, rejection: null });
   const scored = await runScores(caller, device, heads, calibration, settings);
   checkCalibrationSize(caller, scored.n);
-  // What the scaling half chose is as independent of the testing half as its scales are.
-  const choosing = reject === undefined ? null : halvesOf(scored.n).scaling;
-  const { exits, scores } = bestCandidates(candidates, scored, choosing);
+  // What some pictures chose is independent of those that test it.
+  const choosing =
+    reject === undefined
+      ? generator(SEED)
+          .permutation(scored.n)
+          .slice(0, Math.round(CHOOSING_SHARE * scored.n))
+      : halvesOf(scored.n).scaling;
+  const { exits, scores, notes } = withoutUseless(bestCandidates(candidates, scored, choosing), first, choosing);
   const plain = recordFromScores(exits, scores, { ...first, rejection: null });
   const rejection = reject === undefined ? null : { ...reject, thresholds: rejectionOf(reject) };
   const record = rejection === null ? plain : recordFromScores(exits, scores, { ...first, rejection });
@@ -117,10 +151,15 @@ export async function calibrated(
     rejection,
     costs,
     operatingPoints: operatingPointsOf(record, plain, costs),
+    guarded:
+      rejection === null
+        ? guardedPoints(record, costs, { delta, random: generator(SEED + 1), pathUnits: choosing })
+        : null,
     calibration: {
       pictures: record.n,
       fullAccuracy: fractionRight(record.predictions.at(-1)!, record.labels),
       heldOut,
+      notes,
     },
   };
 
@@ -166,21 +205,16 @@ function outputSaid(output: OutputExit | null): string {
 /**
  * Of every exit the candidate that answers most pictures rightly, the first of equals, and its scores.
  *
- * @param rows The pictures that are looked at; null: all.
+ * @param rows The pictures that are looked at.
  */
-function bestCandidates(
-  candidates: readonly FittedExits[],
-  scored: ScoreRecord,
-  rows: Int32Array | null,
-): { exits: readonly FittedExit[]; scores: ScoreRecord } {
+function bestCandidates(candidates: readonly FittedExits[], scored: ScoreRecord, rows: Int32Array): Chosen {
   const first = candidates[0]!;
   const { labels } = scored;
-  const asked = rows ?? labels.map((_, i) => i);
   const scoresOf = (candidate: number, exit: number) => scored.scores[candidate * first.exits.length + exit]!;
   const chosen = first.exits.map((_, exit) => {
     const right = candidates.map(({ exits }, candidate) => {
       const answers = answersOf(exits[exit]!, scoresOf(candidate, exit), first);
-      return asked.reduce((sum, i) => sum + (answers[i] === labels[i] ? 1 : 0), 0);
+      return rows.reduce((sum, i) => sum + (answers[i] === labels[i] ? 1 : 0), 0);
     });
     return right.indexOf(Math.max(...right));
   });
@@ -188,6 +222,52 @@ function bestCandidates(
     exits: chosen.map((candidate, exit) => candidates[candidate]!.exits[exit]!),
     scores: { ...scored, scores: [...chosen.map(scoresOf), scored.scores.at(-1)!] },
   };
+}
+
+interface Chosen {
+  readonly exits: readonly FittedExit[];
+  readonly scores: ScoreRecord;
+}
+
+/**
+ * Leaves out exits that are no better than answering the most frequent class every time, and says what stands out.
+ *
+ * @param rows The pictures that are looked at.
+ */
+function withoutUseless(
+  { exits, scores }: Chosen,
+  decision: FittedExits,
+  rows: Int32Array,
+): Chosen & { readonly notes: readonly string[] } {
+  const labels = rows.map((row) => scores.labels[row]!);
+  const counts = new Int32Array(decision.classes);
+  for (const label of labels) if (label >= 0) counts[label]!++;
+  const most = Math.max(...counts);
+  const rightOf = (exit: OutputExit | null, own: Float32Array, asked: ArrayLike<number>): number => {
+    const answers = answersOf(exit, own, decision);
+    return Array.from(asked).reduce((sum, row) => sum + (answers[row] === scores.labels[row] ? 1 : 0), 0);
+  };
+  const right = exits.map((exit, at) => rightOf(exit, scores.scores[at]!, rows));
+  const all = scores.labels.map((_, row) => row);
+  const full = rightOf(decision.last === "nearestMean" ? decision.output : null, scores.scores.at(-1)!, all);
+  const said = (at: number) => `exit "${exits[at]!.tap}" (${right[at]} of ${rows.length} right)`;
+  const better = [...exits.keys()].filter((at) => right[at]! > most);
+  // There is no network without exits: the best one stays, and is said to be no good.
+  const kept = better.length > 0 ? better : [right.indexOf(Math.max(...right))];
+  const blind = `answering the most frequent class every time is right ${most} times`;
+  const notes = [
+    ...[...exits.keys()].filter((at) => !kept.includes(at)).map((at) => `${said(at)} was left out: ${blind}.`),
+    ...(better.length > 0 ? [] : [`${said(kept[0]!)} is of no use: ${blind}. Choose other taps, or check the labels.`]),
+    ...kept
+      .map((at) => ({ tap: exits[at]!.tap, own: rightOf(exits[at]!, scores.scores[at]!, all) }))
+      .filter(({ own }) => own > full)
+      .map(
+        ({ tap, own }) =>
+          `The network is worse than its own exit "${tap}": ${full} against ${own} of ${scores.n} right.`,
+      ),
+  ].map((note) => note.charAt(0).toUpperCase() + note.slice(1));
+  const columns = [...kept.map((at) => scores.scores[at]!), scores.scores.at(-1)!];
+  return { exits: kept.map((at) => exits[at]!), scores: { ...scores, scores: columns }, notes };
 }
 
 function fractionRight(answers: Int32Array, labels: Int32Array): number {

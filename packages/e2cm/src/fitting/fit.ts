@@ -11,6 +11,7 @@ import type { FeatureKind } from "../network/features.ts";
 import { inspectNetwork } from "../network/network.ts";
 import { batchesOption } from "../options.ts";
 import { accumulate } from "../statistics/accumulate.ts";
+import { deltaOption } from "./calibrate-exits.ts";
 import { checkHead, decisionSchema, solveAndCalibrate } from "./from-statistics.ts";
 
 /** Options of {@link fit}. */
@@ -42,6 +43,8 @@ export interface FitOptions {
   readonly calibration?: Batches;
   /** Turn pictures of no known class away; see `calibrateExits`. Default: every picture is given a class. */
   readonly reject?: RejectOptions;
+  /** Probability that a guaranteed accuracy loss is exceeded all the same; see `calibrateExits`. Default 0.1. */
+  readonly delta?: number;
   /** Where to run. Default: the best device there is, opened and closed by this call. */
   readonly device?: Device;
   /** Called after every batch with the pictures of the pass so far. */
@@ -58,6 +61,7 @@ const schema = decisionSchema.extend({
   taps: z.array(z.string()).min(1).readonly().optional(),
   calibration: batchesOption.optional(),
   reject: rejectOption,
+  delta: deltaOption,
 });
 
 /**

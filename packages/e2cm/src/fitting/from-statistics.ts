@@ -12,7 +12,7 @@ import { featureMap } from "../network/features.ts";
 import { inspectNetwork, type Network, sampleShape } from "../network/network.ts";
 import { batchesOption, callbackOption, deviceOption } from "../options.ts";
 import type { ClassStatistics } from "../statistics/statistics.ts";
-import { calibrated } from "./calibrate-exits.ts";
+import { calibrated, deltaOption } from "./calibrate-exits.ts";
 
 /** How exits are made from statistics and how they decide. */
 export interface DecisionSettings {
@@ -42,6 +42,8 @@ export interface FromStatisticsOptions extends DecisionSettings {
   readonly calibration: Batches;
   /** Turn pictures of no known class away; see `calibrateExits`. Default: every picture is given a class. */
   readonly reject?: RejectOptions;
+  /** Probability that a guaranteed accuracy loss is exceeded all the same; see `calibrateExits`. Default 0.1. */
+  readonly delta?: number;
 }
 
 export const decisionSchema = z.strictObject({
@@ -53,7 +55,7 @@ export const decisionSchema = z.strictObject({
   onProgress: callbackOption<NonNullable<DecisionSettings["onProgress"]>>(),
 });
 
-const schema = decisionSchema.extend({ calibration: batchesOption, reject: rejectOption });
+const schema = decisionSchema.extend({ calibration: batchesOption, reject: rejectOption, delta: deltaOption });
 
 /** Shrinkage weights tried on the calibration pictures, besides the analytic one. */
 const SHRINKAGES: readonly Shrinkage[] = ["analytic", 0.1, 0.3];
@@ -200,6 +202,7 @@ async function solveVariants(
       rejection: null,
       costs: costsOf(network, early),
       operatingPoints: [],
+      guarded: null,
       calibration: null,
     };
   });
@@ -209,6 +212,7 @@ interface FitSettings extends Omit<SolveSettings, "shrinkages"> {
   readonly calibration: Batches;
   readonly reject?: Required<RejectOptions> | undefined;
   readonly heldOut: boolean;
+  readonly delta: number;
   /** Starts the training stream anew, for exact mean distances; null: root mean square distances are good enough. */
   readonly again: (() => Batches) | null;
   readonly onProgress?: DecisionSettings["onProgress"] | undefined;

@@ -69,6 +69,7 @@ export function updateClasses(fitted: FittedExits, statistics: ClassStatistics):
       }),
     },
     operatingPoints: [],
+    guarded: null,
     calibration: null,
   };
 }

@@ -2,20 +2,13 @@ import { type Generator, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { checkCosts, type ExitCosts } from "../costs/cost.ts";
 import { checkClasses, checkRecord, type ExitRecord, selectRows } from "../records/record.ts";
-import { NEVER, type OperatingPoint, type Replay, replayChecked } from "../records/replay.ts";
-import { agreementOf, confidencesAt, fitAgreement } from "../thresholds/agreement.ts";
+import { NEVER, type OperatingPoint, replayChecked } from "../records/replay.ts";
 import { heldThresholds } from "../thresholds/held-thresholds.ts";
 import { meanIsBelow } from "./betting.ts";
 import { binomialTail } from "./binomial.ts";
-
-/**
- * What is lost on a sample (a unit of the record: its pixels or tokens count alike within their group), on average over all to come:
- * `error` = 1 where the answer is wrong; `loss` = 1 where the full network is right and the answer wrong, −1 the other
- * way round (the accuracy lost); `harm` = 1 where the full network is right and the answer wrong; `disagreement` = 1 where
- * the answer is not the full network's (true labels are not looked at). The full network is the record's last exit, or the
- * `reference` of {@link CalibrateOptions}.
- */
-export type Risk = "error" | "loss" | "harm" | "disagreement";
+import { drawsOf } from "./draws.ts";
+import { type Losses, lossesOf, type Risk, total } from "./losses.ts";
+import { pathOf } from "./path.ts";
 
 /** Options of {@link calibrate}. */
 export interface CalibrateOptions {
@@ -63,9 +56,6 @@ export interface Calibrated extends OperatingPoint {
   /** Number of samples that tested; of groups where the record has them. */
   readonly samples: number;
 }
-
-/** Points of a path that is found here. */
-const POINTS = 100;
 
 const schema = z.strictObject({
   risk: z.enum(["error", "loss", "harm", "disagreement"]),
@@ -193,94 +183,4 @@ export async function calibrate(record: ExitRecord, costs: ExitCosts, options: C
     const found = pathOf({ ...own, predictions: [...predictions.slice(0, -1), last] });
     return reference === undefined ? found : [never, ...found];
   }
-}
-
-/** The independent draws of a record: its units, or the groups that hold them. */
-interface Draws {
-  readonly count: number;
-  /** The units of some draws, those of one beside each other. */
-  readonly unitsOf: (draws: Int32Array) => Int32Array;
-}
-
-function drawsOf({ n, groups }: ExitRecord): Draws {
-  if (groups === undefined) return { count: n, unitsOf: (draws) => draws };
-  // Units by group, as offsets into one array.
-  const places = new Map<number, number>();
-  for (const group of groups) if (!places.has(group)) places.set(group, places.size);
-  const starts = new Int32Array(places.size + 1);
-  for (const group of groups) starts[places.get(group)! + 1]!++;
-  for (let at = 0; at < places.size; at++) starts[at + 1]! += starts[at]!;
-  const next = starts.slice();
-  const units = new Int32Array(n);
-  groups.forEach((group, unit) => {
-    units[next[places.get(group)!]!++] = unit;
-  });
-  const unitsOf = (draws: Int32Array): Int32Array => {
-    const size = draws.reduce((sum, draw) => sum + starts[draw + 1]! - starts[draw]!, 0);
-    const found = new Int32Array(size);
-    let at = 0;
-    for (const draw of draws) {
-      const own = units.subarray(starts[draw]!, starts[draw + 1]!);
-      found.set(own, at);
-      at += own.length;
-    }
-    return found;
-  };
-  return { count: places.size, unitsOf };
-}
-
-/**
- * Threshold vectors from cautious to bold, found on samples that test nothing: one probability of agreeing with the full
- * network for all exits, lowered in steps that take up equally many of the recorded ones.
- */
-function pathOf(record: ExitRecord): readonly (readonly number[])[] {
-  const agreement = fitAgreement(record);
-  const falling = new Float64Array(agreement.slopes.length * record.n);
-  for (const j of agreement.slopes.keys()) falling.set(agreementOf(agreement, j, record.confidences[j]!), j * record.n);
-  falling.sort().reverse();
-  const taus = Array.from({ length: POINTS }, (_, step) => falling[Math.floor((step * falling.length) / POINTS)]!);
-  return [...new Set(taus)].map((tau) => confidencesAt(agreement, tau));
-}
-
-/** Each sample's loss, −1, 0 or 1, or each group's mean of them. */
-type Losses = Int8Array | Float64Array;
-
-/** Each sample's loss against the answers of the full network, `[n]`; of a record in groups the mean over each, in order of their first units. */
-function lossesOf(record: ExitRecord, point: Replay, full: Int32Array, risk: Risk): Losses {
-  const losses = unitLosses(record, point, full, risk);
-  if (record.groups === undefined) return losses;
-  const { groups } = record;
-  const sums: number[] = [];
-  const units: number[] = [];
-  let at = -1;
-  for (let i = 0; i < losses.length; i++) {
-    if (i === 0 || groups[i] !== groups[i - 1]) {
-      at++;
-      sums.push(0);
-      units.push(0);
-    }
-    sums[at]! += losses[i]!;
-    units[at]!++;
-  }
-  return Float64Array.from(sums, (sum, group) => sum / units[group]!);
-}
-
-/** `[n]` each unit's loss. */
-function unitLosses({ n, labels }: ExitRecord, point: Replay, full: Int32Array, risk: Risk): Int8Array {
-  const losses = new Int8Array(n);
-  for (let i = 0; i < n; i++) {
-    const wrong = point.predictions[i] === labels[i] ? 0 : 1;
-    const fullWrong = full[i] === labels[i] ? 0 : 1;
-    if (risk === "error") losses[i] = wrong;
-    else if (risk === "loss") losses[i] = wrong - fullWrong;
-    else if (risk === "harm") losses[i] = wrong > fullWrong ? 1 : 0;
-    else losses[i] = point.predictions[i] === full[i] ? 0 : 1;
-  }
-  return losses;
-}
-
-function total(losses: Losses): number {
-  let sum = 0;
-  for (const loss of losses) sum += loss;
-  return sum;
 }
