@@ -36,7 +36,7 @@ const TINY = experiment({
   report: ({ rows }) => ({
     headline: { sentence: `${rows.length} counted.` },
     sections: [{ id: "rows", title: "Rows", content: [] }],
-    method: [["Counting", "One by one."]],
+    method: { Counting: "One by one." },
   }),
 });
 

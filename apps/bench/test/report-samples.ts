@@ -1,7 +1,7 @@
 import { generator } from "@exitkit/core-gpu";
 import { PNG } from "pngjs";
+import type { E2cmCifar10Result } from "../src/experiments/e2cm-cifar10/schema.ts";
 import type { OverheadResult } from "../src/experiments/staged-overhead/schema.ts";
-import type { E2cmCifar10Result } from "../src/report/types.ts";
 
 /*
  * Invented results that look like real ones, for looking at the report and for its tests. They measure nothing and are

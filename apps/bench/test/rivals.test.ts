@@ -50,7 +50,7 @@ import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings
 import { apart, together } from "../src/experiments/rivals/together.ts";
 import { DISTANCES, tapsOf, trainedRival } from "../src/experiments/rivals/trained.ts";
 import { foldRecords } from "../src/measuring/halves.ts";
-import type { RivalsResult } from "../src/report/types.ts";
+import type { RivalsResult } from "../src/report/rivals-types.ts";
 import { openRun } from "../src/runs/run.ts";
 import { createProgress, SILENT } from "../src/terminal/progress.ts";
 import { readWeights } from "../src/zoo/weights.ts";

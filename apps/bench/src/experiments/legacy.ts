@@ -1,10 +1,11 @@
 import type { z } from "zod";
-import { headline } from "../report/headline.ts";
-import { filesOf, usedData, words } from "../report/legacy-method.ts";
-import { ownSections } from "../report/legacy-sections.ts";
+import { filesOf, usedData } from "../report/legacy-method.ts";
+import { rivalsSections as ownSections } from "../report/legacy-sections.ts";
 import type { Block } from "../report/markdown.ts";
+import { rivalsHeadline as headline } from "../report/rivals-headline.ts";
+import type { RivalsResult as ReportResult } from "../report/rivals-types.ts";
+import { rivalsWords as words } from "../report/rivals-words.ts";
 import { tableOf } from "../report/table.ts";
-import type { ReportResult } from "../report/types.ts";
 import type { Context, Experiment, Kept, Results } from "./experiment.ts";
 import type { Common } from "./result.ts";
 
@@ -23,7 +24,7 @@ interface Legacy extends Omit<Experiment, "run" | "presets" | "schema" | "summar
 }
 
 const page: Record<string, unknown> = {};
-for (const name of ["e2cm-cifar10", "e2cm-rivals"]) {
+for (const name of ["e2cm-rivals"]) {
   page[name] = await import(new URL(`../../../../scripts/measured/${name}.mjs`, import.meta.url).href);
 }
 
@@ -56,10 +57,9 @@ export function legacy(described: Legacy, schema: z.ZodType): Experiment {
       ...(last.notes === undefined ? {} : { notes: last.notes }),
     }),
     report: (result) => {
-      const { goal, met, ...rest } = headline(result as unknown as ReportResult);
       const files = filesOf(result as unknown as ReportResult);
       return {
-        headline: { ...rest, ...(met === undefined ? {} : { goal: { text: goal!, met } }) },
+        headline: headline(result as unknown as ReportResult),
         sections: ownSections(result as unknown as ReportResult),
         method: words(result as unknown as ReportResult),
         ...(files === undefined ? {} : { files }),

@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
 import { COLUMN, draw, figure, HALF, isPhone, responsive } from "./chart.ts";
-import { type Html, html } from "./html.ts";
+import { type Html, html, raw } from "./html.ts";
 import { type Pixels, placeLabels } from "./labels.ts";
 import { percent } from "./numbers.ts";
 
@@ -51,7 +51,10 @@ export interface TitledChart extends LineChart {
 /** Charts in a figure, each drawn for a desk and for a phone: one over the whole column, several over half of it each. */
 export function lineFigure(charts: readonly TitledChart[], caption: string, before?: Html): Html {
   const width = charts.length > 1 ? HALF : COLUMN;
-  const drawn = charts.map(({ title, ...chart }) => html`<div><h3>${title}</h3>${lineChart(chart, width)}</div>`);
+  const tag = raw(before === undefined ? "h3" : "h4");
+  const drawn = charts.map(
+    ({ title, ...chart }) => html`<div><${tag}>${title}</${tag}>${lineChart(chart, width)}</div>`,
+  );
   return figure(html`${before}<div class="pair">${drawn}</div>`, caption);
 }
 

@@ -7,11 +7,10 @@ import { htmlTable, tableOf } from "./table.ts";
 export function methodOf({ name, result, report }: Chapter): Html {
   const { preset, seed, device, config, environment } = result;
   const data = report.data === undefined || report.data.length === 0 ? {} : { data: report.data.join(", ") };
-  const words =
-    "html" in report.method
-      ? report.method
-      : html`<dl>
-${report.method.map(([term, meaning]) => html`<dt>${term}</dt><dd>${meaning}</dd>\n`)}</dl>`;
+  const words = isHtml(report.method)
+    ? report.method
+    : html`<dl>
+${Object.entries(report.method).map(([term, meaning]) => html`<dt>${term}</dt><dd>${meaning}</dd>\n`)}</dl>`;
   return html`${words}
 <div class="pair facts">
 <div><h3>Configuration</h3>${pairs({ experiment: name, preset, seed, device, ...config, ...data })}</div>
@@ -58,4 +57,8 @@ function spaced(key: string): string {
     (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`,
   );
   return unit === undefined ? spacedName : `${spacedName} (${unit})`;
+}
+
+function isHtml(method: Chapter["report"]["method"]): method is Html {
+  return Object.keys(method).join() === "html";
 }

@@ -9,7 +9,8 @@ export function percent(fraction: number, digits = 0): string {
 
 /** 0.005 → "0.5 points": a difference of two accuracies. */
 export function points(fraction: number): string {
-  const text = decimal(fraction * 100, Math.abs(fraction) < 0.001 && rounded(fraction * 100, 1) === 0 ? 2 : 1);
+  const small = fraction !== 0 && Math.abs(fraction) < 0.001 && rounded(fraction * 100, 1) === 0;
+  const text = decimal(fraction * 100, small ? 2 : 1);
   return `${text}${SPACE}${text === "1.0" ? "point" : "points"}`;
 }
 
@@ -73,4 +74,9 @@ export function spreadWords(
   digits = 2,
 ): string {
   return `${percent(mean, digits)}${deviation === undefined ? "" : ` ± ${decimal(100 * deviation, digits)}`}`;
+}
+
+/** 0.0123 → "+1.23": a change of accuracy, in points. */
+export function signed(value: number): string {
+  return `${value > 0 ? "+" : value < 0 ? MINUS : "±"}${Math.abs(100 * value).toFixed(2)}`;
 }

@@ -1,5 +1,5 @@
+import { costAxis } from "../experiments/e2cm-cifar10/charts/frontier.ts";
 import { COLUMN, figure, HALF, isPhone, NOT_MEASURED, responsive } from "./chart.ts";
-import { costAxis } from "./frontier.ts";
 import { type Html, html } from "./html.ts";
 import { type Line, legacyChart } from "./lines.ts";
 import { percent, points } from "./numbers.ts";
@@ -88,7 +88,8 @@ function chart({ name, accuracy, network }: Dataset, lines: readonly Line[], wid
         lines,
         x: costAxis(
           all.map(({ x }) => x),
-          isPhone(drawn) || width === HALF,
+          0,
+          width === HALF,
         ),
         y: {
           label: "test accuracy",
@@ -127,6 +128,7 @@ function paperChart(theirs: RivalsResult["figure"]): Html {
         x: {
           ...costAxis(
             all.map(({ x }) => x),
+            0,
             true,
           ),
           label: "FLOPs, of the network with all exits",

@@ -1,5 +1,5 @@
-import type { Headline } from "./headline.ts";
 import { count, percent, points } from "./numbers.ts";
+import type { Headline } from "./report.ts";
 import { atFraction, passMethod, rivalSeries } from "./rivals-series.ts";
 import type { RivalsResult } from "./rivals-types.ts";
 import { backboneName } from "./series.ts";
@@ -18,7 +18,6 @@ export function rivalsHeadline({ datasets, rows, training }: RivalsResult): Head
     return {
       sentence: "E²CM against trained exits: nothing to compare was measured in this run.",
       detail: "",
-      met: undefined,
       facts: [],
     };
   }
@@ -34,7 +33,6 @@ export function rivalsHeadline({ datasets, rows, training }: RivalsResult): Head
         ? ""
         : `. Fitting takes ${count(passTime)} seconds, an epoch of ${rivalSeries("sdn").name} ${count(sdnTime)}`
     }.`,
-    met: undefined,
     facts: ["e2cm", "e2cm-places", "e2cm-euclidean", "sdn", "bwds", "sdn-joint", "branchynet"].flatMap((method) => {
       const found = at(method);
       return found === null

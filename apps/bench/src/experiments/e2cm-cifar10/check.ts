@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { E2cmCifar10Result } from "../../report/types.ts";
+import type { E2cmCifar10Result } from "./schema.ts";
 
 /** The counted quantities of the quick preset on the repository's subset. */
 export function check({ backbones, rows, full, wall }: E2cmCifar10Result): string {

@@ -54,32 +54,17 @@ export function report(result: ClusteringResult): Report {
               ],
       },
     ],
-    method: [
-      [
-        "Data",
-        `${sizes} The training pictures are clustered and make the cluster means. No label is used for either; labels only name the clusters, on training pictures, and judge.`,
-      ],
-      [
-        "Clustering",
-        `An autoencoder learns to reconstruct the pictures; k-means finds centres among its codes; IDEC then trains both together, the reconstruction beside the divergence of soft assignments from a sharpened target. ${words === undefined ? "The recipe was not recorded." : `Recipe: ${words}`} ${settledWords(result)}`,
-      ],
-      [
-        "Exits",
+    method: {
+      Data: `${sizes} The training pictures are clustered and make the cluster means. No label is used for either; labels only name the clusters, on training pictures, and judge.`,
+      Clustering: `An autoencoder learns to reconstruct the pictures; k-means finds centres among its codes; IDEC then trains both together, the reconstruction beside the divergence of soft assignments from a sharpened target. ${words === undefined ? "The recipe was not recorded." : `Recipe: ${words}`} ${settledWords(result)}`,
+      Exits:
         "After each hidden layer of the encoder: distances of its full output to the means of the clusters, divided by the average distance over the training pictures; the nearest mean answers.",
-      ],
-      [
-        "Thresholds",
+      Thresholds:
         "One probability of answering as the plain network does, asked of all exits, chosen on one half of the test pictures without their labels and reported on the other half, both ways.",
-      ],
-      [
-        "Accuracy",
+      Accuracy:
         "Each cluster stands for one class, by the one-to-one assignment that fits the training pictures best under the plain network's clusters; the same names for every cost. NMI: normalised mutual information, arithmetic mean; ARI: adjusted Rand index; neither needs names.",
-      ],
-      [
-        "Cost",
-        "Multiply-accumulates of one picture: the encoder up to the layer it leaves at, plus every exit it passed. 100 % is the plain encoder.",
-      ],
-    ],
+      Cost: "Multiply-accumulates of one picture: the encoder up to the layer it leaves at, plus every exit it passed. 100 % is the plain encoder.",
+    },
     data: data.map(({ name }) => name),
     files: dataFiles(data.flatMap(({ files }) => files)),
   };

@@ -263,42 +263,26 @@ function pairOf({ classes }: { readonly classes: readonly string[] }): string {
 }
 
 /** What was done, in words. */
-function method({ data, unknown, settings, heldOut, unseen }: OpenWorldResult): (readonly [string, string])[] {
+function method({ data, unknown, settings, heldOut, unseen }: OpenWorldResult): Readonly<Record<string, string>> {
   const kinds = (unknown?.kinds ?? []).map(({ kind, pictures }) => `${count(pictures)} ${kind}`).join(", ");
   const pairs = heldOut.length === 0 ? "" : ` (${heldOut.map(pairOf).join("; ")})`;
   const made =
     settings &&
     ` Means of the eight others from the first ${count(settings.heldOutPictures)} training pictures without the held-out ones; ${count(settings.draws)} draws of pictures for every number of them.`;
   const networks = unseen.length === 1 ? "one ResNet-20" : `${count(unseen.length)} networks, each a ResNet-20`;
-  return [
-    ["Known pictures", data === undefined ? "Not recorded." : dataWords(data)],
-    [
-      "Unknown pictures",
-      unknown?.name
-        ? `${unknown.name}, test part: ${kinds}. Far: of superclasses without a counterpart in CIFAR-10. Near: vehicles and four-legged animals, without pickup trucks.`
-        : "No other data set was there (CIFAR-100 in the data folder).",
-    ],
-    [
-      "Held out",
-      `Two classes of CIFAR-10, another two for every seed${pairs}; the pretrained networks were trained on them, their class means were not.${made ?? ""}`,
-    ],
-    ...(unseen.length === 0
-      ? []
-      : [
-          [
-            "Unseen",
-            `Two classes that the network has never seen, either: ${networks} trained here on the eight other classes only${settings?.unseen ? ` (of ${count(settings.unseen.pictures)} pictures, ${count(settings.unseen.epochs)} epochs)` : ""}. ${unseenWords(unseen)}`,
-          ] as const,
-        ]),
-    [
-      "Distance",
+  return {
+    "Known pictures": data === undefined ? "Not recorded." : dataWords(data),
+    "Unknown pictures": unknown?.name
+      ? `${unknown.name}, test part: ${kinds}. Far: of superclasses without a counterpart in CIFAR-10. Near: vehicles and four-legged animals, without pickup trucks.`
+      : "No other data set was there (CIFAR-100 in the data folder).",
+    "Held out": `Two classes of CIFAR-10, another two for every seed${pairs}; the pretrained networks were trained on them, their class means were not.${made ?? ""}`,
+    ...(unseen.length > 0 && {
+      Unseen: `Two classes that the network has never seen, either: ${networks} trained here on the eight other classes only${settings?.unseen ? ` (of ${count(settings.unseen.pictures)} pictures, ${count(settings.unseen.epochs)} epochs)` : ""}. ${unseenWords(unseen)}`,
+    }),
+    Distance:
       "Euclidean: to the nearest class mean, divided by that mean's typical distance. Shared covariance: to the nearest class mean in the space of the exit's scores, where the covariance within classes is the identity.",
-    ],
-    [
-      "Turning away",
-      `One limit for all exits together, from ranks of calibration pictures: a known picture exceeds it at any exit with a probability of at most ${settings === undefined ? "5 %" : percent(1 - settings.quantile)}, whatever the classes look like.`,
-    ],
-  ];
+    "Turning away": `One limit for all exits together, from ranks of calibration pictures: a known picture exceeds it at any exit with a probability of at most ${settings === undefined ? "5 %" : percent(1 - settings.quantile)}, whatever the classes look like.`,
+  };
 }
 
 function unseenWords(unseen: OpenWorldResult["unseen"]): string {
@@ -310,13 +294,13 @@ function unseenWords(unseen: OpenWorldResult["unseen"]): string {
 export function measured(result: OpenWorldResult): readonly Block[] {
   const { settings, rows, rejection, online } = result;
   if (settings === undefined) return [];
-  const [known, unknown, heldOut, unseen] = method(result).map(([, meaning]) => meaning);
+  const words = method(result);
   return [
     "## The open world",
-    `${known} ${machine(result)}.`,
-    `Unknown: ${unknown}`,
-    `Held out: ${heldOut}`,
-    ...(result.unseen.length === 0 ? [] : [`Unseen: ${unseen}`]),
+    `${words["Known pictures"]} ${machine(result)}.`,
+    `Unknown: ${words["Unknown pictures"]}`,
+    `Held out: ${words["Held out"]}`,
+    words.Unseen === undefined ? "" : `Unseen: ${words.Unseen}`,
     "AUROC of unknown against known pictures: by distance to the nearest class mean, and by one minus the exit's largest probability. ±: standard deviation over pairs of held-out classes.",
     aurocTable(rows),
     "### Turning pictures away",

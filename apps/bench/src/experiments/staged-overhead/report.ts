@@ -22,14 +22,12 @@ export function report(result: OverheadResult): Report {
         content: rows.length === 0 ? [] : [...dumbbells(rows), details(`All ${rows.length} measurements`, table(rows))],
       },
     ],
-    method: [
-      [
-        "Scenarios",
+    method: {
+      Scenarios:
         "“No exits”: every picture runs through all stages, so extra time is what staging costs. “Half leave at each exit”: half of the pictures that reach an exit leave there. “All leave first”: only the first stage runs.",
-      ],
-      ["Time", "Wall-clock time of one batch, in stages and in one piece, measured in turn in one process; medians."],
-      ["A cut costs", "Time beyond the share of the computation, divided by the number of cuts."],
-    ],
+      Time: "Wall-clock time of one batch, in stages and in one piece, measured in turn in one process; medians.",
+      "A cut costs": "Time beyond the share of the computation, divided by the number of cuts.",
+    },
   };
 }
 

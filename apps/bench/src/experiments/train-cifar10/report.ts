@@ -37,17 +37,11 @@ export function report(result: TrainCifar10Result): Report {
         ],
       },
     ],
-    method: [
-      [
-        "Data",
-        `${dataWords(data)} A training picture is padded by four black pixels, cropped at random and mirrored half of the time. The test pictures choose nothing: no epoch is picked by them.`,
-      ],
-      [
-        "Recipe",
-        `${pairsWords(recipe) ?? "Not recorded."} SGD with Nesterov momentum; the learning rate rises and falls once (one cycle), by cosine.`,
-      ],
-      ["Time", "Wall clock of the training steps with the preparation of their pictures; evaluation is not counted."],
-    ],
+    method: {
+      Data: `${dataWords(data)} A training picture is padded by four black pixels, cropped at random and mirrored half of the time. The test pictures choose nothing: no epoch is picked by them.`,
+      Recipe: `${pairsWords(recipe) ?? "Not recorded."} SGD with Nesterov momentum; the learning rate rises and falls once (one cycle), by cosine.`,
+      Time: "Wall clock of the training steps with the preparation of their pictures; evaluation is not counted.",
+    },
     files: dataFiles(data?.files),
   };
 }

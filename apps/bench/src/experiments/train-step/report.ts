@@ -28,17 +28,12 @@ export function report({ rows }: Steps): Report {
         content: rows.length === 0 ? [] : [throughput(rows), table(rows)],
       },
     ],
-    method: [
-      [
-        "Step",
-        "Forward pass, cross-entropy, gradients of all parameters and the optimiser's update (SGD with momentum for the ResNets, AdamW for the transformers), with random inputs that stay the same.",
-      ],
-      ["Time", "Median over the steps, after two that are not counted."],
-      [
-        "GFLOP/s",
+    method: {
+      Step: "Forward pass, cross-entropy, gradients of all parameters and the optimiser's update (SGD with momentum for the ResNets, AdamW for the transformers), with random inputs that stay the same.",
+      Time: "Median over the steps, after two that are not counted.",
+      "GFLOP/s":
         "Six floating-point operations for every multiply-accumulate of the forward pass's convolutions and matrix products, attention in full, divided by the step's time.",
-      ],
-    ],
+    },
   };
 }
 

@@ -1,17 +1,15 @@
-import { NOT_MEASURED } from "./chart.ts";
-import { type Html, html } from "./html.ts";
-import { percent } from "./numbers.ts";
-import type { E2cmCifar10Result } from "./types.ts";
-
-type Picture = NonNullable<E2cmCifar10Result["examples"]>["first"][number];
+import { NOT_MEASURED } from "../../../report/chart.ts";
+import { type Html, html } from "../../../report/html.ts";
+import { percent } from "../../../report/numbers.ts";
+import type { E2cmCifar10Result, Picture } from "../schema.ts";
 
 const PNG = /^data:image\/png;base64,[A-Za-z0-9+/=]+$/;
 
 /** Pictures that left first and pictures that stayed to the end. */
-export function examplesSection(result: E2cmCifar10Result): Html {
-  const { first = [], last = [] } = result.examples ?? {};
-  if (first.length + last.length === 0) return NOT_MEASURED;
-  return html`${gallery("Left first", first, result.classNames)}${gallery("Stayed to the end", last, result.classNames)}`;
+export function pictureGalleries({ examples, classNames }: E2cmCifar10Result): Html[] {
+  const { first = [], last = [] } = examples ?? {};
+  if (first.length + last.length === 0) return [];
+  return [gallery("Left first", first, classNames), gallery("Stayed to the end", last, classNames)];
 }
 
 function gallery(title: string, pictures: readonly Picture[], classNames: readonly string[]): Html {

@@ -1,6 +1,6 @@
 import { cheapestWithin, replay } from "@exitkit/early-exit";
-import { pictureDataUri } from "../../data/batches.ts";
-import { folds } from "../../measuring/halves.ts";
+import { pictureDataUri } from "../../../data/batches.ts";
+import { folds } from "../../../measuring/halves.ts";
 import type { Subject } from "./network.ts";
 import type { SoundFit } from "./shared.ts";
 import { TIMED_LOSS } from "./wall.ts";

@@ -9,12 +9,13 @@ import {
   solveExits,
 } from "@exitkit/e2cm";
 import type { ExitRecord } from "@exitkit/early-exit";
-import { type Pictures, slicePictures } from "../../data/pictures.ts";
-import { accuracyAt } from "../../measuring/answers.ts";
-import { counted } from "../../measuring/counted.ts";
-import { folds } from "../../measuring/halves.ts";
+import { type Pictures, slicePictures } from "../../../data/pictures.ts";
+import { accuracyAt } from "../../../measuring/answers.ts";
+import { counted } from "../../../measuring/counted.ts";
+import { folds } from "../../../measuring/halves.ts";
+import type { FrontierRow } from "../schema.ts";
 import { CLASSES, confusionMatrix, depthOf, type Subject } from "./network.ts";
-import { type Fold, type FrontierRow, paperRows, soundRows } from "./protocols.ts";
+import { type Fold, paperRows, soundRows } from "./protocols.ts";
 
 const METRIC = "sharedCovariance";
 

@@ -12,12 +12,13 @@ import {
   solveExits,
 } from "@exitkit/e2cm";
 import { agreementFrontier, type ExitRecord, fitAgreement, searchThresholds } from "@exitkit/early-exit";
-import { slicePictures } from "../../data/pictures.ts";
-import { accuracyAt } from "../../measuring/answers.ts";
-import { counted } from "../../measuring/counted.ts";
-import { foldRecords } from "../../measuring/halves.ts";
+import { slicePictures } from "../../../data/pictures.ts";
+import { accuracyAt } from "../../../measuring/answers.ts";
+import { counted } from "../../../measuring/counted.ts";
+import { foldRecords } from "../../../measuring/halves.ts";
+import type { FrontierRow } from "../schema.ts";
 import { CLASSES, confusionMatrix, depthOf, depthTaps, type Subject } from "./network.ts";
-import { type FrontierRow, paperRows, soundRows } from "./protocols.ts";
+import { paperRows, soundRows } from "./protocols.ts";
 
 const RULES: readonly DistanceRule[] = ["normalised", "raw", "perSampleMaximum"];
 

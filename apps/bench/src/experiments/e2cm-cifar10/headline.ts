@@ -1,20 +1,9 @@
-import { metricSeries } from "../experiments/e2cm/words.ts";
-import { plainAccuracy } from "./frontier.ts";
-import { count, percent, points } from "./numbers.ts";
-import { rivalsHeadline } from "./rivals-headline.ts";
-import { backboneName, capital } from "./series.ts";
-import type { E2cmCifar10Result, ReportResult } from "./types.ts";
-
-/** What a reader must know first. */
-export interface Headline {
-  readonly sentence: string;
-  /** How to read it: where it comes from and whether the goal was met. */
-  readonly detail: string;
-  /** What was wanted, and whether it was reached; undefined where nothing was. */
-  readonly goal?: string;
-  readonly met: boolean | undefined;
-  readonly facts: readonly { readonly value: string; readonly name: string }[];
-}
+import { count, percent, points } from "../../report/numbers.ts";
+import type { Headline } from "../../report/report.ts";
+import { backboneName, capital } from "../../report/series.ts";
+import { metricSeries } from "../e2cm/words.ts";
+import type { E2cmCifar10Result } from "./schema.ts";
+import { plainAccuracy } from "./tables.ts";
 
 /** What the headline's thresholds were asked to lose at most on calibration pictures, where several were. */
 const WANTED = 0.003;
@@ -23,20 +12,11 @@ const GOAL = 0.005;
 /** Where a time does not say what loss was wanted, it belongs to an operating point when their costs are this near. */
 const SAME_COST = 0.01;
 
-export function headline(result: ReportResult): Headline {
-  switch (result.experiment) {
-    case "e2cm-cifar10":
-      return e2cmHeadline(result);
-    case "e2cm-rivals":
-      return rivalsHeadline(result);
-  }
-}
-
 /**
  * The operating point is chosen by what was wanted on the calibration pictures, never by what came out on the test
  * pictures: sound protocol before the paper's, wanted loss nearest to half a point, then the cheaper metric.
  */
-function e2cmHeadline(result: E2cmCifar10Result): Headline {
+export function headline(result: E2cmCifar10Result): Headline {
   const main = result.backbones.at(-1)?.backbone ?? result.operating.at(-1)?.backbone;
   const [point] = result.operating
     .filter((one) => one.backbone === main)
@@ -79,8 +59,10 @@ function e2cmHeadline(result: E2cmCifar10Result): Headline {
     ]
       .filter((part) => part !== "")
       .join(" "),
-    goal: `at most ${points(GOAL)} lost on new pictures, less computation${time === undefined ? "" : " and less time"}`,
-    met,
+    goal: {
+      text: `at most ${points(GOAL)} lost on new pictures, less computation${time === undefined ? "" : " and less time"}`,
+      met,
+    },
     facts: [
       { value: percent(point.macsFraction), name: "of the multiply-accumulates" },
       ...times.map((row) => ({ value: percent(row.wallFraction), name: `of the time, batch ${row.batch}` })),
@@ -120,13 +102,9 @@ function shortfall(lost: number, wanted: number, macs: number, wall: number | un
 
 function unmeasured(result: E2cmCifar10Result, full: number | undefined): Headline {
   const main = result.backbones.at(-1)?.backbone;
-  return {
-    sentence:
-      main === undefined || full === undefined
-        ? "E²CM on CIFAR-10: no operating point was measured in this run."
-        : `${backboneName(main)} answers ${percent(full, 1)} of the CIFAR-10 test pictures right; what its exits save was not measured in this run.`,
-    detail: "",
-    met: undefined,
-    facts: [],
-  };
+  const sentence =
+    main === undefined || full === undefined
+      ? "E²CM on CIFAR-10: no operating point was measured in this run."
+      : `${backboneName(main)} answers ${percent(full, 1)} of the CIFAR-10 test pictures right; what its exits save was not measured in this run.`;
+  return { sentence };
 }

@@ -1,4 +1,4 @@
-import { distinct } from "./series.ts";
+import { distinct } from "../../report/series.ts";
 
 interface Protocol {
   readonly name: string;

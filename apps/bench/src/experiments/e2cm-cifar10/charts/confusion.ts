@@ -1,22 +1,19 @@
 import * as Plot from "@observablehq/plot";
-import { metricSeries } from "../experiments/e2cm/words.ts";
-import { draw, figure, NOT_MEASURED } from "./chart.ts";
-import { mainFirst } from "./frontier.ts";
-import { type Html, html } from "./html.ts";
-import { percent } from "./numbers.ts";
-import { backboneName, distinct, ramp } from "./series.ts";
-import type { E2cmCifar10Result } from "./types.ts";
-
-type Confusion = E2cmCifar10Result["confusion"][number];
+import { draw, figure } from "../../../report/chart.ts";
+import { type Html, html } from "../../../report/html.ts";
+import { percent } from "../../../report/numbers.ts";
+import { backboneName, distinct, ramp } from "../../../report/series.ts";
+import { metricSeries } from "../../e2cm/words.ts";
+import type { Confusion, E2cmCifar10Result } from "../schema.ts";
+import { mainFirst } from "../tables.ts";
 
 const MOST = 8;
 const SIZE = 218;
 const NAMES = 68;
 
 /** Confusion matrices by depth, as small heat maps: one row of them for each backbone and metric. */
-export function confusionSection(result: E2cmCifar10Result): Html {
-  if (result.confusion.length === 0) return NOT_MEASURED;
-  return html`${mainFirst(result, result.confusion).map((backbone) => {
+export function confusionFigures(result: E2cmCifar10Result): Html[] {
+  return mainFirst(result, result.confusion).flatMap((backbone) => {
     const own = result.confusion.filter((one) => one.backbone === backbone);
     return distinct(own.map((one) => one.metric)).map((metric) => {
       const all = own.filter((one) => one.metric === metric).sort((a, b) => a.depth - b.depth);
@@ -28,7 +25,7 @@ export function confusionSection(result: E2cmCifar10Result): Html {
         `Rows are the true class, columns the answer; the stronger a cell, the larger the share of its row. A clean diagonal is a perfect exit.${some}`,
       );
     });
-  })}`;
+  });
 }
 
 function heatMap({ matrix, depth, exit }: Confusion, classNames: readonly string[]): Html {

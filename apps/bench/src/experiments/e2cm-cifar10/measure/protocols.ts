@@ -1,22 +1,7 @@
 import { cheapestWithin, type ExitCosts, type ExitRecord, type OperatingPoint, replay } from "@exitkit/early-exit";
+import { meanOf } from "../../../measuring/answers.ts";
+import type { FrontierRow } from "../schema.ts";
 import { WANTED_LOSSES } from "./network.ts";
-
-/** One point of the accuracy–MACs frontier, measured on pictures that did not choose its thresholds. */
-export interface FrontierRow {
-  readonly backbone: string;
-  readonly metric: string;
-  readonly rule: string;
-  readonly variant: string;
-  /** `paper`: thresholds from training pictures, reported on all test pictures. `sound`: from one half of the test pictures, reported on the other, both ways. */
-  readonly protocol: "paper" | "sound";
-  readonly macsFraction: number;
-  readonly accuracy: number;
-  /** Of the first half, where there are two. */
-  readonly thresholds: readonly number[];
-  readonly shares: readonly number[];
-  /** What the thresholds were asked to lose at most on the pictures that chose them; null for a point of the hull. */
-  readonly wantedLoss: number | null;
-}
 
 type Label = Pick<FrontierRow, "backbone" | "metric" | "rule" | "variant">;
 
@@ -53,15 +38,14 @@ export function soundRows(label: Label, folds: readonly Fold[]): readonly Fronti
       return point === undefined ? [] : [replay(report, point.thresholds, costs)];
     });
     if (replays.length < folds.length) return [];
-    const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
     return [
       {
         ...label,
-        protocol: "sound" as const,
-        macsFraction: mean(replays.map(({ costFraction }) => costFraction)),
-        accuracy: mean(replays.map(({ accuracy }) => accuracy)),
+        protocol: "sound",
+        macsFraction: meanOf(replays.map(({ costFraction }) => costFraction)),
+        accuracy: meanOf(replays.map(({ accuracy }) => accuracy)),
         thresholds: replays[0]!.thresholds,
-        shares: replays[0]!.shares.map((_, exit) => mean(replays.map(({ shares }) => shares[exit]!))),
+        shares: replays[0]!.shares.map((_, exit) => meanOf(replays.map(({ shares }) => shares[exit]!))),
         wantedLoss,
       },
     ];

@@ -1,7 +1,7 @@
 import type { Device } from "@exitkit/core-gpu";
-import type { Dataset } from "../../data/directory.ts";
-import type { pretrained } from "../../zoo/resnet.ts";
-import type { Context } from "../experiment.ts";
+import type { Dataset } from "../../../data/directory.ts";
+import type { pretrained } from "../../../zoo/resnet.ts";
+import type { Context } from "../../experiment.ts";
 
 /** What the parts of the experiment share about one backbone. */
 export interface Subject {
@@ -16,6 +16,8 @@ export interface Subject {
 
 /** What a preset decides. */
 export interface Settings {
+  /** The last one is the one the report begins with. */
+  readonly backbones: readonly ("resnet20" | "resnet56")[];
   /** Training pictures that thresholds are chosen on in the paper's protocol. */
   readonly thresholdPictures: number;
   /** Every how many blocks an exit of the depth tables stands. */
@@ -26,6 +28,10 @@ export interface Settings {
   readonly rounds: number;
   /** Pictures timed a round, at most. */
   readonly timedPictures: number;
+  /** Batches of pictures that the speed of fitting is measured on. */
+  readonly fitPasses: number;
+  /** Milliseconds for timing what exits add. */
+  readonly overheadBudget: number;
 }
 
 export const CLASSES = 10;

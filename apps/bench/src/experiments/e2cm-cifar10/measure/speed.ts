@@ -6,18 +6,17 @@ import {
   openClassifier,
   solveExits,
 } from "@exitkit/e2cm";
-import { batches, oneBatch } from "../../data/batches.ts";
-import { slicePictures } from "../../data/pictures.ts";
-import { PASS_BATCH } from "../../measuring/counted.ts";
-import { quantile, timeInterleaved } from "../../measuring/timing.ts";
+import { batches, oneBatch } from "../../../data/batches.ts";
+import { slicePictures } from "../../../data/pictures.ts";
+import { PASS_BATCH } from "../../../measuring/counted.ts";
+import { quantile, timeInterleaved } from "../../../measuring/timing.ts";
 import { CLASSES, depthTaps, type Subject } from "./network.ts";
 
 /** Pictures a second while fitting, against plain inference over the same pictures in the same rounds. */
 export async function fitSpeed(subject: Subject) {
   const { context, backbone, device, data, settings, key } = subject;
   const { name, model, input } = backbone;
-  const quick = context.preset === "quick";
-  const pictures = slicePictures(data.train, 0, Math.min(data.train.n, (quick ? 4 : 8) * PASS_BATCH));
+  const pictures = slicePictures(data.train, 0, Math.min(data.train.n, settings.fitPasses * PASS_BATCH));
   const evenly = (count: number) => {
     const inner = backbone.blocks.slice(1);
     return Array.from({ length: count }, (_, index) => inner[Math.round(((index + 1) * inner.length) / count) - 1]!);
@@ -29,7 +28,7 @@ export async function fitSpeed(subject: Subject) {
     ["euclidean, pooled features, every block", { metric: "euclidean", features: "pooled", taps: backbone.blocks }],
     ["sharedCovariance, moments, 3 exits", {}],
   ];
-  if (quick) passes.splice(2, 2);
+  if (context.preset === "quick") passes.splice(2, 2);
   return context.run.step(key("fit-speed"), async () => {
     const stage = context.progress.stage(`${name}: fitting speed`, settings.rounds * (passes.length + 1), "passes");
     const plain = await device.load(model);
@@ -108,7 +107,7 @@ export async function overheadPart(
   shared: FittedExits,
   means: readonly (readonly [string, FittedExits])[],
 ) {
-  const { context, backbone, device, data, key } = subject;
+  const { context, backbone, device, data, settings, key } = subject;
   const { name, model, input } = backbone;
   return context.run.step(key("overhead"), async () => {
     const { x } = oneBatch(slicePictures(data.test, 0, 64));
@@ -128,7 +127,7 @@ export async function overheadPart(
           { name: "plain", run: () => plain.run({ [input]: x }) },
           ...classifiers.map((classifier, index) => ({ name: String(index), run: () => classifier.classify(x) })),
         ],
-        { budget: context.preset === "quick" ? 2500 : 20_000, leastRounds: 7, mostRounds: 101 },
+        { budget: settings.overheadBudget, leastRounds: 7, mostRounds: 101 },
       );
       const plainMs = times.get("plain")!.median;
       return variants.map(([metric, variant, fitted], index) => {

@@ -1,20 +1,18 @@
-import { metricSeries } from "../experiments/e2cm/words.ts";
-import { details, figure, NOT_MEASURED } from "./chart.ts";
-import { against, mainFirst, plainAccuracy } from "./frontier.ts";
-import { type Html, html, raw } from "./html.ts";
-import { percent, points } from "./numbers.ts";
-import { protocolName, protocolsOf } from "./protocols.ts";
-import { backboneName, capital, ramp } from "./series.ts";
-import type { E2cmCifar10Result } from "./types.ts";
-
-type Operating = E2cmCifar10Result["operating"][number];
+import { details, figure } from "../../../report/chart.ts";
+import { type Html, html, raw } from "../../../report/html.ts";
+import { percent, points } from "../../../report/numbers.ts";
+import { backboneName, capital, ramp } from "../../../report/series.ts";
+import { metricSeries } from "../../e2cm/words.ts";
+import { protocolName, protocolsOf } from "../protocols.ts";
+import type { E2cmCifar10Result, Operating } from "../schema.ts";
+import { mainFirst, plainAccuracy } from "../tables.ts";
 
 /** Narrower parts get no number inside. */
 const LABELLED = 0.075;
 
 /** Which share of the pictures leaves at which exit: one stacked bar for each operating point. */
-export function sharesSection(result: E2cmCifar10Result): Html {
-  if (result.operating.length === 0) return NOT_MEASURED;
+export function sharesFigure(result: E2cmCifar10Result): Html | null {
+  if (result.operating.length === 0) return null;
   const [first, ...others] = protocolsOf(result.operating).map((protocol) => ({
     name: protocolName(protocol),
     bars: mainFirst(result, result.operating).map((backbone) => bars(result, backbone, protocol)),
@@ -58,4 +56,11 @@ function bar(one: Operating, full: number | undefined): Html {
 <p><b>${capital(metricSeries(one.metric).name)}</b>, asked to lose at most ${points(one.wantedLoss)}
 <span>${percent(one.macsFraction)} of the multiply-accumulates; ${percent(one.accuracy, 1)} right${measured}</span></p>
 <div class="stack">${parts}</div></div>\n`;
+}
+
+/** "0.5 points below the full network". */
+function against(accuracy: number, full: number): string {
+  const lost = full - accuracy;
+  if (Math.abs(lost) < 0.00005) return "as the full network";
+  return lost > 0 ? `${points(lost)} below the full network` : `${points(-lost)} above the full network`;
 }

@@ -1,0 +1,102 @@
+import { type Device, type Tensor, tensor } from "@exitkit/core-gpu";
+import type { ExitCosts } from "@exitkit/early-exit";
+import { z } from "zod";
+import type { Batch } from "../data/batches.ts";
+import type { Backbone } from "../zoo/backbone.ts";
+import { argMaxRows, countRight } from "./answers.ts";
+import { quantile } from "./timing.ts";
+
+/** What is measured of a network that stops early, run in stages, against the plain one over the same batches. */
+export const wallFields = {
+  batch: z.number(),
+  /** How many were timed; older results do not say it. */
+  pictures: z.number().optional(),
+  /** Mean MACs of the timed pictures as a fraction of the plain network. */
+  macsFraction: z.number(),
+  /** Median over rounds of (time in stages ÷ time in one plain session). */
+  wallFraction: z.number(),
+  /** Of the timed pictures, and the plain network's on the same ones. */
+  accuracy: z.number(),
+  fullAccuracy: z.number(),
+  /** Milliseconds a batch, medians over rounds. */
+  plainMs: z.number(),
+  stagedMs: z.number(),
+  /** Rounds. */
+  runs: z.number(),
+};
+
+type WallTimes = z.output<z.ZodObject<typeof wallFields>>;
+
+/** A network with exits that really stops early. */
+export interface Opened {
+  classify(x: Tensor<"float32">): Promise<{ readonly predictions: Int32Array; readonly leftAt: Int32Array }>;
+  release(): Promise<void>;
+}
+
+/**
+ * Times networks that stop early against the plain one: every batch through all of them, one after the other, beginning with
+ * another one from batch to batch. A first round, which counts nothing, judges the answers.
+ *
+ * @param staged Opened here and released.
+ * @param batches All of the same size.
+ */
+export async function timeInStages(
+  device: Device,
+  { model, input, output }: Pick<Backbone, "model" | "input" | "output">,
+  staged: readonly { open(): Promise<Opened>; readonly costs: ExitCosts }[],
+  batches: readonly Batch[],
+  { classes, rounds, onRound }: { readonly classes: number; readonly rounds: number; onRound?(): void },
+): Promise<readonly WallTimes[]> {
+  const batch = batches[0]!.y.length;
+  const into = { [output]: tensor("float32", [batch, classes]) };
+  const session = await device.load(model);
+  const opened: Opened[] = [];
+  const all = [null, ...staged].map(() => ({ right: 0, macs: 0, times: [] as number[] }));
+  try {
+    for (const one of staged) opened.push(await one.open());
+    const answer = async (at: number, { x, y }: Batch, judged: boolean) => {
+      const begun = performance.now();
+      const answered = at === 0 ? await session.run({ [input]: x }, { into }) : await opened[at - 1]!.classify(x);
+      const time = performance.now() - begun;
+      if (judged && "leftAt" in answered) {
+        const { predictions, leftAt } = answered as Awaited<ReturnType<Opened["classify"]>>;
+        all[at]!.right += countRight(predictions, y);
+        for (const exit of leftAt) all[at]!.macs += staged[at - 1]!.costs.exits[exit]!;
+      } else if (judged) all[at]!.right += countRight(argMaxRows(into[output]!.data, classes), y);
+      return time;
+    };
+    for (let round = -1; round < rounds; round++) {
+      const sums = all.map(() => 0);
+      for (const [index, piece] of batches.entries()) {
+        for (let turn = 0; turn < all.length; turn++) {
+          const at = (turn + index + round + 1) % all.length;
+          sums[at]! += await answer(at, piece, round < 0);
+        }
+      }
+      if (round < 0) continue;
+      sums.forEach((sum, at) => {
+        all[at]!.times.push(sum);
+      });
+      onRound?.();
+    }
+  } finally {
+    for (const one of opened) await one.release();
+    await session.release();
+  }
+  const pictures = batches.length * batch;
+  const [plain, ...others] = all as [(typeof all)[number], ...typeof all];
+  return others.map(({ right, macs, times }, index) => ({
+    batch,
+    pictures,
+    macsFraction: macs / pictures / staged[index]!.costs.full,
+    wallFraction: quantile(
+      times.map((time, round) => time / plain.times[round]!),
+      0.5,
+    ),
+    accuracy: right / pictures,
+    fullAccuracy: plain.right / pictures,
+    plainMs: quantile(plain.times, 0.5) / batches.length,
+    stagedMs: quantile(times, 0.5) / batches.length,
+    runs: times.length,
+  }));
+}
