@@ -1,4 +1,4 @@
-import type { RivalsResult } from "../src/report/rivals-types.ts";
+import type { RivalsResult } from "../src/experiments/e2cm-rivals/schema.ts";
 import { common } from "./report-samples.ts";
 
 /* Invented results that look like real ones, as those of report-samples.ts. */

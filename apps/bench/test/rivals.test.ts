@@ -27,30 +27,24 @@ import { oneBatch } from "../src/data/batches.ts";
 import { type Dataset, openCifar10 } from "../src/data/directory.ts";
 import { type Pictures, slicePictures } from "../src/data/pictures.ts";
 import { openDataSource } from "../src/data/source.ts";
-import { rivals } from "../src/experiments/e2cm-rivals.ts";
+import type { Candidate } from "../src/experiments/e2cm-rivals/candidate.ts";
+import { accuraciesAt, claimsOf } from "../src/experiments/e2cm-rivals/claims.ts";
+import { fitClassMeans, meansAt } from "../src/experiments/e2cm-rivals/class-means.ts";
+import { chosenDatasets } from "../src/experiments/e2cm-rivals/datasets.ts";
+import { trainedCandidates } from "../src/experiments/e2cm-rivals/fit.ts";
+import { bothWays, frontierRows, mostAccurate, withinRows } from "../src/experiments/e2cm-rivals/frontiers.ts";
+import { e2cmRivals, rivals } from "../src/experiments/e2cm-rivals/index.ts";
+import { peakMemory } from "../src/experiments/e2cm-rivals/memory.ts";
+import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/e2cm-rivals/network.ts";
+import { prepare } from "../src/experiments/e2cm-rivals/prepare.ts";
+import type { RivalRow, RivalsResult } from "../src/experiments/e2cm-rivals/schema.ts";
+import { type RivalSettings, SETTINGS } from "../src/experiments/e2cm-rivals/settings.ts";
+import { apart, together } from "../src/experiments/e2cm-rivals/together.ts";
+import { DISTANCES, tapsOf, trainedRival } from "../src/experiments/e2cm-rivals/trained.ts";
 import type { Context } from "../src/experiments/experiment.ts";
-import { EXPERIMENTS } from "../src/experiments/index.ts";
-import { readResult } from "../src/experiments/result.ts";
-import type { Candidate } from "../src/experiments/rivals/candidate.ts";
-import { accuraciesAt, claimsOf } from "../src/experiments/rivals/claims.ts";
-import { fitClassMeans, meansAt } from "../src/experiments/rivals/class-means.ts";
-import { chosenDatasets } from "../src/experiments/rivals/datasets.ts";
-import { trainedCandidates } from "../src/experiments/rivals/fit.ts";
-import {
-  bothWays,
-  frontierRows,
-  mostAccurate,
-  type RivalRow,
-  withinRows,
-} from "../src/experiments/rivals/frontiers.ts";
-import { peakMemory } from "../src/experiments/rivals/memory.ts";
-import { rivalNetwork, SDN_PLACES, tapsWithin } from "../src/experiments/rivals/network.ts";
-import { prepare } from "../src/experiments/rivals/prepare.ts";
-import { type RivalSettings, SETTINGS } from "../src/experiments/rivals/settings.ts";
-import { apart, together } from "../src/experiments/rivals/together.ts";
-import { DISTANCES, tapsOf, trainedRival } from "../src/experiments/rivals/trained.ts";
+import { checkResult } from "../src/experiments/result.ts";
 import { foldRecords } from "../src/measuring/halves.ts";
-import type { RivalsResult } from "../src/report/rivals-types.ts";
+import type { Table } from "../src/report/table.ts";
 import { openRun } from "../src/runs/run.ts";
 import { createProgress, SILENT } from "../src/terminal/progress.ts";
 import { readWeights } from "../src/zoo/weights.ts";
@@ -130,18 +124,9 @@ async function context(folder: string, extras: Context["extras"] = {}, progress 
 describe("e2cm-rivals", () => {
   it("compares all methods, gives what the report reads, and goes on where it stopped", async () => {
     const folder = join(await temporaryFolder(), "run");
-    const { values, summary } = await rivals(await context(folder, { seeds: 2 }), TINY);
-    const result = readResult(
-      {
-        experiment: "e2cm-rivals",
-        preset: "quick",
-        seed: 1,
-        device: "cpu",
-        ...(JSON.parse(JSON.stringify(values)) as object),
-      },
-      EXPERIMENTS,
-      "the result",
-    ).result as RivalsResult;
+    const values = await rivals(await context(folder, { seeds: 2 }), TINY);
+    const named = { experiment: "e2cm-rivals", preset: "quick", seed: 1, device: "cpu" };
+    const result = checkResult(e2cmRivals, { ...named, ...values }) as RivalsResult;
     const settings = result.wall.filter(({ asked }) => asked === "loss");
     const methods = settings.map(({ method, budget }) => `${method}, ${budget}`);
     expect(result.diverged).toEqual([]);
@@ -187,11 +172,12 @@ describe("e2cm-rivals", () => {
       "kmnist",
     ]);
     expect(renderReport([result])).not.toMatch(/NaN|undefined|Infinity|\[object/);
-    expect(summary.rows).toHaveLength(11);
+    const [frontier] = [e2cmRivals.summary(result).table].flat() as readonly Table[];
+    expect(frontier!.body).toHaveLength(11);
 
     const stderr = memory();
     const again = await rivals(await context(folder, { seeds: 2 }, createProgress(stderr)), TINY);
-    expect(JSON.parse(JSON.stringify(again.values))).toEqual(JSON.parse(JSON.stringify(values)));
+    expect(JSON.parse(JSON.stringify(again))).toEqual(JSON.parse(JSON.stringify(values)));
     expect(stderr.text()).toMatch(/\d\d finished steps are reused/);
     expect(stderr.text()).not.toMatch(/training: \d/);
   }, 120_000);

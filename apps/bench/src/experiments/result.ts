@@ -91,13 +91,12 @@ export function readResult(
  *
  * @throws Error naming the first value that the experiment's schema does not allow or does not know.
  */
-export function checkResult({ name, schema, presets }: Experiment, written: unknown): Common {
+export function checkResult({ name, schema }: Experiment, written: unknown): Common {
   const json: unknown = JSON.parse(JSON.stringify(written));
   const parsed = schema.safeParse(json);
   const issue = parsed.error?.issues[0];
   if (!parsed.success) throw new Error(`${name}: ${issue!.path.join(".")} of its result: ${issue!.message}`);
-  // Experiments without a room have schemas that do not know everything yet.
-  const unknown = presets.quick === null ? null : unknownKey(json, parsed.data);
+  const unknown = unknownKey(json, parsed.data);
   if (unknown !== null) throw new Error(`${name}: its schema does not know ${unknown} of its result`);
   return parsed.data;
 }

@@ -35,16 +35,6 @@ export function figure(content: Html | readonly Html[], caption: Html | string):
   return html`<figure>${content}<figcaption>${caption}</figcaption></figure>`;
 }
 
-/** A table with a head row; the first column names the row. Cells are text or markup; it scrolls sideways when narrow. */
-export function table(head: readonly string[], body: readonly (readonly (Html | string)[])[]): Html {
-  const cells = (row: readonly (Html | string)[]) =>
-    row.map((cell, index) => (index === 0 ? html`<th scope="row">${cell}</th>` : html`<td>${cell}</td>`));
-  return html`<div class="scroll"><table>
-<thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
-<tbody>${body.map((row) => html`<tr>${cells(row)}</tr>\n`)}</tbody>
-</table></div>`;
-}
-
 /** Something that most readers do without: folded away until asked for. */
 export function details(summary: string, content: Html | Table): Html {
   return html`<details><summary>${summary}</summary>${"html" in content ? content : htmlTable(content)}</details>`;

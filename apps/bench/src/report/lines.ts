@@ -63,17 +63,18 @@ export function lineChart(chart: LineChart, wide: number): Html {
   return responsive((width) => drawLines(chart, width), wide);
 }
 
-/** For sections that draw for both widths themselves. */
-export function legacyChart({
-  width,
-  ...chart
-}: LineChart & { readonly width: number; readonly height: number }): Html {
-  return drawLines({ ...chart, phoneHeight: chart.height }, width);
-}
-
 /** An axis of fractions, in percent. */
 export function percentAxis(label: Axis["label"], domain: Axis["domain"]): Axis {
   return { label, domain, format: (value) => percent(value) };
+}
+
+/** Multiply-accumulates, from `low` to all of the full network's or more; said in fewer words where it is narrow. */
+export function costAxis(fractions: readonly number[], { low = 0, narrow = false } = {}): Axis {
+  const label = (phone: boolean) =>
+    phone || narrow
+      ? "multiply-accumulates, of the full network's"
+      : "multiply-accumulates, share of the full network's";
+  return percentAxis(label, [low, Math.max(1, ...fractions)]);
 }
 
 /** An axis of whole numbers. */

@@ -7,11 +7,8 @@ import { htmlTable, tableOf } from "./table.ts";
 export function methodOf({ name, result, report }: Chapter): Html {
   const { preset, seed, device, config, environment } = result;
   const data = report.data === undefined || report.data.length === 0 ? {} : { data: report.data.join(", ") };
-  const words = isHtml(report.method)
-    ? report.method
-    : html`<dl>
-${Object.entries(report.method).map(([term, meaning]) => html`<dt>${term}</dt><dd>${meaning}</dd>\n`)}</dl>`;
-  return html`${words}
+  return html`<dl>
+${Object.entries(report.method).map(([term, meaning]) => html`<dt>${term}</dt><dd>${meaning}</dd>\n`)}</dl>
 <div class="pair facts">
 <div><h3>Configuration</h3>${pairs({ experiment: name, preset, seed, device, ...config, ...data })}</div>
 <div><h3>Environment</h3>${pairs(environment)}</div>
@@ -57,8 +54,4 @@ function spaced(key: string): string {
     (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`,
   );
   return unit === undefined ? spacedName : `${spacedName} (${unit})`;
-}
-
-function isHtml(method: Chapter["report"]["method"]): method is Html {
-  return Object.keys(method).join() === "html";
 }

@@ -1,5 +1,5 @@
 import { type Html, html } from "../../../report/html.ts";
-import { type Axis, type Line, lineFigure, percentAxis } from "../../../report/lines.ts";
+import { costAxis, type Line, lineFigure, percentAxis } from "../../../report/lines.ts";
 import { percent } from "../../../report/numbers.ts";
 import { backboneName, capital, distinct } from "../../../report/series.ts";
 import { isMain, methodName, ruleSeries } from "../../e2cm/words.ts";
@@ -59,15 +59,6 @@ export function frontierPoints(name: string, rows: readonly FrontierRow[]): Line
       y: row.accuracy,
       title: `${name}\n${percent(row.accuracy, 2)} right with ${percent(row.macsFraction, 1)} of the multiply-accumulates`,
     }));
-}
-
-/** Multiply-accumulates, from `low` to all of the full network's or more. */
-export function costAxis(fractions: readonly number[], low = 0, narrow = false): Axis {
-  const label = (phone: boolean) =>
-    phone || narrow
-      ? "multiply-accumulates, of the full network's"
-      : "multiply-accumulates, share of the full network's";
-  return percentAxis(label, [low, Math.max(1, ...fractions)]);
 }
 
 /**

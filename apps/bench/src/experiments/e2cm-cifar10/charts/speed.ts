@@ -1,11 +1,10 @@
 import type { Html } from "../../../report/html.ts";
-import { lineFigure, percentAxis } from "../../../report/lines.ts";
+import { costAxis, lineFigure, percentAxis } from "../../../report/lines.ts";
 import { milliseconds, percent } from "../../../report/numbers.ts";
 import { backboneName, distinct } from "../../../report/series.ts";
 import { metricSeries } from "../../e2cm/words.ts";
 import type { E2cmCifar10Result, WallRow } from "../schema.ts";
 import { mainFirst } from "../tables.ts";
-import { costAxis } from "./frontier.ts";
 
 /** Time against computation: one chart for each backbone and metric, one curve for each batch size. */
 export function speedFigure(result: E2cmCifar10Result): Html {
@@ -27,7 +26,7 @@ export function speedFigure(result: E2cmCifar10Result): Html {
         ),
         x: costAxis(
           wall.map((row) => row.macsFraction),
-          low,
+          { low },
         ),
         y: percentAxis("time, share of the plain network's", [low, longest]),
         height: 380,

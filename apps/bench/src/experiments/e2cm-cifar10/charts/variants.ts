@@ -1,12 +1,12 @@
 import type { Html } from "../../../report/html.ts";
-import { type Line, lineFigure, percentAxis } from "../../../report/lines.ts";
+import { costAxis, type Line, lineFigure, percentAxis } from "../../../report/lines.ts";
 import { percent } from "../../../report/numbers.ts";
 import { backboneName, distinct } from "../../../report/series.ts";
 import { isMain, methodName, ruleSeries, variantColor, variantName } from "../../e2cm/words.ts";
 import { PROTOCOLS, protocolName } from "../protocols.ts";
 import type { E2cmCifar10Result, FrontierRow } from "../schema.ts";
 import { mainFirst, plainAccuracy } from "../tables.ts";
-import { accuracyWindow, costAxis, frontierPoints } from "./frontier.ts";
+import { accuracyWindow, frontierPoints } from "./frontier.ts";
 
 /** Cheaper exits (pooled features, 8-bit means): what they lose. */
 export function variantsFigure(result: E2cmCifar10Result): Html | null {

@@ -15,8 +15,9 @@ import {
   toExitModel,
 } from "@exitkit/early-exit";
 import { counted, PASS_BATCH } from "../../measuring/counted.ts";
+import type { Opened } from "../../measuring/wall.ts";
 import type { Context } from "../experiment.ts";
-import type { Budget, Candidate, Divergence, Opened } from "./candidate.ts";
+import type { Budget, Candidate, Divergence } from "./candidate.ts";
 import { type ClassMeansMethod, fitClassMeans, meansAt } from "./class-means.ts";
 import { halfOfLogits } from "./frontiers.ts";
 import type { Subject } from "./prepare.ts";

@@ -9,32 +9,11 @@ import {
   type Replay,
   replay,
 } from "@exitkit/early-exit";
-import { accuracyAt } from "../../measuring/answers.ts";
+import { accuracyAt, meanOf } from "../../measuring/answers.ts";
 import { foldRecords } from "../../measuring/halves.ts";
-import type { Budget, Candidate, Method, Setting } from "./candidate.ts";
+import type { Candidate, Setting } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
-
-/** One point of a method's frontier, on pictures that did not choose its thresholds. */
-export interface RivalRow {
-  readonly dataset: RivalDataset;
-  readonly method: Method;
-  readonly budget: Budget;
-  /** Null where nothing is random. */
-  readonly seed: number | null;
-  /** The mean cost that was allowed on the pictures that chose the thresholds, as a fraction of the plain network's. */
-  readonly askedFraction: number | null;
-  readonly macsFraction: number;
-  readonly accuracy: number;
-  /** Time ÷ the plain network's at batch 64; null where it was not timed. */
-  readonly wallFraction: number | null;
-}
-
-/** The cheapest point that loses at most so much against the plain network, on new pictures; null where there is none. */
-export interface WithinRow extends Omit<RivalRow, "askedFraction" | "macsFraction" | "accuracy" | "wallFraction"> {
-  readonly wantedLoss: number;
-  readonly macsFraction: number | null;
-  readonly accuracy: number | null;
-}
+import type { RivalRow, WithinRow } from "./schema.ts";
 
 /** A gate lets go above 0.5; other thresholds, the same at every exit, reach costs between those of two trade-offs. */
 const OPEN: readonly number[] = [0.5, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9];
@@ -144,9 +123,8 @@ function reported(
     if (point === undefined) return null;
     replays.push(way.report(point));
   }
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value / values.length, 0);
   return {
-    macsFraction: mean(replays.map(({ costFraction }) => costFraction)),
-    accuracy: mean(replays.map(({ accuracy }) => accuracy)),
+    macsFraction: meanOf(replays.map(({ costFraction }) => costFraction)),
+    accuracy: meanOf(replays.map(({ accuracy }) => accuracy)),
   };
 }

@@ -1,22 +1,11 @@
-import { allowedRows } from "../../allowance.ts";
+import { type Claim, FAILS, HOLDS } from "../../measuring/claims.ts";
 import { spread } from "../../measuring/spread.ts";
-import type { Budget, Divergence, Method } from "./candidate.ts";
+import { decimal, percent, spreadWords } from "../../report/numbers.ts";
+import { allowedRows } from "./allowance.ts";
+import type { Divergence } from "./candidate.ts";
 import type { RivalDataset } from "./datasets.ts";
-import type { RivalRow } from "./frontiers.ts";
 import { POSTER_FRACTIONS } from "./paper.ts";
-
-/** A sentence of the paper beside what came out here. */
-export interface Claim {
-  readonly dataset: RivalDataset;
-  /** Begins with the data set that the paper says it of, where that is another one. */
-  readonly paper: string;
-  readonly measured: string;
-  /**
-   * `within the spread`: the difference is not larger than its standard deviation over seeds. `cannot be so cheap`: a method
-   * costs more than the fraction that it is compared at.
-   */
-  readonly status: "as the paper says" | "otherwise" | "within the spread" | "cannot be so cheap" | "not attempted";
-}
+import type { RivalRow } from "./schema.ts";
 
 /** What claims are judged by. */
 interface Evidence {
@@ -28,7 +17,7 @@ interface Evidence {
 }
 
 /** A method with its budget. */
-type Entry = readonly [method: Method, budget: Budget];
+type Entry = readonly [method: string, budget: string];
 
 /** Where one pass and one epoch are compared. */
 const QUARTER = 0.25;
@@ -72,7 +61,7 @@ const FORGETS = {
 
 /** One pass of class means against one epoch of internal classifiers, at a quarter of the cost. */
 function aheadOfSdn({ rows }: Evidence, dataset: RivalDataset): Claim {
-  const at = (method: Method) => shown(accuraciesAt(rows, dataset, [method, "one epoch"], QUARTER));
+  const at = (method: string) => shown(accuraciesAt(rows, dataset, [method, "one epoch"], QUARTER));
   return {
     dataset,
     paper: saidOf(dataset, FIRST),
@@ -90,19 +79,19 @@ function branchyNetForgets({ rows, plain, diverged }: Evidence, dataset: RivalDa
   }
   const full = plain.get(dataset)!;
   const lost = diverged.filter((one) => one.dataset === dataset && one.method === "branchynet").length;
-  const measured = `at best ${shown(best)}, the network ${percent(full)}${lost === 0 ? "" : `; diverged with ${lost} seeds`}`;
+  const measured = `at best ${shown(best)}, the network ${percent(full, 1)}${lost === 0 ? "" : `; diverged with ${lost} seeds`}`;
   const holds = best.size > 0 && full - spread([...best.values()]).mean >= COLLAPSE;
   return {
     dataset,
     paper: saidOf(dataset, FORGETS),
     measured,
-    status: best.size === 0 ? "not attempted" : holds ? "as the paper says" : "otherwise",
+    status: best.size === 0 ? "not attempted" : holds ? HOLDS : FAILS,
   };
 }
 
 /** Distances as further inputs help where little may be computed. Judged are the paper's; the others are shown beside. */
 function distancesHelp({ rows }: Evidence, dataset: RivalDataset): Claim {
-  const of = (method: Method) => verdict(rows, dataset, [method, "unlimited"], ["sdn", "unlimited"], POSTER_FRACTIONS);
+  const of = (method: string) => verdict(rows, dataset, [method, "unlimited"], ["sdn", "unlimited"], POSTER_FRACTIONS);
   const [found, shared] = [of("e2cm-sdn"), of("e2cm-sdn-shared")];
   const paper = "E²CM + SDN is ahead of SDN by 2.4, .4, .1 and 0 points at .15, .20, .25 and .30 of the cost";
   const beside = shared.status === "not attempted" ? "" : `; with distances by a shared covariance ${shared.measured}`;
@@ -154,7 +143,7 @@ function verdict(
   if (known.length === 0) return { measured, status: "cannot be so cheap" };
   return {
     measured,
-    status: beyond(-1) ? "otherwise" : beyond(1) ? "as the paper says" : "within the spread",
+    status: beyond(-1) ? FAILS : beyond(1) ? HOLDS : "within the spread",
   };
 }
 
@@ -179,19 +168,9 @@ export function accuraciesAt(
 }
 
 function shown(accuracies: ReadonlyMap<number | null, number>): string {
-  if (accuracies.size === 0) return "not that cheap";
-  const { mean, deviation } = spread([...accuracies.values()]);
-  return `${percent(mean)}${deviation === undefined ? "" : ` ± ${(100 * deviation).toFixed(1)}`}`;
+  return accuracies.size === 0 ? "not that cheap" : spreadWords(spread([...accuracies.values()]), 1);
 }
 
 function points({ mean, deviation }: ReturnType<typeof spread>): string {
-  const value = (100 * mean)
-    .toFixed(1)
-    .replace(/^-(?!0\.0$)/, "−")
-    .replace(/^-/, "");
-  return deviation === undefined ? value : `${value} ± ${(100 * deviation).toFixed(1)}`;
-}
-
-function percent(value: number): string {
-  return `${(100 * value).toFixed(1)} %`;
+  return `${decimal(100 * mean, 1)}${deviation === undefined ? "" : ` ± ${decimal(100 * deviation, 1)}`}`;
 }

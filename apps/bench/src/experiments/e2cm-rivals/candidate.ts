@@ -1,5 +1,5 @@
-import type { Tensor } from "@exitkit/core-gpu";
 import type { ExitCosts, ExitRecord, Gates, OperatingPoint } from "@exitkit/early-exit";
+import type { Opened } from "../../measuring/wall.ts";
 import type { ClassMeansMethod } from "./class-means.ts";
 import type { TrainedMethod } from "./trained.ts";
 
@@ -42,10 +42,4 @@ export interface Divergence {
 /** A setting of a method that was chosen on calibration pictures: thresholds, and the gates they are thresholds of. */
 export interface Setting extends OperatingPoint {
   readonly gates?: Gates;
-}
-
-/** A network with exits that really stops early. */
-export interface Opened {
-  classify(x: Tensor<"float32">): Promise<{ readonly predictions: Int32Array; readonly leftAt: Int32Array }>;
-  release(): Promise<void>;
 }

@@ -1,9 +1,9 @@
-import { allowedRows } from "../allowance.ts";
-import { spread } from "../measuring/spread.ts";
-import type { RivalsResult } from "./rivals-types.ts";
-import { distinct, type Series } from "./series.ts";
+import { spread } from "../../measuring/spread.ts";
+import { distinct, type Series } from "../../report/series.ts";
+import { allowedRows } from "./allowance.ts";
+import type { RivalRow, RivalsResult } from "./schema.ts";
 
-type Point = Pick<RivalsResult["rows"][number], "method" | "budget" | "seed">;
+type Point = Pick<RivalRow, "dataset" | "method" | "budget" | "seed">;
 
 const METHODS: Readonly<Record<string, Series & { readonly dashed?: boolean }>> = {
   e2cm: { name: "E²CM, shared covariance", color: "var(--blue)" },
@@ -29,15 +29,9 @@ export function rivalSeries(method: string): Series & { readonly dashed?: boolea
   return METHODS[method] ?? { name: method, color: "var(--ink-2)" };
 }
 
-const DATASETS: Readonly<Record<string, string>> = {
-  cifar10: "CIFAR-10",
-  cifar100: "CIFAR-100",
-  "fashion-mnist": "Fashion-MNIST",
-  kmnist: "KMNIST",
-  mnist: "MNIST",
-};
+const DATASETS: Readonly<Record<string, string>> = { cifar10: "CIFAR-10", kmnist: "KMNIST", mnist: "MNIST" };
 
-/** "CIFAR-100", "Fashion-MNIST". */
+/** "CIFAR-100 subset", "Fashion-MNIST"; claims may be of data sets that were not measured. */
 export function datasetName({ datasets }: RivalsResult, dataset: string): string {
   return datasets.find((one) => one.dataset === dataset)?.name ?? DATASETS[dataset] ?? dataset;
 }
@@ -47,15 +41,35 @@ export function methodsOf(rows: readonly Point[], budget: string): string[] {
   return distinct(rows.filter((row) => row.budget === budget).map(({ method }) => method));
 }
 
+/** A method with its budget on a data set, and its rows. */
+export interface Kind<R> {
+  readonly dataset: string;
+  readonly method: string;
+  readonly budget: string;
+  readonly rows: readonly R[];
+}
+
+/** Rows by data set, method and budget, in the order of their first appearance. */
+export function kindsOf<R extends Point>(rows: readonly R[]): Kind<R>[] {
+  const keyOf = ({ dataset, method, budget }: Point) => `${dataset}\n${method}\n${budget}`;
+  return distinct(rows.map(keyOf)).map((key) => {
+    const own = rows.filter((row) => keyOf(row) === key);
+    const { dataset, method, budget } = own[0]!;
+    return { dataset, method, budget, rows: own };
+  });
+}
+
+/** The rows that belong to a kind. */
+export function alike<R extends Point>(rows: readonly R[], { dataset, method, budget }: Kind<unknown>): R[] {
+  return rows.filter((row) => row.dataset === dataset && row.method === method && row.budget === budget);
+}
+
 /** A method's setting at the largest allowance up to a fraction, over its seeds; null where it cannot be so cheap. */
-export function atFraction(rows: RivalsResult["rows"], method: string, budget: string, fraction: number) {
-  const best = allowedRows(
-    rows.filter((row) => row.method === method && row.budget === budget),
-    fraction,
-  );
+export function atFraction(rows: readonly RivalRow[], method: string, budget: string, fraction: number) {
+  const own = rows.filter((row) => row.method === method && row.budget === budget);
+  const best = allowedRows(own, fraction);
   if (best.length === 0) return null;
   return {
-    seeds: best.length,
     macsFraction: spread(best.map((row) => row.macsFraction)).mean,
     ...spread(best.map((row) => row.accuracy)),
   };

@@ -1,0 +1,113 @@
+import { z } from "zod";
+import { claimSchema } from "../../measuring/claims.ts";
+import { wallFields } from "../../measuring/wall.ts";
+import { dataSchema, list, resultSchema } from "../result.ts";
+
+const point = {
+  dataset: z.string(),
+  /** e2cm, e2cm-euclidean, sdn, sdn-joint, branchynet, e2cm-sdn, ... */
+  method: z.string(),
+  /** "one epoch" or "unlimited". */
+  budget: z.string(),
+  /** Null where nothing is random. */
+  seed: z.number().nullable(),
+};
+
+/** One point of a method's frontier, on pictures that did not choose its thresholds. Fractions are of the plain network. */
+const row = z.object({
+  ...point,
+  /** The mean cost that was allowed on the pictures that chose the thresholds; null for a timed setting. */
+  askedFraction: z.number().nullable(),
+  macsFraction: z.number(),
+  accuracy: z.number(),
+  /** Time ÷ the plain network's at batch 64; null where it was not timed. */
+  wallFraction: z.number().nullable(),
+});
+
+/** The cheapest point that loses at most so much against the plain network, on new pictures; null where there is none. */
+const within = z.object({
+  ...point,
+  wantedLoss: z.number(),
+  macsFraction: z.number().nullable(),
+  accuracy: z.number().nullable(),
+});
+
+/** How right one exit is about all test pictures, from 0, the network's own answer last; MACs of a picture that leaves there. */
+const perExit = z.object({ ...point, exit: z.number(), macsFraction: z.number(), accuracy: z.number() });
+
+/** What one method took to fit. */
+const training = z.object({ ...point, epochs: z.number(), seconds: z.number().nullable() });
+
+/** A training whose loss became NaN or infinite, and in which of its steps, from 0. */
+const diverged = z.object({ ...point, epochs: z.number(), step: z.number() });
+
+/** Largest resident set of a process that fits the method on some pictures; "plain": answers them. */
+const memory = z.object({ dataset: z.string(), method: z.string(), bytes: z.number() });
+
+/** Wall clock of one setting of a method. */
+const wall = z.object({
+  ...point,
+  /** `loss`: the cheapest setting within the wanted loss; `cost`: the best within the allowed cost. */
+  asked: z.string(),
+  /** Whether its calibration pictures could keep the wanted loss; else its most accurate setting was timed. */
+  within: z.boolean(),
+  ...wallFields,
+});
+
+/** A data set with its plain network. */
+const dataset = dataSchema.extend({
+  dataset: z.string(),
+  complete: z.boolean(),
+  classes: z.number().optional(),
+  network: z.string(),
+  macs: z.number(),
+  /** Of the plain network, on all test pictures. */
+  accuracy: z.number(),
+  /** Null: pretrained. */
+  trained: z.object({ epochs: z.number(), seconds: z.number() }).nullable(),
+});
+
+/** A method's points (fraction of the FLOPs, accuracy) in the paper's figure of one epoch. */
+const figure = z.object({
+  dataset: z.string(),
+  network: z.string(),
+  method: z.string(),
+  points: z.array(z.tuple([z.number(), z.number()]).readonly()).readonly(),
+});
+
+/** result.json of e2cm-rivals. */
+export const schema = resultSchema({
+  datasets: list(dataset),
+  settings: z
+    .object({
+      epochs: z.number(),
+      batch: z.number(),
+      seeds: z.number(),
+      timedLoss: z.number(),
+      timedFraction: z.number(),
+    })
+    .optional(),
+  rows: list(row),
+  within: list(within),
+  perExit: list(perExit),
+  training: list(training),
+  diverged: list(diverged),
+  memory: list(memory),
+  wall: list(wall),
+  /** The paper's poster: accuracy at fractions of the cost. */
+  poster: z
+    .object({
+      fractions: list(z.number()),
+      paper: list(z.object({ method: z.string(), accuracies: list(z.number()) })),
+    })
+    .optional(),
+  figure: list(figure),
+  claims: list(claimSchema),
+});
+
+export type RivalsResult = z.output<typeof schema>;
+export type RivalRow = z.output<typeof row>;
+export type WithinRow = z.output<typeof within>;
+export type WallRow = z.output<typeof wall>;
+export type RivalData = z.output<typeof dataset>;
+export type Figure = z.output<typeof figure>;
