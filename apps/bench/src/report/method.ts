@@ -7,8 +7,9 @@ import { htmlTable, tableOf } from "./table.ts";
 export function methodOf({ name, result, report }: Chapter): Html {
   const { preset, seed, device, config, environment } = result;
   const data = report.data === undefined || report.data.length === 0 ? {} : { data: report.data.join(", ") };
+  const words = Array.isArray(report.method) ? report.method : Object.entries(report.method);
   return html`<dl>
-${Object.entries(report.method).map(([term, meaning]) => html`<dt>${term}</dt><dd>${meaning}</dd>\n`)}</dl>
+${words.map(([term, meaning]) => html`<dt>${term}</dt><dd>${meaning}</dd>\n`)}</dl>
 <div class="pair facts">
 <div><h3>Configuration</h3>${pairs({ experiment: name, preset, seed, device, ...config, ...data })}</div>
 <div><h3>Environment</h3>${pairs(environment)}</div>

@@ -6,8 +6,10 @@ import type { Table } from "./table.ts";
 export interface Report {
   readonly headline: Headline;
   readonly sections: readonly Section[];
-  /** How it was measured: terms and what they mean here. */
-  readonly method: Readonly<Record<string, Html | string>>;
+  /** How it was measured: terms and what they mean here, as a record or as pairs. */
+  readonly method:
+    | Readonly<Record<string, Html | string>>
+    | readonly (readonly [term: string, meaning: Html | string])[];
   /** The data sets that were used, where the run's configuration may not say it. */
   readonly data?: readonly string[];
   /** What was computed from; none: it was not recorded. Missing: there is nothing. */
