@@ -1,5 +1,3 @@
-import { e2cmCifar10 } from "./e2cm-cifar10.ts";
-import { InputError } from "@exitkit/core-gpu";
 import { e2cmCifar10 } from "./e2cm-cifar10/index.ts";
 import { e2cmClustering } from "./e2cm-clustering/index.ts";
 import { e2cmRivals } from "./e2cm-rivals.ts";
