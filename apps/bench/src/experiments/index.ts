@@ -1,8 +1,7 @@
 import { e2cmCifar10 } from "./e2cm-cifar10/index.ts";
 import { e2cmClustering } from "./e2cm-clustering/index.ts";
-import { e2cmRivals } from "./e2cm-rivals.ts";
-import { eeprune } from "./eeprune/index.ts";
 import { e2cmRivals } from "./e2cm-rivals/index.ts";
+import { eeprune } from "./eeprune/index.ts";
 import type { Experiment } from "./experiment.ts";
 import { llmExitInit } from "./llm-exit-init/index.ts";
 import { openWorld } from "./open-world/index.ts";
