@@ -51,6 +51,8 @@ export type { Application, Operand, Producer, Value } from "./program/value.ts";
 export { apply as applyOperator } from "./program/value.ts";
 export type { Feeds } from "./quantise/calibrate.ts";
 export type { RangeMethod } from "./quantise/clipping.ts";
+export type { MatrixReport, QuantisedMatrices, QuantiseMatricesOptions } from "./quantise/quantise-matrices.ts";
+export { quantiseMatrices } from "./quantise/quantise-matrices.ts";
 export type { Quantised, QuantiseModelOptions } from "./quantise/quantise-model.ts";
 export { quantiseModel } from "./quantise/quantise-model.ts";
 export type { LayerReport, OutputReport, QuantisationReport } from "./quantise/report.ts";

@@ -6,6 +6,7 @@ export {
   type CascadeChoice,
   type ChooseCascadeOptions,
   type ChosenCascade,
+  cascadeRecord,
   chooseCascade,
 } from "./cascade/choose-cascade.ts";
 export {

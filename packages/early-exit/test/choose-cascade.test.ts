@@ -1,8 +1,8 @@
 import { type Device, generator, openDevice, type Tensor, tensor } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { recordOf } from "../src/cascade/choose-cascade.ts";
 import {
   cascade,
+  cascadeRecord,
   chooseCascade,
   countExitCosts,
   fitTemperature,
@@ -128,7 +128,7 @@ describe("measureMembers", () => {
     for (const answer of ["own", "averaged"] as const) {
       const given = members.map((member, j) => ({ ...member, temperature: measured.members[j]!.temperature }));
       const real = await recordExits(device, cascade(given, { answer }), [data]);
-      const made = recordOf(measured.members, data.y, answer);
+      const made = cascadeRecord(measured.members, data.y, answer);
       expect(made.predictions).toEqual(real.predictions);
       made.confidences.forEach((row, j) => {
         row.forEach((value, i) => {
@@ -168,7 +168,7 @@ describe("chooseCascade", () => {
     let least = Number.POSITIVE_INFINITY;
     for (const j of [0, 1, 2]) {
       const pair = [members[j]!, members[3]!];
-      const record = recordOf(pair, labels, "averaged");
+      const record = cascadeRecord(pair, labels, "averaged");
       const costs = { exits: [pair[0]!.macs, pair[0]!.macs + 100], full: 100 };
       for (const threshold of grid) {
         const { accuracy, costFraction } = replay(record, [threshold], costs);
@@ -181,7 +181,7 @@ describe("chooseCascade", () => {
 
   it("thresholds given are those of all samples, for the cascade given", () => {
     const subset = chosen.best.members.map((name) => measured.members.find((member) => member.name === name)!);
-    const record = recordOf(subset, measured.labels, "averaged");
+    const record = cascadeRecord(subset, measured.labels, "averaged");
     let sum = 0;
     const costs = { exits: subset.map(({ milliseconds }) => (sum += milliseconds)), full: 1 };
     const { accuracy } = replay(record, chosen.best.thresholds, costs);

@@ -122,7 +122,7 @@ export function chooseCascade(measured: MeasuredMembers, options: ChooseCascadeO
     return solveThresholds(part, costs, { maxAccuracyLoss: Math.min(1, Math.max(0, loss)) }, { effort });
   };
   const tryOut = (subset: readonly MeasuredMember[]): CascadeChoice | undefined => {
-    const record = recordOf(subset, labels, answer);
+    const record = cascadeRecord(subset, labels, answer);
     const costs = costsOf(subset.map(costOf), costOf(compared));
     const solved = halves.map((rows) => solve(record, costs, rows, 0));
     const [a, b] = solved;
@@ -238,8 +238,14 @@ function best(data: ArrayLike<number>, row: number, k: number): number {
   return column;
 }
 
-/** The record that a cascade of the members would give. */
-export function recordOf(
+/**
+ * The record that a cascade of these members gives, worked out from what they said alone: to replay cascades that were never built.
+ * Confidences are largest probabilities.
+ *
+ * @param members One or more, in the order in which they would be run.
+ * @param labels `[n]` the true classes.
+ */
+export function cascadeRecord(
   members: readonly MeasuredMember[],
   labels: Int32Array,
   answer: "own" | "averaged",
