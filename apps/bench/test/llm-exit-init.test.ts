@@ -17,8 +17,9 @@ const plan: Plan = {
   ...{ fit: 4000, calibration: 600, test: 900, window: 64 },
   ...{ layers: [1, 4], layer: 4, alphas: [0.6, 1], factors: [1, 4] },
   training: {
-    ...{ settings: ["frozen", "not frozen"], tokens: 600, judged: 400, length: 32, batch: 8, epochs: 1, seeds: 1 },
+    ...{ settings: ["frozen", "not frozen"], tokens: 600, judged: 400, length: 32, batch: 8, epochs: 1 },
     learningRates: { frozen: 1e-3, "not frozen": 1e-4 },
+    seeds: { frozen: 1, "not frozen": 1 },
   },
 };
 

@@ -131,7 +131,7 @@ async function measureModel(context: Context, device: Device, subject: Subject, 
   const speeds = await folder.step(`${name}-speed`, () => measureSpeed(device, subject, plan, timing));
   const chosen = exits.find(({ layer }) => layer === plan.layer)!.first;
   for (const setting of plan.training?.settings ?? []) {
-    for (const one of seedsOf(context, plan.training!.seeds)) {
+    for (const one of seedsOf(context, plan.training!.seeds[setting])) {
       rows.push(...(await trainHeads(context, device, subject, plan, setting, chosen, one)));
     }
   }

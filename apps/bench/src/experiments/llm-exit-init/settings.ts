@@ -27,7 +27,8 @@ export interface TrainingPlan {
   readonly length: number;
   readonly batch: number;
   readonly epochs: number;
-  readonly seeds: number;
+  /** Runs of each; not frozen, every head takes a run of its own. */
+  readonly seeds: Readonly<Record<"frozen" | "not frozen", number>>;
   readonly learningRates: Readonly<Record<"frozen" | "not frozen", number>>;
 }
 
@@ -47,7 +48,7 @@ export const QUICK: Settings = {
     ...{ layers: [1, 2, 3, 4], layer: 2, alphas: [0.2, 0.6, 1], factors: [1, 4] },
     training: {
       ...{ settings: ["frozen"], tokens: 16_000, judged: 6_000, length: 64, batch: 16 },
-      ...{ epochs: 2, seeds: 1, learningRates: RATES },
+      ...{ epochs: 2, seeds: { frozen: 1, "not frozen": 1 }, learningRates: RATES },
     },
   },
   smollm2: null,
@@ -59,7 +60,7 @@ export const FULL: Settings = {
     ...{ layers: [1, 2, 3, 4], layer: 2, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
     training: {
       ...{ settings: ["frozen", "not frozen"], tokens: 24_000, judged: 8_000, length: 64, batch: 16 },
-      ...{ epochs: 10, seeds: 2, learningRates: RATES },
+      ...{ epochs: 10, seeds: { frozen: 2, "not frozen": 1 }, learningRates: RATES },
     },
   },
   smollm2: {
