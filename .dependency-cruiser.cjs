@@ -32,6 +32,19 @@ module.exports = {
       from: { path: "^(packages|apps)/([^/]+)/" },
       to: { path: "^packages/[^/]+/(src|dist)/(?!index\\.)", pathNot: "^$1/$2/" },
     },
+    // What several experiments of one method share is in a folder of the method's name.
+    {
+      name: "one-room-for-each-experiment",
+      severity: "error",
+      from: { path: "^apps/bench/src/experiments/([^/]+)/" },
+      to: { path: "^apps/bench/src/experiments/[^/]+/", pathNot: "^apps/bench/src/experiments/($1|e2cm)/" },
+    },
+    {
+      name: "mechanisms-know-no-experiment",
+      severity: "error",
+      from: { path: "^apps/bench/src/(?!experiments|commands|cli)" },
+      to: { path: "^apps/bench/src/experiments/([^/]+/|index)" },
+    },
     { name: "src-needs-no-test", severity: "error", from: { path: "/src/" }, to: { path: "/(test|fixtures)/" } },
     // Workspace packages are "undetermined" here; one that is not declared does not resolve at all.
     {

@@ -2,7 +2,6 @@ import { exact, percent, points, signed, times } from "../../report/numbers.ts";
 import { backboneName, distinct } from "../../report/series.ts";
 import { type Column, type Table, tableOf } from "../../report/table.ts";
 import { metricSeries, variantName } from "../e2cm/words.ts";
-import { cheapest, mostAccurate } from "./charts/rules.ts";
 import { PROTOCOLS } from "./protocols.ts";
 import type { E2cmCifar10Result, FrontierRow } from "./schema.ts";
 
@@ -21,6 +20,18 @@ function byBackbone<R extends { readonly backbone: string }>(result: E2cmCifar10
 export function plainAccuracy(result: E2cmCifar10Result, backbone: string): number | undefined {
   const listed = result.backbones.find((one) => one.backbone === backbone)?.accuracy;
   return listed ?? (result.backbones.length === 0 ? result.full?.accuracy : undefined);
+}
+
+/** The smallest cost fraction that still reaches `accuracy`. */
+export function cheapest(rows: readonly FrontierRow[], accuracy: number): number | undefined {
+  const reaching = rows.filter((row) => row.accuracy >= accuracy - 1e-9).map((row) => row.macsFraction);
+  return reaching.length === 0 ? undefined : Math.min(...reaching);
+}
+
+/** The highest accuracy for at most this cost fraction. */
+export function mostAccurate(rows: readonly FrontierRow[], cost: number): number | undefined {
+  const paying = rows.filter((row) => row.macsFraction <= cost + 1e-9).map((row) => row.accuracy);
+  return paying.length === 0 ? undefined : Math.max(...paying);
 }
 
 /** Wall clock against MACs. */

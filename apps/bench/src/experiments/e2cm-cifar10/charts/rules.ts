@@ -7,7 +7,7 @@ import { type Cell, htmlTable, type Table } from "../../../report/table.ts";
 import { isMain, methodName, ruleSeries } from "../../e2cm/words.ts";
 import { protocolName, protocolsOf } from "../protocols.ts";
 import type { E2cmCifar10Result, FrontierRow } from "../schema.ts";
-import { mainFirst, plainAccuracy } from "../tables.ts";
+import { cheapest, mainFirst, mostAccurate, plainAccuracy } from "../tables.ts";
 
 const LOSSES = [0.005, 0.01, 0.02, 0.05];
 const COSTS = [0.5, 0.7];
@@ -59,18 +59,6 @@ function rulesTable(rows: readonly FrontierRow[], full: number | undefined): Tab
   ]);
   const names = methods.map(([row]) => methodName(row!.metric, row!.rule));
   return { head: ["share of the full network's MACs, or accuracy", ...names], body: [...costs, ...accuracies] };
-}
-
-/** The smallest cost fraction that still reaches `accuracy`. */
-export function cheapest(rows: readonly FrontierRow[], accuracy: number): number | undefined {
-  const reaching = rows.filter((row) => row.accuracy >= accuracy - 1e-9).map((row) => row.macsFraction);
-  return reaching.length === 0 ? undefined : Math.min(...reaching);
-}
-
-/** The highest accuracy for at most this cost fraction. */
-export function mostAccurate(rows: readonly FrontierRow[], cost: number): number | undefined {
-  const paying = rows.filter((row) => row.macsFraction <= cost + 1e-9).map((row) => row.accuracy);
-  return paying.length === 0 ? undefined : Math.max(...paying);
 }
 
 /** Numbers as text, the best of them standing out. */
