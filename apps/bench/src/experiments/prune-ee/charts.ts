@@ -117,5 +117,5 @@ export function layersFigure(layers: readonly LayerRow[]): Html | null {
 }
 
 function isLinear(path: string): boolean {
-  return path.startsWith("exits.") || path === "backbone.linear.weight";
+  return path.startsWith("exits.") || /^backbone\.(weights\.)?linear\.weight$/.test(path);
 }
