@@ -53,7 +53,7 @@ async function npmArchive(folder: string): Promise<string> {
 }
 
 function site(url: string, md5 = "", timeout = 5000): RemoteFile {
-  return { url, sum: ["md5", md5], size: 1000, timeout };
+  return { url, sum: ["md5", md5], size: 1_000_000, timeout };
 }
 
 const noNpm: Partial<Cifar10Sources> = { files, pack: () => Promise.reject(new Error("no npm in this test")) };

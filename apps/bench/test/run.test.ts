@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { appendFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readSafetensors, writeSafetensors } from "@exitkit/core-gpu";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { openRun } from "../src/runs/run.ts";
@@ -98,7 +100,7 @@ describe("openRun", () => {
     await expect(openRun(path, CONFIG, SILENT, { fresh: true })).rejects.toThrow(/other files \(thesis\.txt\)/);
     expect(await readdir(path)).toEqual(["thesis.txt"]);
     await expect(openRun(join(path, "thesis.txt"), CONFIG, SILENT)).rejects.toThrow(
-      /must be a folder that can be made/,
+      /must be able to make the folder .*; got a file .*thesis\.txt/,
     );
   });
 
@@ -123,6 +125,57 @@ describe("openRun", () => {
     await writeFile(join(path, "steps", ".one.step.abc.tmp"), "half");
     const run = await openRun(path, CONFIG, SILENT);
     expect(await run.step("one", () => Promise.resolve(3))).toBe(3);
+  });
+
+  it("is one process's own: a second one is refused by its number, and takes over when the first is gone", async () => {
+    const path = await temporaryFolder();
+    const child = startNode("./killed-run.ts", [path]);
+    await once(child.stdout!, "data");
+    const config = { experiment: "killed", seed: 1 };
+    await expect(openRun(path, config, SILENT)).rejects.toThrow(`got a run of process ${child.pid} in it`);
+    child.kill("SIGKILL");
+    await ended(child);
+    await (await openRun(path, config, SILENT)).finish({});
+    expect(await readdir(path)).not.toContain(".owner.json");
+  });
+
+  it("a folder that cannot be made is told at once, /proc too", async () => {
+    if (process.platform !== "linux") return;
+    await expect(openRun("/proc/x", CONFIG, SILENT)).rejects.toThrow(/bench\.run: must be able to write \/proc\/x/);
+  });
+
+  it("what was kept is outside bytes too: errors name the file", async () => {
+    const path = await temporaryFolder();
+    const first = await openRun(path, CONFIG, SILENT);
+    await first.step("one", () => Promise.resolve({ a: Float32Array.of(1, 2) }));
+    const file = join(path, "steps", "one.step");
+    const whole = await readFile(file);
+    const { metadata, tensors } = readSafetensors(whole);
+    const kept = async (changed: Uint8Array) => {
+      await writeFile(file, changed);
+      return (await openRun(path, CONFIG, SILENT)).step("one", () => Promise.resolve(0));
+    };
+    const config = metadata.config!;
+    await expect(kept(writeSafetensors(tensors, { config }))).rejects.toThrow(
+      /one\.step must be a step that was kept; got one without/,
+    );
+    for (const value of ['{"$array":1}', '{"$array":"0"}', '{"$array":-1}', '{"$array":{}}'])
+      await expect(kept(writeSafetensors(tensors, { config, value }))).rejects.toThrow(
+        /one\.step .*an \$array that names no tensor/,
+      );
+    await expect(kept(writeSafetensors(tensors, { config, value: '{"$number":[1]}' }))).rejects.toThrow(
+      /one\.step .*a \$number/,
+    );
+    await expect(kept(writeSafetensors(tensors, { config, value: "{" }))).rejects.toThrow(/one\.step must be a step/);
+    await expect(kept(whole.subarray(0, whole.length - 3))).rejects.toThrow(
+      /one\.step must be a valid safetensors file/,
+    );
+    for (const text of ['{"git":{"sha":5}}', "null", "{", '{"git":null}']) {
+      await writeFile(join(path, "environment.json"), text);
+      expect(await kept(whole)).toEqual({ a: Float32Array.of(1, 2) });
+    }
+    await writeFile(join(path, "config.json"), "null");
+    await expect(openRun(path, CONFIG, SILENT)).rejects.toThrow("its config.json cannot be read");
   });
 
   it("goes on after SIGKILL at any moment, computes no finished step again, and ends as an undisturbed run", async () => {

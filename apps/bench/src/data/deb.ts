@@ -1,11 +1,14 @@
 import { createWriteStream } from "node:fs";
 import { open } from "node:fs/promises";
-import { Readable } from "node:stream";
+import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream } from "node:stream/web";
 import xzDecompress from "xz-decompress";
 
 const HEADER = 60;
+
+/** Bytes that a package may take unpacked: a few hundred thousand packed ones can become gigabytes. */
+const MOST_UNPACKED = 512 * 2 ** 20;
 
 /**
  * Writes the files' part of a Debian package, `data.tar.xz`, as a plain tar archive.
@@ -14,10 +17,11 @@ const HEADER = 60;
  * 8, size 10, then 0x60 0x0a, all in text) and its bytes, filled up to an even number.
  *
  * @param to Path of the tar archive.
- * @throws Error when it is not such an archive, has no `data.tar.xz`, or the xz stream is damaged or truncated.
+ * @param most Bytes it may have. Default 512 MiB.
+ * @throws Error when it is not such an archive, has no `data.tar.xz`, the xz stream is damaged or truncated, or it is larger unpacked.
  * Source: deb(5) and ar(5).
  */
-export async function unpackDeb(deb: string, to: string): Promise<void> {
+export async function unpackDeb(deb: string, to: string, most = MOST_UNPACKED): Promise<void> {
   const file = await open(deb);
   try {
     const { size: length } = await file.stat();
@@ -37,7 +41,15 @@ export async function unpackDeb(deb: string, to: string): Promise<void> {
       if (name === "data.tar.xz") {
         const packed = file.createReadStream({ start: begin, end: begin + size - 1, autoClose: false });
         const xz = new xzDecompress.XzReadableStream(Readable.toWeb(packed) as globalThis.ReadableStream<Uint8Array>);
-        await pipeline(Readable.fromWeb(xz as ReadableStream<Uint8Array>), createWriteStream(to));
+        let unpacked = 0;
+        const limit = new Transform({
+          transform(chunk: Buffer, _, done) {
+            unpacked += chunk.length;
+            if (unpacked > most) done(new Error(`more than ${most} bytes when unpacked`));
+            else done(null, chunk);
+          },
+        });
+        await pipeline(Readable.fromWeb(xz as ReadableStream<Uint8Array>), limit, createWriteStream(to));
         return;
       }
       seen.push(name);

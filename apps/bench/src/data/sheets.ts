@@ -10,11 +10,13 @@ import { PICTURE_BYTES } from "./cifar.ts";
  */
 export function recordsFromSheet(png: Uint8Array, labels: unknown, first: number): Uint8Array {
   const list = checkedLabels(labels);
-  const sheet = PNG.sync.read(Buffer.from(png.buffer, png.byteOffset, png.byteLength));
-  if (sheet.width !== 1024) throw new Error(`the sheet must be 1024 pixels wide; got ${sheet.width}`);
-  if (list.length < first + sheet.height) {
-    throw new Error(`${first + sheet.height} labels are needed; got ${list.length}`);
+  // What a few thousand bytes say they are would be made before it is seen that they are not.
+  const said = saidSize(png);
+  if (said.width !== 1024) throw new Error(`the sheet must be 1024 pixels wide; got ${said.width}`);
+  if (list.length < first + said.height) {
+    throw new Error(`${first + said.height} labels are needed; got ${list.length}`);
   }
+  const sheet = PNG.sync.read(Buffer.from(png.buffer, png.byteOffset, png.byteLength));
   const records = new Uint8Array(sheet.height * (1 + PICTURE_BYTES));
   for (let row = 0, to = 0; row < sheet.height; row++) {
     records[to++] = list[first + row]!;
@@ -23,6 +25,14 @@ export function recordsFromSheet(png: Uint8Array, labels: unknown, first: number
     }
   }
   return records;
+}
+
+/** Width and height as the header of a PNG says them, its first chunk. */
+function saidSize(png: Uint8Array): { readonly width: number; readonly height: number } {
+  const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
+  if (png.byteLength < 24 || view.getUint32(0) !== 0x89504e47 || view.getUint32(12) !== 0x49484452)
+    throw new Error("the sheet must be a PNG");
+  return { width: view.getUint32(16), height: view.getUint32(20) };
 }
 
 function checkedLabels(labels: unknown): readonly number[] {

@@ -1,7 +1,16 @@
 import { createHash } from "node:crypto";
 import { appendFile, mkdir, readdir, readFile, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { InputError, readSafetensors, type Tensor, writeFileAtomic, writeSafetensors } from "@exitkit/core-gpu";
+import {
+  claimFolder,
+  type FolderClaim,
+  InputError,
+  readSafetensors,
+  type Tensor,
+  writeFileAtomic,
+  writeSafetensors,
+} from "@exitkit/core-gpu";
+import { z } from "zod";
 import type { Progress } from "../terminal/progress.ts";
 import { describeEnvironment, type Environment } from "./environment.ts";
 import { decodeValue, encodeValue } from "./values.ts";
@@ -36,7 +45,10 @@ const caller = "bench.run";
  * Opens a run folder: makes it, or goes on with the finished steps of an earlier run of the same config and says so.
  *
  * @param options.fresh Throws away an earlier run's steps, checkpoints, metrics and result.
- * @throws InputError when the folder holds a run of another config, or other files and no run.
+ * The folder is this process's own until the run is finished or the process ends.
+ *
+ * @throws InputError when the folder holds a run of another config, or other files and no run, cannot be made, or another process
+ * has a run in it.
  */
 export async function openRun(
   path: string,
@@ -44,17 +56,23 @@ export async function openRun(
   progress: Progress,
   options: { readonly fresh?: boolean } = {},
 ): Promise<RunFolder> {
+  await claimRun(path);
+  try {
+    return await openClaimed(path, config, progress, options);
+  } catch (error) {
+    await leaveRun(path);
+    throw error;
+  }
+}
+
+async function openClaimed(
+  path: string,
+  config: RunConfig,
+  progress: Progress,
+  options: { readonly fresh?: boolean },
+): Promise<RunFolder> {
   const text = `${JSON.stringify(config, null, 2)}\n`;
   const hash = createHash("sha256").update(JSON.stringify(config)).digest("hex");
-  await mkdir(path, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    throw new InputError(
-      caller,
-      "--out must be a folder that can be made",
-      `${path} (${error.code})`,
-      undefined,
-      error,
-    );
-  });
   const earlier = await earlierConfig(path);
   if (options.fresh === true && earlier !== null) {
     for (const name of ["steps", "checkpoints", "metrics.jsonl", "result.json", "environment.json", "config.json"]) {
@@ -101,27 +119,52 @@ export async function openRun(
       await writeFileAtomic(file, writeSafetensors(Object.fromEntries(tensors), { config: hash, value: json }));
       return (await readStep(file, hash)) as T;
     },
-    finish: (result) => writeFileAtomic(join(path, "result.json"), `${JSON.stringify(result, null, 1)}\n`),
+    finish: async (result) => {
+      await writeFileAtomic(join(path, "result.json"), `${JSON.stringify(result, null, 1)}\n`);
+      await leaveRun(path);
+    },
   };
 }
 
+/** Folders of runs of this process. One that is opened again goes on: what failed before does not stand in its way. */
+const claims = new Map<string, FolderClaim>();
+
+async function claimRun(path: string): Promise<void> {
+  await leaveRun(path);
+  claims.set(path, await claimFolder(caller, path));
+}
+
+async function leaveRun(path: string): Promise<void> {
+  await claims.get(path)?.release();
+  claims.delete(path);
+}
+
 async function readStep(file: string, hash: string): Promise<unknown> {
-  const { tensors, metadata } = readSafetensors(await readFile(file));
+  const { tensors, metadata } = readSafetensors(await readFile(file), { source: file });
+  const broken = (actual: string, cause?: unknown) =>
+    new InputError(caller, `${file} must be a step that was kept`, actual, "Remove it to compute it again.", cause);
   if (metadata.config !== hash) {
     throw new InputError(caller, `${file} must belong to this run's config`, "another config's hash", "Pass --fresh.");
   }
-  const arrays = Object.keys(tensors).map((_, index) => tensors[String(index)]!.data);
-  return decodeValue(metadata.value!, arrays);
+  if (metadata.value === undefined) throw broken("one without a value");
+  const arrays = Array.from({ length: Object.keys(tensors).length }, (_, index) => tensors[String(index)]?.data);
+  if (arrays.some((data) => data === undefined)) throw broken("tensors that are not numbered");
+  try {
+    return decodeValue(metadata.value, arrays as Tensor["data"][]);
+  } catch (error) {
+    throw broken(error instanceof Error ? error.message : String(error), error);
+  }
 }
 
 async function earlierConfig(path: string): Promise<string | null> {
   const names = await readdir(path);
   if (names.includes("config.json")) return readFile(join(path, "config.json"), "utf8");
-  if (names.some((name) => name !== "steps" && !name.startsWith("."))) {
+  const others = names.filter((name) => name !== "steps" && !name.startsWith("."));
+  if (others.length > 0) {
     throw new InputError(
       caller,
       `${path} must be a new folder or hold a run`,
-      `other files (${names.slice(0, 3).join(", ")})`,
+      `other files (${others.slice(0, 3).join(", ")})`,
       "Pass another --out.",
     );
   }
@@ -131,12 +174,24 @@ async function earlierConfig(path: string): Promise<string | null> {
 async function sayResumed(path: string, steps: number, now: Environment, progress: Progress): Promise<void> {
   progress.note(`going on with the run in ${path}: ${steps} finished ${steps === 1 ? "step is" : "steps are"} reused`);
   const before = await readFile(join(path, "environment.json"), "utf8").then(
-    (text) => JSON.parse(text) as Environment,
+    (text) => earlierEnvironment.safeParse(parsed(text)).data ?? null,
     () => null,
   );
-  const version = (at: Environment) => `${at.git?.sha.slice(0, 12) ?? "no git"}${at.git?.dirty ? " with changes" : ""}`;
+  const version = (at: Pick<Environment, "git">) =>
+    `${at.git?.sha.slice(0, 12) ?? "no git"}${at.git?.dirty ? " with changes" : ""}`;
   if (before !== null && (before.git?.sha !== now.git?.sha || before.git?.dirty || now.git?.dirty)) {
     progress.note(`they were computed by ${version(before)}, this is ${version(now)}; --fresh computes them again`);
+  }
+}
+
+/** What is asked of an earlier run's environment; what another version wrote is as good as none. */
+const earlierEnvironment = z.object({ git: z.object({ sha: z.string(), dirty: z.boolean() }).nullable() });
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
@@ -148,12 +203,9 @@ async function dropHalfLine(file: string): Promise<void> {
 }
 
 function differences(earlier: string, config: RunConfig): string {
-  let before: RunConfig;
-  try {
-    before = JSON.parse(earlier) as RunConfig;
-  } catch {
-    return "its config.json cannot be read";
-  }
+  const found = z.record(z.string(), z.unknown()).safeParse(parsed(earlier));
+  if (!found.success) return "its config.json cannot be read";
+  const before: RunConfig = found.data;
   const keys = [...new Set([...Object.keys(before), ...Object.keys(config)])];
   return keys
     .filter((key) => JSON.stringify(before[key]) !== JSON.stringify(config[key]))

@@ -34,12 +34,21 @@ export function encodeValue(value: unknown): { json: string; arrays: readonly Ke
   return { json, arrays };
 }
 
-/** Puts together what {@link encodeValue} took apart. */
+const numbers = new Set(["NaN", "Infinity", "-Infinity", "-0"]);
+
+/** Puts together what {@link encodeValue} took apart. @throws Error on what it did not write. */
 export function decodeValue(json: string, arrays: readonly KeptArray[]): unknown {
   return JSON.parse(json, (_, value: unknown) => {
     if (value === null || typeof value !== "object") return value;
-    if ("$number" in value) return Number(value.$number);
-    if ("$array" in value) return arrays[value.$array as number];
+    if ("$number" in value) {
+      if (typeof value.$number === "string" && numbers.has(value.$number)) return Number(value.$number);
+      throw new Error("a $number that is none");
+    }
+    if ("$array" in value) {
+      const array = typeof value.$array === "number" ? arrays[value.$array] : undefined;
+      if (array !== undefined) return array;
+      throw new Error("an $array that names no tensor");
+    }
     return value;
   });
 }

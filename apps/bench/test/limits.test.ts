@@ -1,0 +1,59 @@
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { PNG } from "pngjs";
+import { expect, it } from "vitest";
+import { unpackDeb } from "../src/data/deb.ts";
+import { download } from "../src/data/download.ts";
+import { recordsFromSheet } from "../src/data/sheets.ts";
+import { SILENT } from "../src/terminal/progress.ts";
+import { temporaryFolder } from "./helpers.ts";
+import { serve } from "./server.ts";
+
+it("a download takes no more than it should have, whatever the server says", async () => {
+  const url = await serve(new Uint8Array(3_000_000));
+  const file = join(await temporaryFolder(), "file");
+  const site = { url, sum: ["md5", "x"], size: 5, timeout: 5000 } as const;
+  await expect(download(site, file, SILENT, undefined)).rejects.toThrow("more than the 5 bytes it should have");
+  expect((await readFile(file)).length).toBeLessThan(10);
+});
+
+it("a byte now and then is given up at the deadline", async () => {
+  const server = createServer((_, response) => {
+    response.writeHead(200);
+    const timer = setInterval(() => response.write("x"), 20);
+    response.on("close", () => clearInterval(timer));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const file = join(await temporaryFolder(), "file");
+  const site = { url, sum: ["md5", "x"], size: 1000, timeout: 300 } as const;
+  await expect(download(site, file, SILENT, undefined)).rejects.toThrow(/only \d+ bytes in time/);
+  server.closeAllConnections();
+  server.close();
+});
+
+it("a package is not unpacked beyond its limit", async () => {
+  const deb = fileURLToPath(new URL("../fixtures/fashion-tiny.deb", import.meta.url));
+  const to = join(await temporaryFolder(), "data.tar");
+  await unpackDeb(deb, to);
+  const whole = (await readFile(to)).length;
+  await expect(unpackDeb(deb, to, whole - 1)).rejects.toThrow(`more than ${whole - 1} bytes when unpacked`);
+});
+
+it("a picture's size is looked at before it is made", async () => {
+  const png = PNG.sync.write(new PNG({ width: 1024, height: 1 }));
+  const labels = [0];
+  expect(recordsFromSheet(png, labels, 0)).toHaveLength(3073);
+  const said = (width: number, height: number) => {
+    const changed = Buffer.from(png);
+    changed.writeUInt32BE(width, 16);
+    changed.writeUInt32BE(height, 20);
+    return () => recordsFromSheet(changed, labels, 0);
+  };
+  expect(said(20_000, 20_000)).toThrow("the sheet must be 1024 pixels wide; got 20000");
+  expect(said(1024, 4_000_000_000)).toThrow("4000000000 labels are needed; got 1");
+  expect(() => recordsFromSheet(png.subarray(0, 20), labels, 0)).toThrow("the sheet must be a PNG");
+});
