@@ -201,6 +201,11 @@ describe("chooseCascade", () => {
     expect(best.members).not.toContain("net1");
   });
 
+  it("refuses what no cascade reaches", () => {
+    const asked = { maxAccuracyLoss: -0.5, random: generator(1) };
+    expect(() => chooseCascade(measured, asked)).toThrow(/must reach the accuracy asked for; got none of \d+, 1\.\d+/);
+  });
+
   it("refuses what was not measured", () => {
     const random = generator(1);
     expect(() => chooseCascade(undefined as never, { random })).toThrow(/at least one member/);

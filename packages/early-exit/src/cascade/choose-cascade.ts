@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { ExitCosts } from "../costs/cost.ts";
 import { confidences } from "../exits/confidence.ts";
 import { type ExitRecord, selectRows } from "../records/record.ts";
-import { replayChecked } from "../records/replay.ts";
+import { type OperatingPoint, replayChecked } from "../records/replay.ts";
 import { solveThresholds } from "../thresholds/solve-thresholds.ts";
 import type { MeasuredMember, MeasuredMembers } from "./measure-members.ts";
 
@@ -35,7 +35,7 @@ export interface CascadeChoice {
   readonly costFraction: number;
   /** Accuracy, seen likewise. */
   readonly accuracy: number;
-  /** Cost fraction and accuracy on the samples that thresholds were chosen on: what looks better than it is. */
+  /** Cost fraction and accuracy on all samples, on which the thresholds were chosen: what looks better than it is. */
   readonly onChosen: { readonly costFraction: number; readonly accuracy: number };
 }
 
@@ -69,14 +69,13 @@ const caller = "early-exit.chooseCascade";
 /**
  * Says which of the networks at hand make the cheapest cascade within a loss of accuracy, in which order and at which thresholds.
  *
- * Every subset of at most `most` members is tried, in rising order of cost; a subset whose first member alone costs more than the best
- * found is left out, as it cannot win. Thresholds on the largest probability are chosen on one half of the samples to keep the
- * reference's accuracy on that half less the loss allowed, and cost and accuracy are those on the other half, both ways, so that what is
- * promised was not chosen; the subset itself is chosen by the cost on the halves its thresholds were chosen on. The thresholds given
- * are chosen on all samples.
+ * Every subset of at most `most` members is tried, in rising order of cost; one whose first member alone costs more than the best
+ * found is left out, as it cannot win. Thresholds on the largest probability are chosen on all samples, to keep the reference's accuracy
+ * less the loss allowed; the subset is the cheapest there. What is promised of it, cost and accuracy, is seen on each half of the samples
+ * with thresholds chosen on the other. Which subset it is was chosen on all of them: report it on others.
  *
  * @param measured What `measureMembers` saw.
- * @throws InputError on no members, fewer than 4 samples, an unknown reference or option.
+ * @throws InputError on no members, fewer than 4 samples, an unknown reference or option, or where no cascade is as accurate as is asked.
  * @example
  * ```ts
  * import { type Device, generator } from "@exitkit/core-gpu";
@@ -112,65 +111,77 @@ export function chooseCascade(measured: MeasuredMembers, options: ChooseCascadeO
   };
   const all = Array.from({ length: n }, (_, row) => row);
 
-  /** Thresholds of a subset on some rows, undefined where it cannot be as accurate as is wanted there. */
-  const solve = (record: ExitRecord, costs: ExitCosts, rows: readonly number[], effort: number) => {
+  /** The cheapest thresholds of a subset on some rows, and how far its last answers lie above what is wanted there. */
+  const solve = (record: ExitRecord, costs: ExitCosts, rows: readonly number[]) => {
     const part = selectRows(record, rows);
-    const target = accuracyOf(compared, rows) - maxAccuracyLoss;
     const last = part.predictions.at(-1)!.reduce((sum, said, i) => sum + (said === part.labels[i] ? 1 : 0), 0) / part.n;
-    const loss = last - target;
-    if (loss < -1e-12) return undefined;
-    return solveThresholds(part, costs, { maxAccuracyLoss: Math.min(1, Math.max(0, loss)) }, { effort });
+    const spare = last - (accuracyOf(compared, rows) - maxAccuracyLoss);
+    const goal = { maxAccuracyLoss: Math.min(1, Math.max(0, spare)) };
+    return { spare, point: solveThresholds(part, costs, goal, { effort: 0 }) };
   };
-  const tryOut = (subset: readonly MeasuredMember[]): CascadeChoice | undefined => {
-    const record = cascadeRecord(subset, labels, answer);
-    const costs = costsOf(subset.map(costOf), costOf(compared));
-    const solved = halves.map((rows) => solve(record, costs, rows, 0));
-    const [a, b] = solved;
-    const whole = solve(record, costs, all, 0);
-    if (a === undefined || b === undefined || whole === undefined) return undefined;
-    const seen = [
-      replayChecked(selectRows(record, halves[1]), a.thresholds, costs),
-      replayChecked(selectRows(record, halves[0]), b.thresholds, costs),
-    ];
-    const weigh = (
-      points: readonly { readonly costFraction: number; readonly accuracy: number }[],
-      sizes: readonly number[],
-    ) => ({
-      costFraction: points.reduce((sum, { costFraction }, i) => sum + (costFraction * sizes[i]!) / n, 0),
-      accuracy: points.reduce((sum, { accuracy }, i) => sum + (accuracy * sizes[i]!) / n, 0),
+  const prepared = (subset: readonly MeasuredMember[]) => ({
+    record: cascadeRecord(subset, labels, answer),
+    costs: costsOf(subset.map(costOf), costOf(compared)),
+  });
+  const promise = ({ subset, chosen }: Candidate): CascadeChoice => {
+    const { record, costs } = prepared(subset);
+    const seen = halves.map((rows, at) => {
+      const { thresholds } = solve(record, costs, halves[1 - at]!).point;
+      return replayChecked(selectRows(record, rows), thresholds, costs);
     });
-    const [first, second] = [halves[0].length, halves[1].length];
+    const weigh = (key: "costFraction" | "accuracy") =>
+      seen.reduce((sum, point, at) => sum + (point[key] * halves[at]!.length) / n, 0);
+    const { thresholds, costFraction, accuracy } = chosen;
     return {
       members: subset.map(({ name }) => name),
       temperatures: subset.map(({ temperature }) => temperature),
-      thresholds: whole.thresholds,
-      ...weigh(seen, [second, first]),
-      onChosen: weigh([a, b], [first, second]),
+      thresholds,
+      costFraction: weigh("costFraction"),
+      accuracy: weigh("accuracy"),
+      onChosen: { costFraction, accuracy },
     };
   };
 
-  const steps = new Map<number, CascadeChoice>();
+  const cheapest = new Map<number, Candidate>();
   let tried = 0;
   let least = Number.POSITIVE_INFINITY;
   for (const subset of subsetsOf(order, most)) {
     if (costOf(subset[0]!) / costOf(compared) > least) continue;
     tried++;
-    const choice = tryOut(subset);
-    if (choice === undefined) continue;
-    const held = steps.get(subset.length);
-    if (held === undefined || choice.onChosen.costFraction < held.onChosen.costFraction)
-      steps.set(subset.length, choice);
-    least = Math.min(least, choice.onChosen.costFraction);
+    const { record, costs } = prepared(subset);
+    const { spare, point } = solve(record, costs, all);
+    if (spare < -1e-12) continue;
+    const held = cheapest.get(subset.length);
+    if (held === undefined || point.costFraction < held.chosen.costFraction) {
+      cheapest.set(subset.length, { subset, chosen: point });
+    }
+    least = Math.min(least, point.costFraction);
   }
-  const found = [...steps].sort(([a], [b]) => a - b).map(([, choice]) => choice);
-  const best = found.reduce((a, b) => (b.onChosen.costFraction < a.onChosen.costFraction ? b : a));
+  const steps = [...cheapest].sort(([a], [b]) => a - b).map(([, candidate]) => promise(candidate));
+  if (steps.length === 0) {
+    const wanted = accuracyOf(compared, all) - maxAccuracyLoss;
+    const actual = `none of ${tried}, ${wanted.toFixed(4)} of the samples being right`;
+    throw new InputError(
+      caller,
+      "a cascade must reach the accuracy asked for",
+      actual,
+      "Ask for less, or add networks.",
+    );
+  }
+  const best = steps.reduce((a, b) => (b.onChosen.costFraction < a.onChosen.costFraction ? b : a));
   const notes = order.flatMap((member, at) => {
     const better = order.slice(0, at).find((other) => accuracyOf(other, all) >= accuracyOf(member, all));
     return better === undefined
       ? []
       : [`"${member.name}" costs no less than "${better.name}" and is no more accurate: alone it is of no use.`];
   });
-  return { best, steps: found, tried, referenceAccuracy: accuracyOf(compared, all), notes };
+  return { best, steps, tried, referenceAccuracy: accuracyOf(compared, all), notes };
+}
+
+interface Candidate {
+  readonly subset: readonly MeasuredMember[];
+  /** On all samples. */
+  readonly chosen: OperatingPoint;
 }
 
 function checkMeasured(measured: MeasuredMembers): MeasuredMembers {

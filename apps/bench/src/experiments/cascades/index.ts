@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { cascade, type ExitModel } from "@exitkit/early-exit";
+import { PIXELS } from "../../data/normalisation.ts";
+import { argMaxRows, countRight } from "../../measuring/answers.ts";
+import { onDevice } from "../../measuring/device.ts";
+import { folds } from "../../measuring/halves.ts";
+import type { TimingPlan } from "../../measuring/timing.ts";
+import { type Context, experiment } from "../experiment.ts";
+import { type Chosen, choose, FAMILIES, type Measured } from "./choose.ts";
+import { logitsOf, type Network, REFERENCE, readNetworks } from "./networks.ts";
+import { measured, readme, report, summary } from "./report.ts";
+import { type CascadesRow, schema } from "./schema.ts";
+import { type Timed, type Wall, wallOf } from "./wall.ts";
+
+interface Settings {
+  readonly calibrationPictures: number;
+  readonly wantedLosses: readonly number[];
+  /** Of the wanted losses, those whose cascades are timed. */
+  readonly timedLosses: readonly number[];
+  /** Pictures timed in batches, and one by one. */
+  readonly timed: number;
+  readonly singles: number;
+  readonly plan: TimingPlan;
+}
+
+/** Smaller networks, 8 bits and cascades beside one network. */
+export const cascades = experiment({
+  name: "cascades",
+  title: "What to use when: smaller networks, 8 bits and cascades, CIFAR-10",
+  about:
+    "ResNet-8 to ResNet-56, pretrained, in float and in 8 bits: each alone and joined to cascades of whole networks. " +
+    "Accuracy against MACs and against time; nothing is trained.",
+  heading: "What to use when",
+  presets: {
+    quick: {
+      calibrationPictures: 500,
+      wantedLosses: [0, 0.005, 0.02],
+      timedLosses: [0, 0.005],
+      timed: 256,
+      singles: 100,
+      plan: { budget: 5000, leastRounds: 3, mostRounds: 5 },
+    },
+    full: {
+      calibrationPictures: 1000,
+      wantedLosses: [-0.008, 0, 0.005],
+      timedLosses: [-0.008, 0, 0.005],
+      timed: 512,
+      singles: 500,
+      plan: { budget: 25_000, leastRounds: 5, mostRounds: 15 },
+    },
+  } satisfies Record<string, Settings>,
+  schema,
+  run,
+  summary,
+  report,
+  measured,
+  readme,
+});
+
+async function run(context: Context, settings: Settings) {
+  const { run: folder, progress } = context;
+  const data = await context.data.cifar10();
+  return onDevice(context, async (device) => {
+    const { networks, quantised, weights } = await readNetworks(context, device, data, settings.calibrationPictures);
+    const named = (name: string): Network => networks.find((network) => network.name === name)!;
+    const { labels } = data.test;
+    const logits = new Map<string, Float32Array>();
+    for (const network of networks) {
+      const key = `logits-${network.name.replace(" ", "-")}`;
+      logits.set(network.name, await folder.step(key, () => logitsOf(context, device, network, data)));
+    }
+    const accuracies = new Map(
+      [...logits].map(([name, own]) => [name, countRight(argMaxRows(own, 10), labels) / labels.length]),
+    );
+    const [, second] = folds(data);
+    const pictures = { ...second, n: Math.min(settings.timed, second.n) };
+    const plainTimed: Timed[] = [named(REFERENCE), ...networks.filter(({ name }) => name !== REFERENCE)].map(
+      (network) => ({
+        name: network.name,
+        normalisation: network.normalisation,
+        network: { model: network.model, input: "input" },
+      }),
+    );
+    const stage = progress.stage("timing", 2, "lists");
+    const plainTimes = await folder.step("plain-times", () =>
+      wallOf(device, plainTimed, pictures, settings.singles, settings.plan),
+    );
+    stage.advance(1);
+
+    const all: Measured[] = networks.map((network) => {
+      const wall = plainTimes.find(({ name }) => name === network.name)!;
+      return { network, logits: logits.get(network.name)!, times: { 64: wall.ms64, 1: wall.ms1 } };
+    });
+    const choosing = progress.stage("choosing cascades", FAMILIES.length, "families");
+    const chosen: Chosen[] = [];
+    for (const family of FAMILIES) {
+      for (const wanted of settings.wantedLosses) {
+        const key = `choice-${family.bits}-${family.answer}-${family.objective}-${wanted}`;
+        chosen.push(await folder.step(key, async () => choose(all, labels, family, wanted, context.seed)));
+      }
+      choosing.advance(1);
+    }
+    choosing.done();
+
+    const timed: Timed[] = [plainTimed[0]!];
+    for (const one of chosen.filter(({ wantedLoss }) => settings.timedLosses.includes(wantedLoss))) {
+      const exits = cascadeOf(one, named);
+      timed.push({
+        name: nameOf(one),
+        normalisation: PIXELS,
+        network: { exits, thresholds: one.choices[0].thresholds },
+      });
+    }
+    const walls = await folder.step("cascade-times", () =>
+      wallOf(device, timed, pictures, settings.singles, settings.plan),
+    );
+    stage.done();
+
+    const macs = named(REFERENCE).macs;
+    const rows: CascadesRow[] = networks.map((network) => ({
+      backbone: network.backbone,
+      method: "plain",
+      members: [network.name],
+      bits: network.bits,
+      answer: null,
+      objective: null,
+      wantedLoss: null,
+      accuracy: accuracies.get(network.name)!,
+      macsFraction: network.macs / macs,
+      ...timesOf(plainTimes, network.name),
+      bytes: network.bytes,
+    }));
+    for (const one of chosen) {
+      const [first, other] = one.choices;
+      const members = [...new Set([...first.members, ...other.members])];
+      rows.push({
+        backbone: REFERENCE,
+        method: "cascade",
+        members: first.members,
+        bits: one.family.bits,
+        answer: one.family.answer,
+        objective: one.family.objective,
+        wantedLoss: one.wantedLoss,
+        accuracy: one.accuracy,
+        macsFraction: one.macsFraction,
+        ...timesOf(walls, nameOf(one)),
+        bytes: members.reduce((sum, name) => sum + named(name).bytes, 0),
+      });
+    }
+    for (const row of rows) await folder.metric({ ...row });
+    const plain = plainTimes.find(({ name }) => name === REFERENCE)!;
+    assert.equal(plain.wallFraction, 1);
+    return {
+      ranOn: device.kind,
+      data: { name: data.name, complete: data.complete, train: data.train.n, test: data.test.n, files: data.files },
+      weights,
+      calibrationPictures: Math.min(settings.calibrationPictures, data.train.n),
+      timedPictures: pictures.n,
+      plain: { macs, accuracy: accuracies.get(REFERENCE)!, ms64: plain.ms64, ms1: plain.ms1 },
+      quantised,
+      rows,
+    };
+  });
+}
+
+/** The cascade that was chosen on the first half. */
+function cascadeOf({ family, choices: [choice] }: Chosen, named: (name: string) => Network): ExitModel {
+  const members = choice.members.map((name, j) => ({ ...named(name).member, temperature: choice.temperatures[j]! }));
+  return cascade(members, { answer: family.answer, sampleShape: [3, 32, 32] });
+}
+
+function nameOf({ family, wantedLoss }: Chosen): string {
+  return `cascade ${family.bits} ${family.answer} ${family.objective} ${wantedLoss}`;
+}
+
+function timesOf(walls: readonly Wall[], name: string) {
+  const wall = walls.find((one) => one.name === name);
+  if (wall === undefined) return { wallFraction: null, wallFraction1: null, p50Ms: null, p95Ms: null, p99Ms: null };
+  const { wallFraction, wallFraction1, p50Ms, p95Ms, p99Ms } = wall;
+  return { wallFraction, wallFraction1, p50Ms, p95Ms, p99Ms };
+}
