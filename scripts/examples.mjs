@@ -94,7 +94,8 @@ function filesBelow(folder, ending) {
 
 /**
  * Puts the files that examples name into a folder: `network.onnx`, a classifier of 3×8×8 pictures in 4 classes, and
- * `pictures.safetensors` with pictures to fit and to try it on; `stories260K`, the folder of a small language model, and `stories.txt`, 60 kB of text for it.
+ * `pictures.safetensors` with pictures to fit and to try it on; `stories260K`, the folder of a small language model, and
+ * `stories.txt`, 60 kB of text for it; `decoder.onnx`, an export of a tiny decoder.
  *
  * @param {string} folder
  */
