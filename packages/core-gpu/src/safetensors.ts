@@ -129,6 +129,7 @@ export interface OpenSafetensors {
   readonly metadata: Readonly<Record<string, string>>;
   /** One tensor, read now. @throws InputError on an unknown name, a dtype without a host tensor, or where reading fails. */
   read(name: string): Promise<Tensor>;
+  /** Closes the file. */
   close(): Promise<void>;
 }
 

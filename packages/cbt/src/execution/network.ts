@@ -38,7 +38,7 @@ export interface SegmentationNetwork {
 
 /** A segmentation network whose e − 1 early stages end in exits. */
 export interface SegmentationExitNetwork extends SegmentationNetwork {
-  /** [e − 1]: logits [1, k, h, w] of an exit from its tap [1, c, h, w]. */
+  /** `[e − 1]`: logits [1, k, h, w] of an exit from its tap [1, c, h, w]. */
   readonly heads: readonly ((tap: Value) => Value)[];
 }
 

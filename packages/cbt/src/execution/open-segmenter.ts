@@ -75,6 +75,7 @@ export interface Segmenter {
    * @throws InputError on another shape or dtype, frames that are not finite, or a released segmenter.
    */
   segment(frames: Tensor): Promise<Segmentation>;
+  /** Frees what was loaded. */
   release(): Promise<void>;
 }
 

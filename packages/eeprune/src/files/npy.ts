@@ -7,7 +7,7 @@ export interface NpyArray {
   readonly data: NpyData;
 }
 
-export type NpyData =
+type NpyData =
   | Float32Array
   | Float64Array
   | Int8Array

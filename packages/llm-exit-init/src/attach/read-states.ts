@@ -104,7 +104,7 @@ export function checkTaps(of: string, decoder: Decoder, taps: readonly string[])
 }
 
 /** @throws InputError on windows longer than the context, or a token outside the vocabulary. */
-export function checkWindows(of: string, { config }: Decoder, windows: TokenWindows): void {
+function checkWindows(of: string, { config }: Decoder, windows: TokenWindows): void {
   const { vocabulary, context } = config;
   if (!(windows?.length <= context)) {
     const fix = "Cut the text into shorter windows.";

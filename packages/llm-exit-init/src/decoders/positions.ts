@@ -65,6 +65,6 @@ export function seenOf(mask: Value): Value {
 }
 
 /** Number of positions that a table of learned ones has rows for beside the tokens' own. */
-export function positionRows(config: DecoderConfig): number {
+function positionRows(config: DecoderConfig): number {
   return config.positions.kind === "learned" ? config.context + config.positions.offset : 0;
 }

@@ -35,7 +35,7 @@ export const pairsSchema = z.strictObject({
  *
  * @param tokens `[n · t]` row by row.
  * @param t Positions of a window.
- * @param mask `[n · t]`: 0 where the position is padding.
+ * @param options.mask `[n · t]`: 0 where the position is padding.
  * @throws InputError on an option that is unknown or out of range.
  */
 export function nextTokenPairs(

@@ -61,7 +61,7 @@ export async function smollm2Subject(directory: string | undefined, plan: Plan):
  * @param tested Documents to report on, from the end where they are the same ones.
  * @throws InputError where the text is too short for the plan.
  */
-export function subjectOf(
+function subjectOf(
   name: string,
   decoder: Decoder,
   text: string,

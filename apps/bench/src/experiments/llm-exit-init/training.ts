@@ -14,7 +14,7 @@ type Setting = TrainingPlan["settings"][number];
 const ALPHA = { "not frozen": 0.6, frozen: 0.8 } as const;
 
 /** The heads that are trained: the paper's, and ours beside them. */
-export function candidates(setting: Setting, first: FirstHeads): readonly heads.TokenHead[] {
+function candidates(setting: Setting, first: FirstHeads): readonly heads.TokenHead[] {
   const { random, copy, classAware, calibrated, best } = first;
   const alpha = ALPHA[setting];
   const mixes = [heads.mix(classAware, random, { alpha }), heads.mix(classAware, copy, { alpha })];
