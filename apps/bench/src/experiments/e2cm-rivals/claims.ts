@@ -79,7 +79,7 @@ function branchyNetForgets({ rows, plain, diverged }: Evidence, dataset: RivalDa
   }
   const full = plain.get(dataset)!;
   const lost = diverged.filter((one) => one.dataset === dataset && one.method === "branchynet").length;
-  const measured = `at best ${shown(best)}, the network ${percent(full, 1)}${lost === 0 ? "" : `; diverged with ${lost} seeds`}`;
+  const measured = `at best ${shown(best)}, the network ${asKept(percent(full, 1))}${lost === 0 ? "" : `; diverged with ${lost} seeds`}`;
   const holds = best.size > 0 && full - spread([...best.values()]).mean >= COLLAPSE;
   return {
     dataset,
@@ -168,9 +168,14 @@ export function accuraciesAt(
 }
 
 function shown(accuracies: ReadonlyMap<number | null, number>): string {
-  return accuracies.size === 0 ? "not that cheap" : spreadWords(spread([...accuracies.values()]), 1);
+  return accuracies.size === 0 ? "not that cheap" : asKept(spreadWords(spread([...accuracies.values()]), 1));
 }
 
 function points({ mean, deviation }: ReturnType<typeof spread>): string {
   return `${decimal(100 * mean, 1)}${deviation === undefined ? "" : ` ± ${decimal(100 * deviation, 1)}`}`;
+}
+
+/** As result.json holds it: with ordinary spaces. */
+function asKept(text: string): string {
+  return text.replaceAll("\u00a0", " ");
 }

@@ -189,7 +189,7 @@ function rejectionTable(rows: readonly RejectionRow[]): Table {
   return tableOf(rows, [
     ["network", ({ backbone }) => backboneName(backbone)],
     ["exits", ({ metric }) => metricSeries(metric).name],
-    ["rejection", ({ at, by }) => `${AT[at] ?? at}${by === null ? "" : `, by ${by}`}`],
+    ["rejection", ({ at, by }) => ({ text: `${AT[at] ?? at}${by === null ? "" : `, by ${by}`}`, tone: "words" })],
     ["known: right", "accuracy", exact],
     ["of those answered", "answeredAccuracy", exact],
     ["known: turned away", "falseRejections", exact],
