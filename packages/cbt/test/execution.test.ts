@@ -221,7 +221,7 @@ describe("openSegmenter", () => {
       expect(total).toBeLessThanOrEqual(fewest);
       fewest = total;
     }
-  });
+  }, 60_000);
 
   it("thresholds of each exit's own, and cells that go on as a whole", async () => {
     const network = smallNetwork();

@@ -1,4 +1,5 @@
 import { cascades } from "./cascades/index.ts";
+import { cbt } from "./cbt/index.ts";
 import { e2cmCifar10 } from "./e2cm-cifar10/index.ts";
 import { e2cmClustering } from "./e2cm-clustering/index.ts";
 import { e2cmRivals } from "./e2cm-rivals/index.ts";
@@ -14,6 +15,7 @@ import { trainStep } from "./train-step/index.ts";
 /** All experiments, in the order of `bench list`. Add one by importing it and naming it here. */
 export const EXPERIMENTS: readonly Experiment[] = [
   cascades,
+  cbt,
   e2cmCifar10,
   e2cmClustering,
   e2cmRivals,

@@ -1,0 +1,67 @@
+import { z } from "zod";
+import { claimSchema } from "../../report/claims.ts";
+import { list, resultSchema, weightSchema } from "../result.ts";
+
+/** A way to stop, measured on the test frames. */
+const row = z.object({
+  network: z.string(),
+  /** `plain`, `one threshold`, `cbt`, `solved`. */
+  method: z.enum(["plain", "one threshold", "cbt", "solved"]),
+  /** Of class based thresholds the range; of one threshold both are it. */
+  alpha: z.number().nullable(),
+  beta: z.number().nullable(),
+  miou: z.number(),
+  pixelAccuracy: z.number(),
+  /** Mean MACs of a frame for the masks that occurred ÷ those of the plain network. */
+  macsFraction: z.number(),
+  /** Time of a frame ÷ the plain network's in the same round, median over rounds; null where it was not timed. */
+  wallFraction: z.number().nullable(),
+  /** Median milliseconds a frame. */
+  ms: z.number().nullable(),
+  /** How many of the timed stages behind an exit were gathered and how many computed whole. */
+  execution: z.string(),
+  /** Share of the pixels that stopped at each exit. */
+  stopped: list(z.number()),
+});
+
+const exit = z.object({ place: z.string(), miou: z.number(), pixelAccuracy: z.number() });
+
+const classRow = z.object({
+  name: z.string(),
+  /** Largest minus second largest mean probability. */
+  ease: z.number().nullable(),
+  /** With the first range. */
+  threshold: z.number(),
+  /** Of the nearest class of Cityscapes in the paper's figure. */
+  paper: z.number(),
+  /** Of the plain network on the test frames. */
+  iou: z.number().nullable(),
+});
+
+const picture = z.object({
+  name: z.string(),
+  frame: z.string(),
+  labels: z.string(),
+  answer: z.string(),
+  stopped: z.string(),
+  /** Share of its pixels that stopped at each exit. */
+  shares: list(z.number()),
+});
+
+/** result.json of cbt. */
+export const schema = resultSchema({
+  data: z.object({ name: z.string(), train: z.number(), test: z.number(), timed: z.number() }),
+  weights: list(weightSchema),
+  rows: list(row),
+  exits: list(exit),
+  classes: list(classRow),
+  /** Spearman's, of the thresholds and the paper's over the classes. */
+  rankCorrelation: z.number(),
+  range: z.tuple([z.number(), z.number()]).readonly(),
+  claims: list(claimSchema),
+  pictures: list(picture),
+});
+
+export type CbtResult = z.output<typeof schema>;
+export type CbtRow = CbtResult["rows"][number];
+export type CbtPicture = CbtResult["pictures"][number];
