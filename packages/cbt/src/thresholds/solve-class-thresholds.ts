@@ -16,7 +16,7 @@ export interface SolveClassThresholdsOptions {
 
 /** Thresholds of every class at every exit, and what they give on the record. */
 export interface SolvedClassThresholds {
-  /** [e − 1][k], float32 values; 2 where a class is never sure enough at an exit. */
+  /** [e − 1][k], float32 values from ½ to 1; 2 where a class is never sure enough at an exit. */
   readonly thresholds: readonly (readonly number[])[];
   /** Mean IoU on the record. */
   readonly miou: number;
@@ -121,8 +121,8 @@ function binsOf({ classes, n, predicted, confidences }: PixelRecord, count: numb
       for (let i = 0; i < n; i++) if (own[i] === c) seen.push(confidences[exit]![i]!);
       const sorted = Float32Array.from(seen).sort();
       return Float32Array.from({ length: count }, (_, bin) =>
-        // The first is below all: everything stops.
-        bin === 0 || sorted.length === 0 ? -1 : sorted[Math.floor((bin * sorted.length) / count)]!,
+        // From ½ on, a class that exceeds its threshold is the predicted one.
+        Math.max(0.5, sorted[Math.floor((bin * sorted.length) / count)] ?? 0.5),
       );
     }),
   );
