@@ -31,7 +31,7 @@ export {
   solveExits,
 } from "./fitting/from-statistics.ts";
 export { updateClasses } from "./fitting/update-classes.ts";
-export type { Batch, Batches } from "./network/batches.ts";
+export type { Batch, Batches, RuntimeBatch } from "./network/batches.ts";
 export type { FeatureKind, FeatureMap } from "./network/features.ts";
 export { type AccumulateOptions, accumulateStatistics } from "./statistics/accumulate.ts";
 export {

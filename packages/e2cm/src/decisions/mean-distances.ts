@@ -40,8 +40,8 @@ export async function meanDistances(
   let pictures = 0;
   let index = 0;
   try {
-    for await (const batch of batches) {
-      checkBatch(caller, batch, input, totals[0]!.length, index++);
+    for await (const given of batches) {
+      const batch = checkBatch(caller, given, input, totals[0]!.length, index++);
       if (batch.y.length === 0) continue;
       const results = await session.run({ [network.input]: batch.x }, { outputs: names });
       names.forEach((name, exit) => {

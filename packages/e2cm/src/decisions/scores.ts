@@ -165,8 +165,8 @@ export async function runScores(
   const labels: number[] = [];
   let index = 0;
   try {
-    for await (const batch of batches) {
-      checkBatch(caller, batch, input, classes, index++, unknown ? -1 : 0);
+    for await (const given of batches) {
+      const batch = checkBatch(caller, given, input, classes, index++, unknown ? -1 : 0);
       if (batch.y.length === 0) continue;
       const results = await session.run({ [exitModel.input]: batch.x }, { outputs: [...new Set(names)] });
       names.forEach((name, exit) => {

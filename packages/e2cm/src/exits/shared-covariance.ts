@@ -67,7 +67,8 @@ export async function solveSharedCovariance(
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         const actual = `one of ${n} pictures and ${d} features with shrinkage ${shrinkage}`;
-        const fix = 'Use a larger shrinkage, or "analytic".';
+        const more = 'Use a larger shrinkage, or "analytic"';
+        const fix = `${n > k ? more : "Give more than one picture a class"}; where pictures are alike only metric: "euclidean" helps.`;
         throw new InputError(caller, `the covariance at "${exit.tap}" must be invertible`, actual, fix, error);
       }
       const layer = linearLayer(factor, d, k, means, centre, deviation, counts, n);

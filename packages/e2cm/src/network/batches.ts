@@ -1,4 +1,5 @@
 import { InputError, sizeOf, type Tensor, type TensorInfo, tensor } from "@exitkit/core-gpu";
+import { type Labels, labelsOf } from "@exitkit/early-exit";
 
 /** Labelled pictures that go through the network together. */
 export interface Batch {
@@ -8,11 +9,22 @@ export interface Batch {
   readonly y: ArrayLike<number>;
 }
 
+/** A {@link Batch} in other forms: `x` as a tensor of ONNX Runtime with its data on the CPU, `y` as bigints or an integer tensor. */
+export interface RuntimeBatch {
+  readonly x: Tensor | { readonly dims: readonly number[]; readonly type: string; readonly data: unknown };
+  readonly y: ArrayLike<number> | Labels;
+}
+
+/** A batch that was checked. */
+export interface CheckedBatch extends Batch {
+  readonly x: Tensor<"float32">;
+}
+
 /**
  * A stream of labelled batches, of any sizes (empty ones are passed over); every batch is done with before the next is
  * asked for, so its memory may be used again.
  */
-export type Batches = AsyncIterable<Batch> | Iterable<Batch>;
+export type Batches = AsyncIterable<Batch | RuntimeBatch> | Iterable<Batch | RuntimeBatch>;
 
 /** Whether a value can be read with `for await`. */
 export function isIterable(value: unknown): boolean {
@@ -26,17 +38,18 @@ export function isIterable(value: unknown): boolean {
  * @param input The network's input, as its session states it.
  * @param index Place of the batch in its stream, from 0.
  * @param least The smallest label there may be: 0, or −1 where pictures of no known class may come.
+ * @returns The batch, its labels as numbers.
  */
 export function checkBatch(
   caller: string,
-  batch: Batch,
+  batch: Batch | RuntimeBatch,
   input: TensorInfo,
   classes: number,
   index: number,
   least: 0 | -1 = 0,
-): void {
-  const x = batch?.x;
-  const y = batch?.y;
+): CheckedBatch {
+  const x = tensorOf(batch?.x);
+  const y = numbersOf(caller, batch?.y, index);
   const shape: readonly number[] = x?.shape ?? [];
   const fits =
     shape.length === input.shape.length &&
@@ -56,7 +69,7 @@ export function checkBatch(
     throw new InputError(caller, needed, `${x.data.length}`);
   }
   checkLabels(caller, y, shape[0]!, classes, index, least);
-  if (allFinite(x.data)) return;
+  if (allFinite(x.data)) return { x: x as Tensor<"float32">, y };
   const bad = x.data.findIndex((value) => !Number.isFinite(value));
   throw new InputError(
     caller,
@@ -64,6 +77,19 @@ export function checkBatch(
     `${x.data[bad]} in row ${Math.floor(bad / sizeOf(shape.slice(1)))} of batch ${index}`,
     "Check how that picture was decoded and normalised.",
   );
+}
+
+/** A tensor of the runtime in this library's words; anything else as it is. */
+function tensorOf(x: RuntimeBatch["x"]): Tensor {
+  const { dims, type, data } = (x ?? {}) as { dims?: unknown; type?: unknown; data?: unknown };
+  return (Array.isArray(dims) ? { dtype: type, shape: dims, data } : x) as Tensor;
+}
+
+/** Labels as numbers: bigints and tensors are read, anything else is left to be checked as it is. */
+function numbersOf(caller: string, y: RuntimeBatch["y"], index: number): ArrayLike<number> {
+  const plain = !(y instanceof BigInt64Array || y instanceof BigUint64Array) && typeof y === "object" && y !== null;
+  if (y === undefined || y === null || (plain && "length" in y)) return y as ArrayLike<number>;
+  return labelsOf(caller, `labels of batch ${index}`, y as Labels);
 }
 
 /** Every picture of every pass comes by here: a plain loop, many times faster than a callback for each value. */
@@ -102,16 +128,16 @@ const HELD_OUT_BYTES = 256e6;
 /** Batches of a stream that are kept away from training. */
 export interface HeldOut {
   /** Copies of them. */
-  readonly batches: readonly Batch[];
+  readonly batches: readonly CheckedBatch[];
   /** Takes a copy of a batch when its place in the stream is one to hold out, and says whether it did. */
-  take(batch: Batch, index: number): boolean;
+  take(batch: CheckedBatch, index: number): boolean;
   /** A stream like the first, without the batches at the places that were held out. */
-  leaveOut(again: Batches): AsyncIterable<Batch>;
+  leaveOut(again: Batches): AsyncIterable<Batch | RuntimeBatch>;
 }
 
 /** Holds out every tenth batch of a stream, up to 5,000 pictures or 256 MB. */
 export function holdOut(): HeldOut {
-  const batches: Batch[] = [];
+  const batches: CheckedBatch[] = [];
   const places = new Set<number>();
   let pictures = 0;
   let bytes = 0;
@@ -121,7 +147,7 @@ export function holdOut(): HeldOut {
       const n = batch.y.length;
       const size = batch.x.data.byteLength;
       if (index % 10 !== 9 || pictures + n > HELD_OUT_PICTURES || bytes + size > HELD_OUT_BYTES) return false;
-      const x = tensor("float32", batch.x.shape, (batch.x.data as Float32Array).slice());
+      const x = tensor("float32", batch.x.shape, batch.x.data.slice());
       batches.push({ x, y: Array.from(batch.y) });
       places.add(index);
       pictures += n;

@@ -10,7 +10,7 @@ import {
 } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Metric } from "../exits/closed-form.ts";
-import { type Batch, type Batches, checkBatch } from "../network/batches.ts";
+import { type Batches, type CheckedBatch, checkBatch } from "../network/batches.ts";
 import { checkTaps } from "../network/check-taps.ts";
 import { defaultTaps } from "../network/default-taps.ts";
 import { type FeatureKind, type FeatureMap, featureMap } from "../network/features.ts";
@@ -29,7 +29,7 @@ interface PassSettings {
   /** Keep the Gram matrices too: d² numbers an exit. */
   readonly gram: boolean;
   /** Takes a batch away from the pass when it gives true. */
-  readonly setAside?: ((batch: Batch, index: number) => boolean) | undefined;
+  readonly setAside?: ((batch: CheckedBatch, index: number) => boolean) | undefined;
   readonly onProgress?: ((pictures: number) => void) | undefined;
 }
 
@@ -137,8 +137,8 @@ export async function accumulate(
   let pictures = 0;
   let index = 0;
   try {
-    for await (const batch of batches) {
-      checkBatch(caller, batch, input, classes, index);
+    for await (const given of batches) {
+      const batch = checkBatch(caller, given, input, classes, index);
       const n = batch.y.length;
       if (n === 0 || options.setAside?.(batch, index)) {
         index += 1;
