@@ -142,7 +142,7 @@ export interface OpenBriefRun {
  * const data = training.tensorDataset({ x: train!, y });
  *
  * const device = await openDevice("cpu");
- * const options = { tap: taps[1]!, epochs: 3, batchSize: 20, generator: generator(1), learningRate: 0.02 };
+ * const options = { tap: taps[1]!, epochs: 3, batchSize: 20, generator: generator(1), learningRate: 0.002 };
  * const run = await briefRun(device, importBackbone(model, { taps }), data, options);
  * await device.close();
  * const { kept } = pruneBy("forgetting", run, { ratio: 0.3, generator: generator(2) });

@@ -54,7 +54,7 @@ const optionsSchema = z.strictObject({
  *   device,
  *   importBackbone(model, { taps }),
  *   training.tensorDataset({ x: train!, y }),
- *   { tap: taps[1]!, epochs: 3, batchSize: 20, generator: generator(1), learningRate: 0.02, ratio: 0.3 },
+ *   { tap: taps[1]!, epochs: 3, batchSize: 20, generator: generator(1), learningRate: 0.002, ratio: 0.3 },
  * );
  * await device.close();
  * console.assert(selection.pruned.every((i) => run.early.prediction[i] === run.labels[i]));
