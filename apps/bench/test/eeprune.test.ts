@@ -71,6 +71,7 @@ function sample(change: Partial<EepruneResult> = {}): EepruneResult {
       })),
     ),
     head: [{ ...study, variant: "with head", ratio: 0.5, accuracy: 0.83 }],
+    noise: [{ seed: 1, share: 0.1, method: "both exits", changed: 100, flagged: 80, precision: 0.75, recall: 0.6 }],
     classSize: [600, 400],
     classes: [{ seed: 1, method: "eeprune", ratio: 0.1, pruned: [90, 10] }],
     toy: [1, 8].map((epoch) => ({ epoch, x: [0, 1], y: [1, 0], label: [0, 1], pruned: epoch === 1 ? [0, 0] : [0, 1] })),
@@ -116,6 +117,7 @@ describe("the result of eeprune", () => {
     expect(sections.filter(({ content }) => content.length === 0).map(({ id }) => id)).toEqual(["eeprune-steps"]);
     const page = markdown(measured(result, new Map()));
     expect(page).toContain("## Which training pictures may go");
+    expect(page).toContain("| 10 % | both exits | 80 | 75.00 % | 60.00 % | 1 |");
     expect(page).toContain("Reduced (`--reduced`)");
     expect(page).toContain("Best: at 50 % all, for fewer epochs (2.50 points above random).");
     expect(page).not.toContain("undefined");
@@ -131,7 +133,7 @@ describe("the result of eeprune", () => {
   });
 
   it("nothing measured is said, not drawn", () => {
-    const none = sample({ rows: [], brief: [], complement: [], places: [], head: [], classes: [], toy: [] });
+    const none = sample({ rows: [], brief: [], complement: [], places: [], head: [], noise: [], classes: [], toy: [] });
     const { headline, sections } = report(none);
     expect(headline.sentence).toContain("nothing was measured");
     expect(sections.every(({ content }) => content.filter(Boolean).length === 0)).toBe(true);

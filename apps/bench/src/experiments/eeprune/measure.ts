@@ -8,7 +8,8 @@ import { seedsOf } from "../../measuring/seeds.ts";
 import type { Context } from "../experiment.ts";
 import { brief, type Choices, choose } from "./choose.ts";
 import { materialOf, networkFor, networkName, PLACES, type Place } from "./network.ts";
-import type { EepruneRow, StudyRow } from "./schema.ts";
+import { labelNoise } from "./noise.ts";
+import type { EepruneRow, NoiseRow, StudyRow } from "./schema.ts";
 import type { Settings } from "./settings.ts";
 import { ringToy } from "./toy.ts";
 import { type Budget, openTrainer, stepsPerEpoch, type Trained } from "./train.ts";
@@ -17,6 +18,8 @@ import { type Budget, openTrainer, stepsPerEpoch, type Trained } from "./train.t
 const HALF = 0.5;
 /** Ratios of the paper's heat maps [S]. */
 const MAP_RATIOS = [0.1, 0.6];
+/** Shares of labels that are changed on purpose. */
+const NOISE = [0.05, 0.1, 0.2];
 /** Ratios at which the places of the exit are compared. */
 const PLACE_RATIOS = [0.3, 0.6];
 
@@ -150,6 +153,20 @@ export async function measure(context: Context, device: Device, settings: Settin
       }
     }
   }
+  const noise: NoiseRow[] = [];
+  if (settings.studies) {
+    for (const share of NOISE) {
+      for (const seed of seeds) {
+        cells.push(async () => {
+          noise.push(
+            ...(await folder.step(`noise-seed${seed}-${share}`, () =>
+              labelNoise(device, backbone, firstOf(seed), settings, material, share, seed),
+            )),
+          );
+        });
+      }
+    }
+  }
   const stage = progress.stage("trainings", cells.length, "trainings");
   let leftOut = 0;
   try {
@@ -202,6 +219,7 @@ export async function measure(context: Context, device: Device, settings: Settin
     complement: complement!,
     places: places!,
     head: head!,
+    noise,
     classSize: sizes,
     classes: maps,
     toy,

@@ -8,7 +8,16 @@ import type { Kept, Results, Summary } from "../experiment.ts";
 import { accuracyChart, classMap, toyFigure } from "./charts.ts";
 import { accuracyCell, type Mean, meanOf, meansOf, ratiosOf } from "./means.ts";
 import { type EepruneResult, schema } from "./schema.ts";
-import { accuracyTable, briefTable, claimTable, classTable, costTable, setUp, studyTable } from "./tables.ts";
+import {
+  accuracyTable,
+  briefTable,
+  claimTable,
+  classTable,
+  costTable,
+  noiseTable,
+  setUp,
+  studyTable,
+} from "./tables.ts";
 import { methodName } from "./words.ts";
 
 /** Ratios of the paper's heat maps [S]. */
@@ -16,7 +25,7 @@ const MAP_RATIOS = [0.1, 0.6];
 
 /** Its chapter of the report. */
 export function report(result: EepruneResult): Report {
-  const { rows, brief, complement, places, head, toy, classes } = result;
+  const { rows, brief, complement, places, head, noise, toy, classes } = result;
   const means = meansOf(rows);
   const some = <T>(list: readonly unknown[], content: T): readonly T[] => (list.length === 0 ? [] : [content]);
   return {
@@ -69,6 +78,13 @@ export function report(result: EepruneResult): Report {
         title: "The exit’s head as a control",
         about: "Is it the choice, or would an exit’s loss beside the final one have helped any training?",
         content: some(head, studyTable(head, "final training")),
+      },
+      {
+        id: "eeprune-noise",
+        title: "Labels changed on purpose",
+        about:
+          "Who finds them after the brief run: both exits that agree against a label (all such pictures, and the surest of them, as many as were changed), the smallest areas under the margin, the most forgotten.",
+        content: some(noise, noiseTable(noise)),
       },
       {
         id: "eeprune-classes",
@@ -170,6 +186,12 @@ function blocksOf(result: EepruneResult): readonly Block[] {
     ),
     ...section("Where the exit sits", result.places, studyTable(result.places, "exit")),
     ...section("The exit’s head as a control", result.head, studyTable(result.head, "final training")),
+    ...section(
+      "Labels changed on purpose",
+      result.noise,
+      "Named by both exits that agree against a label (all such pictures, and the surest of them, as many as were changed), by the smallest areas under the margin, by the most forgotten.",
+      noiseTable(result.noise),
+    ),
     ...MAP_RATIOS.flatMap((ratio) =>
       section(`Pictures of each class that go, ${percent(ratio)} pruned`, result.classes, classTable(result, ratio)),
     ),

@@ -28,6 +28,19 @@ const study = z.object({
   accuracy: z.number(),
 });
 
+const noise = z.object({
+  seed: z.number(),
+  /** Of the training pictures whose labels were changed. */
+  share: z.number(),
+  method: z.string(),
+  changed: z.number(),
+  /** Pictures that the method names. */
+  flagged: z.number(),
+  /** Of those named, the share that was changed; of those changed, the share that is named. */
+  precision: z.number(),
+  recall: z.number(),
+});
+
 const classes = z.object({
   seed: z.number(),
   method: z.string(),
@@ -72,6 +85,8 @@ export const schema = resultSchema({
   places: list(study),
   /** The final network trained with an exit's head and without. */
   head: list(study),
+  /** Labels changed on purpose. */
+  noise: list(noise),
   classSize: list(z.number()),
   classes: list(classes),
   toy: list(
@@ -88,3 +103,4 @@ export const schema = resultSchema({
 export type EepruneResult = z.output<typeof schema>;
 export type EepruneRow = EepruneResult["rows"][number];
 export type StudyRow = EepruneResult["places"][number];
+export type NoiseRow = EepruneResult["noise"][number];

@@ -3,7 +3,7 @@ import { distinct } from "../../report/series.ts";
 import { type Table, tableOf } from "../../report/table.ts";
 import { accuracyCell, type Mean, meanOf, studyMeans } from "./means.ts";
 import { type Claim, claimsOf } from "./paper.ts";
-import type { EepruneResult, StudyRow } from "./schema.ts";
+import type { EepruneResult, NoiseRow, StudyRow } from "./schema.ts";
 import { methodName } from "./words.ts";
 
 /** Accuracy of every method at every ratio, the best of a column in bold. */
@@ -47,6 +47,33 @@ export function studyTable(rows: readonly StudyRow[], variant: string): Table {
     ["pruned", "ratio", (value) => percent(value)],
     ["right", "mean", exact],
     ["standard deviation", ({ deviation }) => (deviation === undefined ? null : 100 * deviation), digits(2)],
+    ["seeds", "seeds"],
+  ]);
+}
+
+/** Who finds labels that were changed on purpose, means over seeds. */
+export function noiseTable(rows: readonly NoiseRow[]): Table {
+  const keys = distinct(rows.map(({ share, method }) => `${share} ${method}`));
+  const means = keys.map((key) => {
+    const own = rows.filter(({ share, method }) => `${share} ${method}` === key);
+    const average = (of: (row: NoiseRow) => number) => own.reduce((sum, row) => sum + of(row), 0) / own.length;
+    const { share, method, changed } = own[0]!;
+    return {
+      share,
+      method,
+      changed,
+      flagged: average((row) => row.flagged),
+      precision: average((row) => row.precision),
+      recall: average((row) => row.recall),
+      seeds: own.length,
+    };
+  });
+  return tableOf(means, [
+    ["labels changed", "share", (value) => percent(value)],
+    ["named by", ({ method }) => methodName(method)],
+    ["pictures named", "flagged", count],
+    ["of them changed", "precision", exact],
+    ["of the changed named", "recall", exact],
     ["seeds", "seeds"],
   ]);
 }
