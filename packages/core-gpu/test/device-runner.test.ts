@@ -278,7 +278,7 @@ describe("refuses", () => {
     [{ state: ["state"], initial: { state: { total: x } } }, 'state "state.total" must have shape []; got [1]'],
     [{ state: ["state"], initial: { state: { count: scalar(1) } } }, "must have dtype int64; got float32"],
     [{ stat: ["state"] }, 'unknown option "stat"'],
-    [{ opset: 9 }, 'option "opset"'],
+    [{ opset: 6 }, 'option "opset"'],
     [{ initial: 3 }, 'option "initial" must be a record of tensors'],
     [{ load: { spinn: true } }, "unknown option"],
     [{ constants: { y: x } }, 'constants must be inputs of the program; got "y"'],

@@ -143,7 +143,7 @@ describe("programToModel", () => {
   });
 
   const refused: readonly (readonly [string, () => unknown, RegExp])[] = [
-    ["an old opset", () => programToModel(program, { opset: 6 }), /option "opset".*got 10/],
+    ["an old opset", () => programToModel(program, { opset: 6 }), /option "opset".*got 6/],
     ["an unknown option", () => programToModel(program, { opsets: 17 } as never), /unknown option "opsets"/],
     [
       "an unknown constant",
