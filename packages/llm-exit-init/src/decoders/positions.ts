@@ -63,8 +63,3 @@ export function seenOf(mask: Value): Value {
   const token = ops.greater(mask, 0);
   return ops.or(ops.unsqueeze(token, [1, 2]), self);
 }
-
-/** Number of positions that a table of learned ones has rows for beside the tokens' own. */
-function positionRows(config: DecoderConfig): number {
-  return config.positions.kind === "learned" ? config.context + config.positions.offset : 0;
-}
