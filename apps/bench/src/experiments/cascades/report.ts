@@ -198,12 +198,20 @@ function quantisedTable({ quantised, rows }: CascadesResult) {
   ]);
 }
 
+/** How busy the machine was, where it was: times are then those of interleaved rounds, and larger than on a machine of one's own. */
+function busyWords({ environment }: CascadesResult): string {
+  const { loadAverage: [load = 0] = [], cores = 1 } = environment;
+  return load > cores / 2
+    ? ` The machine was busy (load ${digits(0)(load)} on ${cores} cores): fractions of time are of interleaved rounds, milliseconds are not to be quoted.`
+    : "";
+}
+
 /** Its part of docs/measured.md. */
 export function measured(result: CascadesResult): readonly Block[] {
   const { rows, data, plain, timedPictures, calibrationPictures } = result;
   return [
     "## What to use when: smaller networks, 8 bits, cascades",
-    `CIFAR-10, ${count(data.test)} test pictures, nothing trained. Fractions are of ResNet-56 in float: ${exact(plain.accuracy)} right, ${digits(3)(plain.ms64)} ms a picture in batches of 64, ${digits(3)(plain.ms1)} ms one by one. Thresholds, temperatures and members are chosen on one half of the test pictures and seen on the other, both ways; times are those of the choice made on the first half, on ${count(timedPictures)} pictures of the second, interleaved. Ranges of 8 bits from ${count(calibrationPictures)} training pictures. ${machine(result)}.`,
+    `CIFAR-10, ${count(data.test)} test pictures, nothing trained. Fractions are of ResNet-56 in float: ${exact(plain.accuracy)} right, ${digits(3)(plain.ms64)} ms a picture in batches of 64, ${digits(3)(plain.ms1)} ms one by one. Thresholds, temperatures and members are chosen on one half of the test pictures and seen on the other, both ways; times are those of the choice made on the first half, on ${count(timedPictures)} pictures of the second, interleaved. Ranges of 8 bits from ${count(calibrationPictures)} training pictures. ${machine(result)}.${busyWords(result)}`,
     wayTable(rows),
     "### A picture at a time",
     latencyTable(rows.filter(({ wallFraction }) => wallFraction !== null)),
@@ -213,7 +221,8 @@ export function measured(result: CascadesResult): readonly Block[] {
 }
 
 /** Its part of README.md: which to use when. */
-export function readme({ rows, plain, data }: CascadesResult): readonly Block[] {
+export function readme(result: CascadesResult): readonly Block[] {
+  const { rows, plain, data } = result;
   const timed = rows.filter(({ wallFraction }) => wallFraction !== null);
   const fastest = (of: (row: CascadesRow) => boolean, accuracy: number) => best(timed.filter(of), accuracy);
   const picks: (readonly [string, CascadesRow | undefined])[] = [
@@ -257,6 +266,6 @@ export function readme({ rows, plain, data }: CascadesResult): readonly Block[] 
       ["time, batch 64", "wallFraction", times],
       ["one by one", "wallFraction1", times],
     ]),
-    "One network that may not be touched, in float: exits by class means (the table below). Data and an hour: trained exits (further below). Data and a night: train a smaller network, and join it to the large one.",
+    `One network that may not be touched, in float: exits by class means (the table below). Data and an hour: trained exits (further below). Data and a night: train a smaller network, and join it to the large one.${busyWords(result)}`,
   ];
 }
