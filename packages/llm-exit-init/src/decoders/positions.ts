@@ -1,5 +1,4 @@
 import { ops, type Tensor, tensor, type Value } from "@exitkit/core-gpu";
-import type { DecoderConfig } from "./config.ts";
 
 /** Cosines and sines of the angles of every position, `[t, r/2]` each. */
 export interface Angles {
