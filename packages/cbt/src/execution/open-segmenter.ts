@@ -107,26 +107,27 @@ const schema = z.strictObject({
  * by default, for networks that were not trained with masks; pixels that are done are really not computed.
  * @example
  * ```ts
- * import { generator, layers, ops, tensor } from "@exitkit/core-gpu";
+ * import { generator, ops, tensor } from "@exitkit/core-gpu";
  * import { openSegmenter, type SegmentationExitNetwork } from "@exitkit/cbt";
  * // Two stages of 3×3 convolutions on one grid, random weights; 3 classes.
  * const random = generator(1);
- * const conv = (from: number, to: number, kernel: number) => layers.initConv(random, { in: from, out: to, kernel });
- * const [stem, block, exit, last] = [conv(3, 8, 3), conv(8, 8, 3), conv(8, 3, 1), conv(8, 3, 1)];
+ * const drawn = (...shape: number[]) =>
+ *   tensor("float32", shape, Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal() / 4));
+ * const [stem, block, exit, last] = [drawn(8, 3, 3, 3), drawn(8, 8, 3, 3), drawn(3, 8, 1, 1), drawn(3, 8, 1, 1)];
  * const network: SegmentationExitNetwork = {
  *   frame: [3, 16, 16],
  *   classes: 3,
  *   stages: [
- *     { compute: ({ frame }) => ({ x: ops.relu(layers.conv(stem, frame!, { padding: 1 })) }), tap: "x" },
+ *     { compute: ({ frame }) => ({ x: ops.relu(ops.conv(frame!, stem, { padding: 1 })) }), tap: "x" },
  *     {
- *       compute: ({ x }, carry) => ({ logits: layers.conv(last, carry(ops.add(x!, layers.conv(block, x!, { padding: 1 })), x!)) }),
+ *       compute: ({ x }, carry) => ({ logits: ops.conv(carry(ops.add(x!, ops.conv(x!, block, { padding: 1 })), x!), last) }),
  *       tap: "logits",
  *     },
  *   ],
- *   heads: [(x) => layers.conv(exit, x)],
+ *   heads: [(x) => ops.conv(x, exit)],
  * };
  * const segmenter = await openSegmenter(network, { thresholds: [0.4, 0.5, 0.5], execution: "pixels" });
- * const { classes, stopped, macs } = await segmenter.segment(tensor("float32", [1, 3, 16, 16], Array.from({ length: 768 }, () => random.normal())));
+ * const { classes, stopped, macs } = await segmenter.segment(drawn(1, 3, 16, 16));
  * console.assert(classes.data.length === 256 && stopped.data.includes(0) && macs[0]! > 0);
  * await segmenter.release();
  * ```
