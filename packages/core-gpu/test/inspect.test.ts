@@ -262,6 +262,6 @@ test("words for a person", async () => {
     "input   x  float32 [n, 3, 8, 8]",
     "output  probs  float32 [n, 4]  probabilities of 4 classes",
     "rows    independent of each other",
-    'note    Output "probs" holds probabilities, made by Softmax node "probs/Softmax"; scores are taken as logits before it.',
+    'note    Output "probs" holds probabilities, made by Softmax node "probs/Softmax"; logits are taken before it, from "logits".',
   ]);
 });

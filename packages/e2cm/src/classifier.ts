@@ -1,6 +1,7 @@
 import { type Device, InputError, type Model, openDevice, parseOptions, type Tensor } from "@exitkit/core-gpu";
 import {
   type Classification,
+  type ClassifyOptions,
   cheapestGuarded,
   cheapestWithin,
   NEVER,
@@ -29,6 +30,11 @@ export interface ClassifierOptions {
   readonly thresholds?: readonly number[];
   /** Where to run. Default: the best device there is, closed with the classifier. */
   readonly device?: Device;
+  /**
+   * What is done with rows that hold NaN or an infinity, or overflow in the network: `error` refuses the batch and names them,
+   * `reject` answers them `REJECTED` (−1). Default: `reject` where the exits were fitted with `reject`, else `error`.
+   */
+  readonly onInvalid?: "error" | "reject";
 }
 
 /** What is known of the accuracy that a classifier loses on new samples. Plain data. */
@@ -62,9 +68,9 @@ export interface Classifier {
    * Classifies x [n, ...]: each picture leaves at the first exit that is sure enough, and nothing behind it is executed. Where the
    * exits were fitted with `reject`, the prediction of a picture of no known class is `REJECTED` (−1).
    *
-   * @throws InputError on another shape or dtype than the network takes, or after release.
+   * @throws InputError on another shape or dtype than the network takes, rows that are no samples (see `onInvalid`), or after release.
    */
-  classify(x: Tensor): Promise<Classification>;
+  classify(x: Tensor, options?: ClassifyOptions): Promise<Classification>;
   /** Frees sessions and, when it was opened here, the device. Releasing twice is allowed. */
   release(): Promise<void>;
 }
@@ -74,6 +80,7 @@ const schema = z.strictObject({
   aimedAccuracyLoss: z.number().min(0).max(1).optional(),
   thresholds: z.array(z.number()).readonly().optional(),
   device: deviceOption,
+  onInvalid: z.enum(["error", "reject"]).optional(),
 });
 
 /**
@@ -110,7 +117,7 @@ export async function openClassifier(
   options: ClassifierOptions = {},
 ): Promise<Classifier> {
   const caller = "e2cm.openClassifier";
-  const { thresholds: given, device: lent, ...asked } = parseOptions(caller, schema, options);
+  const { thresholds: given, device: lent, onInvalid, ...asked } = parseOptions(caller, schema, options);
   checkFitted(caller, fitted);
   const { maxAccuracyLoss = 0.01, aimedAccuracyLoss } = asked;
   const named = [given, asked.maxAccuracyLoss, aimedAccuracyLoss].filter((option) => option !== undefined);
@@ -132,14 +139,16 @@ export async function openClassifier(
     if (lent === undefined) await device.close();
   };
   try {
-    const staged = await openStaged(device, await exitModelOf(caller, device, model, fitted));
+    const staged = await openStaged(device, await exitModelOf(caller, device, model, fitted), {
+      onInvalid: onInvalid ?? (fitted.rejection === null ? "error" : "reject"),
+    });
     let released = false;
     return {
       thresholds,
       expectedCost,
       guarantee,
-      classify: async (x) => {
-        if (!released) return staged.classify(x, thresholds);
+      classify: async (x, options) => {
+        if (!released) return staged.classify(x, thresholds, options);
         const expectation = "the classifier must be open";
         throw new InputError("e2cm.Classifier.classify", expectation, "a released one", "Open it again.");
       },

@@ -71,7 +71,7 @@ describe("batches", () => {
     [
       "NaN pixel",
       bad({ x: { ...good.x, data: pixels.map((v, i) => (i === 1000 ? Number.NaN : v)) } }),
-      "pictures must be finite; got NaN in row 5 of batch 1. Check how that picture",
+      "pictures must be finite, and their squares too; got NaN in row 5 of batch 1. Check how that picture",
     ],
     [
       "infinite pixel",
@@ -80,7 +80,7 @@ describe("batches", () => {
     ],
     [
       "pixels so large that features overflow",
-      bad({ x: { ...good.x, data: pixels.map(() => 1e30) } }),
+      bad({ x: { ...good.x, data: pixels.map(() => 1.8e19) } }),
       "features must be finite; got NaN or infinity at ",
     ],
     ["no labels", bad({ y: undefined }), "batch 1 has 240 rows and needs as many labels; got none"],
@@ -120,7 +120,7 @@ describe("batches", () => {
       `${few} 49. Pass`,
     );
     expect(await refusal(() => fitOf([good], { calibration: undefined }))).toContain(
-      `${few} 0. Pass \`calibration\` batches, or more and smaller`,
+      `${few} 24. Pass \`calibration\` batches, or more training samples`,
     );
   });
 

@@ -1,6 +1,9 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Device, generator, InputError, openDevice } from "@exitkit/core-gpu";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
@@ -43,6 +46,12 @@ let folder: string;
 let path: string;
 const fitted: Record<string, FittedExits> = {};
 
+/** The file of tensors that a saved JSON names. */
+async function tensorsOf(path: string): Promise<string> {
+  const json = JSON.parse(await readFile(`${path}.json`, "utf8")) as { tensors: { file: string } };
+  return join(folder, json.tensors.file);
+}
+
 beforeAll(async () => {
   device = await openDevice("cpu");
   const options = { classes: 4, calibration: test, device } as const;
@@ -63,7 +72,7 @@ afterEach(async () => {
 describe("a round trip", () => {
   it.each(["sharedCovariance", "euclidean"])("gives the very same %s exits back", async (metric) => {
     await saveExits(path, fitted[metric]!);
-    expect(await readdir(folder)).toEqual(["tiny.json", "tiny.safetensors"]);
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/^tiny\.[0-9a-f]{16}\.safetensors$/), "tiny.json"]);
     const loaded = await loadExits(path);
     expect(loaded).toEqual(fitted[metric]);
     const scores = await recordScores(model, fitted[metric]!, test, { device });
@@ -73,9 +82,9 @@ describe("a round trip", () => {
   it.each(["sharedCovariance", "euclidean"])("in int8, gives quantisedExits of %s exits", async (metric) => {
     await saveExits(path, fitted[metric]!, { precision: "int8" });
     expect(await loadExits(path)).toEqual(quantisedExits(fitted[metric]!));
-    const bytes = (await readFile(`${path}.safetensors`)).length;
+    const bytes = (await readFile(await tensorsOf(path))).length;
     await saveExits(path, fitted[metric]!);
-    expect(bytes).toBeLessThan(0.6 * (await readFile(`${path}.safetensors`)).length);
+    expect(bytes).toBeLessThan(0.6 * (await readFile(await tensorsOf(path))).length);
   });
 
   it.each(["euclidean", "shared"] as const)("of format 1 loads, and answers as it did: %s", async (name) => {
@@ -94,7 +103,69 @@ describe("a round trip", () => {
     await saveExits(path, fitted.euclidean!);
     await saveExits(path, fitted.sharedCovariance!);
     expect(await loadExits(path)).toEqual(fitted.sharedCovariance);
-    expect(await readdir(folder)).toHaveLength(2);
+  });
+
+  it("sweeps what nothing names any more, once no other save can be at work on it", async () => {
+    await saveExits(path, fitted.euclidean!);
+    const older = await tensorsOf(path);
+    await writeFile(join(folder, ".tiny.json.0123456789ab.tmp"), "half a file");
+    await writeFile(join(folder, "tiny.other.safetensors"), "of someone else");
+    await saveExits(path, fitted.sharedCovariance!);
+    expect(await readdir(folder)).toHaveLength(5);
+    const past = new Date(Date.now() - 3_600_000);
+    for (const name of await readdir(folder)) await utimes(join(folder, name), past, past);
+    await saveExits(path, fitted.sharedCovariance!);
+    const left = await readdir(folder);
+    expect(left).toHaveLength(3);
+    expect(left).not.toContain(basename(older));
+    expect(await loadExits(path)).toEqual(fitted.sharedCovariance);
+  });
+});
+
+describe("one commit point", () => {
+  const register = fileURLToPath(new URL("../../core-gpu/test/support/register-typescript.mjs", import.meta.url));
+  const saver = fileURLToPath(new URL("support/saver.ts", import.meta.url));
+  const start = () =>
+    spawn(
+      process.execPath,
+      ["--conditions", "source", "--import", register, saver, path, join(folder, "a"), join(folder, "b")],
+      {
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
+  // In full with EXITKIT_DRILLS=1000: docs/reliability.md.
+  const kills = Number(process.env.EXITKIT_DRILLS ?? 8);
+
+  it("savers killed at any moment, and readers beside them, always find one whole pair", {
+    timeout: 600_000,
+  }, async () => {
+    await saveExits(join(folder, "a"), fitted.euclidean!);
+    await saveExits(join(folder, "b"), fitted.sharedCovariance!);
+    await saveExits(path, fitted.euclidean!);
+    const [a, b] = [await loadExits(join(folder, "a")), await loadExits(join(folder, "b"))];
+    const whole = async () => {
+      const { exits } = await loadExits(path);
+      expect([a.exits[0]!.metric, b.exits[0]!.metric]).toContain(exits[0]!.metric);
+    };
+    const random = generator(1);
+    for (let round = 0; round < kills; round++) {
+      const savers = [start(), start()];
+      await Promise.all(savers.map(({ stdout }) => once(stdout, "data")));
+      for (let reads = 0; reads < 5; reads++) await Promise.all([whole(), whole(), whole(), whole()]);
+      await setTimeout(random.integer(20));
+      for (const child of savers) child.kill("SIGKILL");
+      await Promise.all(savers.map((child) => once(child, "exit")));
+      await whole();
+    }
+  });
+
+  it("two that save at once in one process both succeed", async () => {
+    for (let round = 0; round < 10; round++) {
+      const both = [fitted.euclidean!, fitted.sharedCovariance!];
+      await Promise.all([...both, ...both].map((exits) => saveExits(path, exits)));
+      const { exits } = await loadExits(path);
+      expect(["euclidean", "sharedCovariance"]).toContain(exits[0]!.metric);
+    }
   });
 });
 
@@ -120,12 +191,12 @@ describe("refused", () => {
       /^e2cm\.loadExits: .*tiny\.json must be a file that can be read; got ENOENT/,
     );
     await saveExits(path, fitted.euclidean!);
-    const older = await readFile(`${path}.safetensors`);
+    const older = await readFile(await tensorsOf(path));
     await saveExits(path, fitted.sharedCovariance!);
-    await writeFile(`${path}.safetensors`, older);
-    await expect(loadExits(path)).rejects.toThrow(/tiny\.safetensors must have the sha256 .*save again/);
-    await rm(`${path}.safetensors`);
-    await expect(loadExits(path)).rejects.toThrow(/tiny\.safetensors must be a file that can be read; got ENOENT/);
+    await writeFile(await tensorsOf(path), older);
+    await expect(loadExits(path)).rejects.toThrow(/tiny\.\w+\.safetensors must have the sha256 .*save again/);
+    await rm(await tensorsOf(path));
+    await expect(loadExits(path)).rejects.toThrow(/tiny\.\w+\.safetensors must be a file that can be read; got ENOENT/);
     await writeFile(`${path}.json`, '{"format":"other"}');
     await expect(loadExits(path)).rejects.toThrow(
       /tiny\.json must describe saved exits \(exitkit\/e2cm\/2, or 1\); got format/,
@@ -150,6 +221,7 @@ describe("refused", () => {
     expect(await refusal((changed) => changed.exits.pop())).toContain("costs.exits");
     expect(await refusal((changed) => changed.exits[0].map.d--)).toContain('hold float32 "0.matrix"');
     expect(await refusal((changed) => changed.extra++)).toContain("extra");
+    expect(await refusal((changed) => (changed.tensors.file = "../x.safetensors"))).toContain("tensors.file");
     expect(await refusal((changed) => delete changed.exits[0].means.shrinkage)).toContain("exits.0");
     expect(await refusal((changed) => changed.counts.pop())).toContain("counts: 3 for 4 classes");
     expect(await refusal((changed) => changed.rejection.thresholds.pop())).toContain("rejection.thresholds: 3");
@@ -162,7 +234,7 @@ describe("refused", () => {
     const random = generator(5);
     let opened = 0;
     for (const ending of ["json", "safetensors"]) {
-      const file = `${path}.${ending}`;
+      const file = ending === "json" ? `${path}.json` : await tensorsOf(path);
       const whole = await readFile(file);
       for (let round = 0; round < 300; round++) {
         const bytes = Buffer.from(whole);
@@ -187,7 +259,7 @@ describe("refused", () => {
 
 describe("a full disk", () => {
   it.each(["json", "safetensors"])("while the %s is written leaves no file", async (ending) => {
-    full = ending;
+    full = ending === "json" ? "json" : ".sa";
     await expect(saveExits(path, fitted.euclidean!)).rejects.toThrow(
       /must be able to write .*tiny\..*; got a full disk/,
     );
@@ -196,10 +268,10 @@ describe("a full disk", () => {
 
   it.each(["json", "safetensors"])("while the %s is written leaves an older pair as it was", async (ending) => {
     await saveExits(path, fitted.sharedCovariance!);
-    full = ending;
+    full = ending === "json" ? "json" : ".sa";
     await expect(saveExits(path, fitted.euclidean!)).rejects.toThrow("a full disk");
     full = undefined;
-    expect(await readdir(folder)).toEqual(["tiny.json", "tiny.safetensors"]);
+    expect(await readdir(folder)).toHaveLength(2);
     expect(await loadExits(path)).toEqual(fitted.sharedCovariance);
   });
 

@@ -15,6 +15,7 @@ import {
   recordScores,
   solveExits,
 } from "../src/index.ts";
+import { holdOut } from "../src/network/hold-out.ts";
 import { batches, golden, tinyModel } from "./fixture.ts";
 import { exampleNetwork, randomPictures } from "./networks.ts";
 
@@ -120,19 +121,15 @@ describe("fit, openClassifier, classify", () => {
 });
 
 describe("what fit makes", () => {
-  it("holds every tenth batch out for calibration, and only that", async () => {
+  it("holds one of ten samples of each class out for calibration, and only those", async () => {
     const stream = batches("train", 4);
-    const held = stream.filter((_, index) => index % 10 === 9);
-    const rest = stream.filter((_, index) => index % 10 !== 9);
-    // 60 batches of 4: 6 of them, 24 pictures, are too few; twice as long a stream gives 48, thrice 72.
+    // 240 samples: 24 of them are too few; thrice as long a stream gives 72.
     const thrice = [...stream, ...stream, ...stream];
     const fitted = await fit(model, thrice, { classes: 4, device });
     expect(fitted.calibration).toMatchObject({ pictures: 72, heldOut: true });
-    const same = await fit(model, [...rest, ...rest, ...rest], {
-      classes: 4,
-      device,
-      calibration: [...held, ...held, ...held],
-    });
+    const held = holdOut(4);
+    const rest = thrice.map((batch) => held.take(batch));
+    const same = await fit(model, rest, { classes: 4, device, calibration: held.batches() });
     expect({ ...fitted, calibration: null }).toEqual({ ...same, calibration: null });
   });
 

@@ -95,6 +95,7 @@ function statisticsOf({ x, y }: Sample, k: number): ClassStatistics {
   });
   return {
     modelHash: "",
+    scoresFrom: null,
     classes: k,
     outputs: k,
     features: "full",

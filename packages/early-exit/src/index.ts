@@ -60,6 +60,7 @@ export {
 export type { Risk } from "./risk/losses.ts";
 export {
   type Classification,
+  type ClassifyOptions,
   type Execution,
   openStaged,
   type StagedClassifier,

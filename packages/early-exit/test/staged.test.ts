@@ -1,4 +1,16 @@
-import { addTaps, type Device, onnx, openDevice, rows, type Tensor } from "@exitkit/core-gpu";
+import {
+  addTaps,
+  type Device,
+  onnx,
+  openDevice,
+  ops,
+  programToModel,
+  rows,
+  spec,
+  type Tensor,
+  tensor,
+  trace,
+} from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   ALWAYS,
@@ -7,6 +19,7 @@ import {
   type ExitModel,
   NEVER,
   openStaged,
+  REJECTED,
   recordExits,
   replay,
 } from "../src/index.ts";
@@ -206,15 +219,57 @@ describe.each(executions)("staged execution, %s", (execution) => {
     await staged.release();
   });
 
-  it("lets samples with NaN go to the last exit and says so in their confidence", async () => {
+  it("refuses rows that are no samples, or turns them away and answers the others as if alone", async () => {
     const network = residualNetwork({ exits: 3 });
     const batch = randomBatch(4);
-    batch.data.fill(Number.NaN, 2 * 108, 3 * 108);
-    const staged = await openStaged(device, network, { execution });
-    const { leftAt, confidences } = await staged.classify(batch, [ALWAYS, ALWAYS]);
-    expect([...leftAt]).toEqual([0, 0, 2, 0]);
-    expect([...confidences].map(Number.isNaN)).toEqual([false, false, true, false]);
-    await staged.release();
+    const plain = await openStaged(device, network, { execution });
+    const reference = await plain.classify(batch, [0.5, 0.5]);
+    const lenient = await openStaged(device, network, { execution, onInvalid: "reject" });
+    for (const bad of [Number.NaN, Number.NEGATIVE_INFINITY, 1e38]) {
+      const spoiled = tensor("float32", batch.shape, batch.data.slice());
+      spoiled.data[2 * 108 + 7] = bad;
+      await expect(plain.classify(spoiled, [0.5, 0.5])).rejects.toThrow(
+        /samples must be finite numbers, and their squares too; got .* in row 2 of a batch of 4/,
+      );
+      const { predictions, leftAt, confidences } = await lenient.classify(spoiled, [0.5, 0.5]);
+      expect([predictions[2], leftAt[2], confidences[2]]).toEqual([REJECTED, 0, 0]);
+      for (const row of [0, 1, 3]) {
+        expect(predictions[row]).toBe(reference.predictions[row]);
+        expect(leftAt[row]).toBe(reference.leftAt[row]);
+        expect(confidences[row]).toBeCloseTo(reference.confidences[row]!, 5);
+      }
+    }
+    await Promise.all([plain.release(), lenient.release()]);
+  });
+
+  it("an answer of NaN is refused by its row, or turned away", async () => {
+    // ∞ − ∞ where x is 1e18.
+    const program = trace(
+      ({ x }) => {
+        const huge = ops.mul(ops.relu(x), 1e30);
+        const odd = ops.sigmoid(ops.sub(huge, ops.mul(huge, 1)));
+        const sure = ops.max(odd, { axes: 1 });
+        const answer = ops.argMax(x, { axis: 1 });
+        return { c0: sure, p0: answer, c1: ops.mul(sure, 1), p1: ops.argMax(huge, { axis: 1 }) };
+      },
+      { x: spec("float32", ["n", 2]) },
+    );
+    const model = programToModel(program);
+    const { output } = model.proto.graph!.node[0]!;
+    const network = defineExits(model, [
+      { name: "early", tap: output[0]!, confidence: "c0", prediction: "p0" },
+      { name: "full", tap: "c1", confidence: "c1", prediction: "p1" },
+    ]);
+    const x = tensor("float32", [3, 2], [1, 2, 1e18, 0, 2, 1]);
+    const plain = await openStaged(device, network, { execution });
+    await expect(plain.classify(x, [ALWAYS])).rejects.toThrow(
+      /confidences must be numbers; got NaN at exit "full" for row 1/,
+    );
+    const lenient = await openStaged(device, network, { execution, onInvalid: "reject" });
+    const { predictions, confidences } = await lenient.classify(x, [ALWAYS]);
+    expect([...predictions]).toEqual([1, REJECTED, 0]);
+    expect([...confidences]).toEqual([0.5, 0, 0.5]);
+    await Promise.all([plain.release(), lenient.release()]);
   });
 
   it("runs a model whose batch dimension is fixed at 1", async () => {

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Device } from "../device/device.ts";
 import { InputError } from "../errors.ts";
 import { dtypeName } from "../onnx/dtypes.ts";
-import { indexModel } from "../onnx/graph.ts";
+import { indexModel, requireModel } from "../onnx/graph.ts";
 import { loopsIn } from "../onnx/loops.ts";
 import { describeModel, type Model, opsetOf, type TensorInfo } from "../onnx/model.ts";
 import { list, quoted, suggestion } from "../onnx/names.ts";
@@ -69,7 +69,8 @@ const optionsSchema = z.strictObject({
 /**
  * Looks at a network before any pass: which output is meant and whether its numbers are logits or what a Softmax or Sigmoid
  * made of them, whether a row answers the same alone and among others, which element types and operator set it has, and what
- * it computes as one hash. Shapes and rows are found by running it on zeros and on a few random rows, so any operator will do.
+ * it computes as one hash. Shapes and rows are found by running it on zeros and on a few random rows, so any operator will do;
+ * of the same model on the same device once.
  *
  * @throws InputError on an output that is none, an unknown option, or where the model does not run on one sample.
  * @example
@@ -82,8 +83,28 @@ const optionsSchema = z.strictObject({
  * ```
  */
 export async function inspectModel(device: Device, model: Model, options?: InspectOptions): Promise<Inspection> {
-  const caller = "core-gpu.inspectModel";
-  const { output: named, scores, inputShapes } = parseOptions(caller, optionsSchema, options);
+  const parsed = parseOptions(caller, optionsSchema, options);
+  requireModel(caller, model);
+  // Models do not change: what was found on a device stays true.
+  const ofDevice = known.get(device) ?? new WeakMap<object, Map<string, Promise<Inspection>>>();
+  known.set(device, ofDevice);
+  const ofModel = ofDevice.get(model.proto) ?? new Map<string, Promise<Inspection>>();
+  ofDevice.set(model.proto, ofModel);
+  const key = JSON.stringify(parsed);
+  const found = ofModel.get(key) ?? inspect(device, model, parsed);
+  ofModel.set(key, found);
+  found.catch(() => ofModel.delete(key));
+  return found;
+}
+
+const caller = "core-gpu.inspectModel";
+const known = new WeakMap<Device, WeakMap<object, Map<string, Promise<Inspection>>>>();
+
+async function inspect(
+  device: Device,
+  model: Model,
+  { output: named, scores, inputShapes }: z.output<typeof optionsSchema>,
+): Promise<Inspection> {
   const index = indexModel(caller, model);
   const { inputs, outputs: described } = describeModel(model);
   if (named !== undefined && !index.outputs.includes(named)) {
@@ -156,15 +177,13 @@ function notesOf(
   if (output !== null && output.scores.kind !== "logits") {
     const { node, kind } = output.scores;
     const from = node === null ? "as its values show" : `made by ${node.operator} node ${quoted(node.name)}`;
-    notes.push(
-      `Output ${quoted(output.name)} holds ${kindWords[kind]}, ${from}; scores are taken as logits before it.`,
-    );
+    notes.push(`Output ${quoted(output.name)} holds ${kindWords[kind]}, ${from}; ${takenWords(output.scores)}`);
   }
   if (rows.refusal !== null) notes.push(`It runs on one sample at a time only: ${rows.refusal}`);
   if (!rows.independent) {
     const by = rows.culprit === null ? "" : ` by ${rows.culprit.operator} node ${quoted(rows.culprit.name)}`;
     notes.push(
-      `The rows of a batch change each other's answers${by}, by ${(100 * rows.difference).toPrecision(2)} % of the largest.`,
+      `The rows of a batch change each other's answers${by}, by ${Number((100 * rows.difference).toPrecision(2))} % of the largest.`,
     );
   }
   if (opset < 11 || opset > 23)
@@ -181,3 +200,9 @@ const kindWords: Readonly<Record<ScoreKind, string>> = {
   sigmoid: "one probability of two classes",
   sigmoids: "a probability of each class by itself",
 };
+
+function takenWords({ kind, logits }: ShownScores): string {
+  if (kind === "logProbabilities") return "they do as logits.";
+  if (kind === "sigmoids") return "no single class is answered.";
+  return logits === null ? "their logarithms do as logits." : `logits are taken before it, from "${logits}".`;
+}

@@ -51,7 +51,7 @@ export async function tryRows(
       two = await session.run(feedsOf(inputs, shapes, 2));
       among = await session.run(feedsOf(inputs, shapes, several));
     } catch (error) {
-      return { rows: { ...one, refusal: error instanceof Error ? error.message : String(error) }, outputs: alone };
+      return { rows: { ...one, refusal: refusalOf(error) }, outputs: alone };
     }
     const names = Object.keys(alone).filter((name) => isBatch(among[name]!, several) && isBatch(alone[name]!, 1));
     const difference = Math.max(
@@ -67,6 +67,13 @@ export async function tryRows(
   } finally {
     await session.release();
   }
+}
+
+/** The runtime's words are long: the node that refuses is what helps. */
+function refusalOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const node = /running (\w+) node\. Name:'([^']{0,200})'/.exec(message);
+  return node === null ? message : `${node[1]} node "${node[2]}" refuses several`;
 }
 
 /** n random rows, the first the same whatever n is; the others are larger, so that ranges of the batch are not its own. */

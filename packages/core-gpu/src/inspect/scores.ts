@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { isTensorType } from "../onnx/dtypes.ts";
 import type { GraphIndex } from "../onnx/graph.ts";
 import { ancestors, changed, indexModel, isStandard, tensorNames } from "../onnx/graph.ts";
-import type { Model } from "../onnx/model.ts";
+import { describeModel, type Model } from "../onnx/model.ts";
 import { uniqueName } from "../onnx/names.ts";
 import {
   AttributeProtoSchema,
@@ -32,6 +32,14 @@ export interface ShownScores {
 
 /** Operators that change no number and keep rows apart: behind them scores are what they were. */
 const passing = new Set(["Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Dropout"]);
+
+/** {@link shownScores} of a model's output, [n, 1] where it is one number. */
+export function scoresShown(model: Model, output: string): ShownScores {
+  const index = indexModel("core-gpu.scoresShown", model);
+  const stated = describeModel(model).outputs.find(({ name }) => name === output);
+  const one = stated?.shape.length === 2 && stated.shape[1] === 1;
+  return shownScores(index, output, one ? 1 : undefined);
+}
 
 /** Looks from an output back to what makes its scores. */
 export function shownScores(index: GraphIndex, output: string, classes: number | undefined): ShownScores {
@@ -140,7 +148,11 @@ export function takeLogits(model: Model, output: string, scores: ShownScores, wi
     graph: changed(graph, {
       node: [...graph.node.filter((_, at) => needed.has(at)), ...added],
       initializer: [...graph.initializer, ...initializers],
-      output: [logitsInfo(graph.input[0], name, classes)],
+      output: [
+        scores.kind === "sigmoid"
+          ? logitsInfo(graph.input[0], name, classes)
+          : changed(graph.output.find((value) => value.name === output)!, { name }),
+      ],
       valueInfo: [...graph.valueInfo, ...graph.output.filter((value) => !stated.has(value.name))],
     }),
   });

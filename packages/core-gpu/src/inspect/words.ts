@@ -21,7 +21,7 @@ function outputWords({ name, dtype, shape, role, classes, scores }: OutputInspec
   return `${name}  ${dtype} [n${sample.map((size) => `, ${size}`).join("")}]  ${held}`;
 }
 
-const units = { classes: "classes", tokens: "tokens", pixels: "classes a pixel" } as const;
+const units = { classes: "classes", tokens: "classes a token", pixels: "classes a pixel" } as const;
 
 function rowsWords({ batches, independent }: Inspection["rows"]): string {
   if (batches === "one") return "one sample at a time";

@@ -3,7 +3,7 @@ export { create } from "@bufbuild/protobuf";
 export type { Readable } from "../inspect/readable.ts";
 export { readable } from "../inspect/readable.ts";
 export type { LogitsModel } from "../inspect/scores.ts";
-export { takeLogits } from "../inspect/scores.ts";
+export { scoresShown, takeLogits } from "../inspect/scores.ts";
 export { constantTensor, hostTensor } from "../program/import/weights.ts";
 export { tensorProto } from "../program/onnx-graph.ts";
 export { copyGraph } from "./attach.ts";

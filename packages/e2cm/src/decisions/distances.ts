@@ -14,23 +14,31 @@ export const DISTANCE_RULES: readonly DistanceRule[] = ["normalised", "raw", "pe
 
 /**
  * Euclidean distances of features [n, d] to class means [k, d] → [n, k], as one matrix product with the means' norms computed
- * beforehand: d² = ‖x‖² − 2 x·c + ‖c‖².
+ * beforehand: d² = ‖x‖² − 2 x·c + ‖c‖², of features and means less the average of the means, m. Without that a common offset
+ * of the features, however many digits it takes of float32, would be all that is left of a small difference of large squares.
  */
 export function distancesTo(features: Value, means: Float32Array, classes: number): Value {
   const d = means.length / classes;
+  const average = new Float32Array(d);
+  for (let i = 0; i < d; i++) {
+    let sum = 0;
+    for (let k = 0; k < classes; k++) sum += means[k * d + i]!;
+    average[i] = sum / classes;
+  }
   const transposed = new Float32Array(means.length);
   const norms = new Float32Array(classes);
   for (let k = 0; k < classes; k++) {
     let norm = 0;
     for (let i = 0; i < d; i++) {
-      const value = means[k * d + i]!;
+      const value = means[k * d + i]! - average[i]!;
       transposed[i * classes + k] = -2 * value;
       norm += value * value;
     }
     norms[k] = norm;
   }
-  const products = ops.matmul(features, tensor("float32", [d, classes], transposed));
-  const own = ops.sumSquares(features, { axes: [1], keepDimensions: true });
+  const centred = ops.sub(features, tensor("float32", [1, d], average));
+  const products = ops.matmul(centred, tensor("float32", [d, classes], transposed));
+  const own = ops.sumSquares(centred, { axes: [1], keepDimensions: true });
   const squared = ops.add(ops.add(products, tensor("float32", [1, classes], norms)), own);
   return ops.sqrt(ops.relu(squared));
 }

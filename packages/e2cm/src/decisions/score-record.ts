@@ -56,7 +56,8 @@ export function recordFromScores(
       const threshold = Math.fround(rejection.thresholds[index]!);
       const novelty = distance?.[index] ?? confidence.map((value) => 1 - value);
       novelty.forEach((value, row) => {
-        if (!(value > threshold)) return;
+        // As in the graph: NaN is novel.
+        if (value <= threshold) return;
         predictions[row] = REJECTED;
         if (rejection.at === "everyExit") confidence[row] = 1;
       });
@@ -116,7 +117,7 @@ export function checkCalibrationSize(caller: string, pictures: number): void {
     caller,
     "thresholds need at least 50 calibration pictures",
     `${pictures}`,
-    "Pass `calibration` batches, or more and smaller training batches (every tenth is held out for calibration).",
+    "Pass `calibration` batches, or more training samples (one of ten is held out for calibration).",
   );
 }
 

@@ -5,7 +5,7 @@ import { attachHeads, checkSameModel } from "../exits/exits.ts";
 import { type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
 import { type Batches, checkBatch } from "../network/batches.ts";
 import { inspectNetwork } from "../network/network.ts";
-import { callbackOption, deviceOption } from "../options.ts";
+import { callbackOption, deviceOption, signalOption, until } from "../options.ts";
 import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
 import { checkNovelty, type Rejection, rejectionSchema } from "./rejection.ts";
 import { noveltyOfRecord, recordFromScores, type ScoreRecord } from "./score-record.ts";
@@ -14,12 +14,15 @@ import { noveltyOfRecord, recordFromScores, type ScoreRecord } from "./score-rec
 export interface RecordScoresOptions {
   /** Where to run. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
   /** Called after every batch with the number of pictures so far. */
   readonly onProgress?: (pictures: number) => void;
 }
 
 const schema = z.strictObject({
   device: deviceOption,
+  signal: signalOption,
   onProgress: callbackOption<(pictures: number) => void>(),
 });
 
@@ -51,14 +54,14 @@ export async function recordScores(
   options: RecordScoresOptions = {},
 ): Promise<ScoreRecord> {
   const caller = "e2cm.recordScores";
-  const { device: lent, onProgress } = parseOptions(caller, schema, options);
+  const { device: lent, signal, onProgress } = parseOptions(caller, schema, options);
   const device = lent ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, outputsOf(fitted));
-    checkSameModel(caller, fitted.modelHash, network.hash);
+    const network = await inspectNetwork(caller, device, model, outputsOf(fitted), { as: fitted.scoresFrom });
+    checkSameModel(caller, fitted.modelHash, network);
     const exitModel = attachHeads(network, fitted.exits, { ...fitted, rejection: null });
     const settings = { classes: fitted.classes, unknown: true, onProgress };
-    const scores = await runScores(caller, device, exitModel, batches, settings);
+    const scores = await runScores(caller, device, exitModel, until(signal, batches), settings);
     if (scores.n === 0)
       throw new InputError(caller, "at least one batch of pictures", "none", "Is the stream used up?");
     return scores;

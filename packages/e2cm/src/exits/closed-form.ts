@@ -2,7 +2,7 @@ import { type Device, InputError } from "@exitkit/core-gpu";
 import { featureMap } from "../network/features.ts";
 import { type Network, sampleShape } from "../network/network.ts";
 import { type ClassStatistics, checkEveryClassSeen } from "../statistics/statistics.ts";
-import { classMeans } from "./class-means.ts";
+import { type ClassMeans, classMeans } from "./class-means.ts";
 import type { FittedExit, SharedCovarianceExit } from "./exits.ts";
 import { type Shrinkage, solveSharedCovariance } from "./shared-covariance.ts";
 
@@ -35,7 +35,7 @@ export async function closedFormExits(
         metric,
         tap: exit.tap,
         map: maps[index]!,
-        ...classMeans(statistics, exit),
+        ...checkedMeans(caller, statistics, exit),
       })),
     ];
   }
@@ -47,4 +47,13 @@ export async function closedFormExits(
     });
   }
   return solved;
+}
+
+/** Class means, refused where all training samples look alike: their distances are 0, and nothing can be normalised by them. */
+function checkedMeans(caller: string, statistics: ClassStatistics, exit: ClassStatistics["exits"][number]): ClassMeans {
+  const means = classMeans(statistics, exit);
+  if (!means.distances.includes(0)) return means;
+  const expectation = `training samples must differ in what is read at "${exit.tap}"`;
+  const fix = "Check how they are decoded and normalised, or name other tensors: taps.";
+  throw new InputError(caller, expectation, "the same features, all at one class mean", fix);
 }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { readFile, rename, rm } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import {
   InputError,
   parseOptions,
@@ -12,6 +13,7 @@ import {
 import { z } from "zod";
 import { DISTANCE_RULES, type DistanceRule } from "../decisions/distances.ts";
 import { rejectionSchema } from "../decisions/rejection.ts";
+import { HOLDS } from "../network/network.ts";
 import type { FittedExit, OutputExit } from "./exits.ts";
 import { type FittedExits, outputsOf } from "./fitted-exits.ts";
 import { dequantise, matrixOf, quantise } from "./quantise.ts";
@@ -33,8 +35,17 @@ const point = z.strictObject({
 });
 
 const common = {
-  tensors: z.strictObject({ file: z.string(), sha256: z.string() }),
+  tensors: z.strictObject({
+    // A name in the same folder, not a way to another.
+    file: z.string().regex(/^[^/\\\\]+\.safetensors$/),
+    sha256: z.string(),
+  }),
   modelHash: z.string(),
+  /** Absent in files of older versions. */
+  scoresFrom: z
+    .strictObject({ output: z.string(), holds: z.enum(HOLDS) })
+    .nullable()
+    .default(null),
   classes: z.int().min(2),
   rule: z.enum(DISTANCE_RULES as [DistanceRule, ...DistanceRule[]]),
   predictFrom: z.enum(["raw", "normalised"]),
@@ -111,8 +122,9 @@ function upgraded({ nearestMeanLast, exits, format, ...rest }: z.output<typeof f
 }
 
 /**
- * Saves fitted exits: `<path>.json` says what they are, `<path>.safetensors` holds the numbers. Each file is replaced
- * as a whole, the JSON last, and the JSON holds the other's sha256, so a pair that does not belong together is noticed.
+ * Saves fitted exits: `<path>.json` says what they are and names the file beside it that holds the numbers,
+ * `<path>.<hash>.safetensors`. The JSON is replaced as a whole and last, so that at every moment, killed or read or saved by
+ * others meanwhile, there is the older pair or the newer one; tensors that no JSON names are removed by a later save.
  *
  * @param options.precision `float32` (default), or `int8`: means or weights in a quarter of the bytes.
  * @throws InputError on an unknown option, or when a file cannot be written; an older pair is then as it was, and no
@@ -126,7 +138,7 @@ function upgraded({ nearestMeanLast, exits, format, ...rest }: z.output<typeof f
  * const batches = (from: number, to: number) => [{ x: rows(train!, from, to), y: labels.subarray(from, to) }];
  * const model = await readModelFile("network.onnx");
  * const fitted = await fit(model, batches(0, 180), { classes: 4, calibration: batches(180, 240) });
- * await saveExits("exits", fitted); // exits.json and exits.safetensors
+ * await saveExits("exits", fitted); // exits.json and exits.<hash>.safetensors
  * console.assert((await loadExits("exits")).modelHash === fitted.modelHash);
  * ```
  */
@@ -144,12 +156,15 @@ export async function saveExits(
     output === null ? {} : tensorsOf("last", output, fitted.classes, "float32"),
   );
   const bytes = writeSafetensors(tensors);
-  const { modelHash, classes, rule, predictFrom, last, counts, rejection, calibration, costs } = fitted;
+  const hash = sha256(bytes);
+  const file = `${basename(path)}.${hash.slice(0, 16)}.safetensors`;
+  const { modelHash, scoresFrom, classes, rule, predictFrom, last, counts, rejection, calibration, costs } = fitted;
   const { operatingPoints, guarded } = fitted;
   const json: Header = {
     format: "exitkit/e2cm/2",
-    tensors: { file: `${path.split(/[\\/]/).at(-1)}.safetensors`, sha256: sha256(bytes) },
+    tensors: { file, sha256: hash },
     modelHash,
+    scoresFrom: scoresFrom === null ? null : { ...scoresFrom },
     classes,
     rule,
     predictFrom,
@@ -171,7 +186,7 @@ export async function saveExits(
         : { ...guarded, points: guarded.points.map((one) => ({ ...one, thresholds: [...one.thresholds] })) },
     calibration: calibration === null ? null : { ...calibration, notes: [...calibration.notes] },
   };
-  await writePair(path, bytes, `${JSON.stringify(json, null, 1)}\n`);
+  await writePair(path, file, bytes, `${JSON.stringify(json, null, 1)}\n`);
 }
 
 function meansOf(exit: OutputExit): Means {
@@ -206,16 +221,63 @@ function tensorsOf(
   return tensors;
 }
 
-/** Both files are on the disk before either replaces an older one, so a full disk leaves an older pair as it was. */
-async function writePair(path: string, tensors: Uint8Array, json: string): Promise<void> {
-  const waiting = `${path}.json.new`;
-  await writeFileAtomic(waiting, json);
+/**
+ * Writes a pair with one commit point: the tensors go into a file of their own hash's name, which replaces nothing; then the
+ * JSON that names it is renamed over the older one. Whatever is killed when, and however many save at once, the JSON that is
+ * there names tensors that are there. What no JSON names any more is swept afterwards.
+ */
+async function writePair(path: string, file: string, tensors: Uint8Array, json: string): Promise<void> {
+  const at = join(dirname(path), file);
+  const before = await namedIn(`${path}.json`);
+  const there = await stat(at).then(
+    () => true,
+    () => false,
+  );
+  // Written anew even where it is there: a file just written is not swept by another saver.
+  await writeFileAtomic(at, tensors);
   try {
-    await writeFileAtomic(`${path}.safetensors`, tensors);
-    await rename(waiting, `${path}.json`);
+    await writeFileAtomic(`${path}.json`, json);
   } catch (error) {
-    await rm(waiting, { force: true });
-    throw error instanceof InputError ? error : cannot("e2cm.saveExits", "written to", `${path}.json`, error);
+    if (!there) await rm(at, { force: true });
+    throw error;
+  }
+  await sweep(path, new Set([file, await namedIn(`${path}.json`)]), before);
+}
+
+/** The tensors' file that a JSON names; null where it names none. */
+async function namedIn(path: string): Promise<string | null> {
+  try {
+    const json: unknown = JSON.parse(await readFile(path, "utf8"));
+    const file = (json as { tensors?: { file?: unknown } } | null)?.tensors?.file;
+    return typeof file === "string" ? file : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Long enough for another saver between its two writes, and for a reader between its two reads. */
+const SWEEP_AFTER_MS = 60_000;
+
+/**
+ * Removes what earlier saves at this path left: tensors that are not kept, and waiting files of savers that were killed.
+ *
+ * @param before What the JSON that was replaced named; older versions gave it a name without a hash.
+ */
+async function sweep(path: string, kept: ReadonlySet<string | null>, before: string | null): Promise<void> {
+  const [folder, name] = [dirname(path), basename(path)];
+  const waiting = `.${`${name}.json`.slice(0, 24)}.`;
+  const own = (entry: string) =>
+    entry === before ||
+    (entry.startsWith(`${name}.`) && /^[0-9a-f]{16}\.safetensors$/.test(entry.slice(name.length + 1))) ||
+    ((entry.startsWith(waiting) || entry.startsWith(`.${name}.`.slice(0, 25))) && /\.[0-9a-f]{12}\.tmp$/.test(entry));
+  for (const entry of await readdir(folder)) {
+    if (kept.has(entry) || !own(entry)) continue;
+    const at = join(folder, entry);
+    try {
+      if (Date.now() - (await stat(at)).mtimeMs > SWEEP_AFTER_MS) await rm(at, { force: true });
+    } catch {
+      // Another saver was faster.
+    }
   }
 }
 
@@ -228,22 +290,21 @@ async function writePair(path: string, tensors: Uint8Array, json: string): Promi
  */
 export async function loadExits(path: string): Promise<FittedExits> {
   const caller = "e2cm.loadExits";
-  const json = readHeader(caller, `${path}.json`, await readBytes(caller, `${path}.json`));
-  const bytes = await readBytes(caller, `${path}.safetensors`);
+  const { json, from, bytes } = await readPair(caller, path);
   if (sha256(bytes) !== json.tensors.sha256) {
     throw new InputError(
       caller,
-      `${path}.safetensors must have the sha256 ${json.tensors.sha256.slice(0, 16)}… that ${path}.json names`,
+      `${from} must have the sha256 ${json.tensors.sha256.slice(0, 16)}… that ${path}.json names`,
       `${sha256(bytes).slice(0, 16)}…`,
       "One of the two files was changed or belongs to another save: save again.",
     );
   }
-  const { tensors } = readSafetensors(bytes, { source: `${path}.safetensors` });
+  const { tensors } = readSafetensors(bytes, { source: from });
   const take = (name: string, dtype: "float32" | "uint8", length: number): Float32Array | Uint8Array => {
     const found = tensors[name];
     if (found?.dtype === dtype && found.data.length === length) return found.data as Float32Array | Uint8Array;
     const actual = found === undefined ? "none" : `${found.dtype} [${found.shape.join(", ")}]`;
-    throw new InputError(caller, `${path}.safetensors must hold ${dtype} "${name}" with ${length} elements`, actual);
+    throw new InputError(caller, `${from} must hold ${dtype} "${name}" with ${length} elements`, actual);
   };
   const floats = (name: string, length: number) => take(name, "float32", length) as Float32Array;
   const k = json.classes;
@@ -284,6 +345,20 @@ export async function loadExits(path: string): Promise<FittedExits> {
   const output = json.output === null ? null : numbersOf("last", json.output.means, json.output.scores, "float32");
   const { format: _, tensors: __, precision: ___, ...plain } = json;
   return { ...plain, output, exits };
+}
+
+/** The JSON and the tensors it names. Where another save replaced both between the two reads, the newer pair. */
+async function readPair(caller: string, path: string): Promise<{ json: Header; from: string; bytes: Uint8Array }> {
+  for (let tries = 1; ; tries++) {
+    const json = readHeader(caller, `${path}.json`, await readBytes(caller, `${path}.json`));
+    const from = join(dirname(path), json.tensors.file);
+    try {
+      return { json, from, bytes: await readFile(from) };
+    } catch (error) {
+      const replaced = (error as NodeJS.ErrnoException).code === "ENOENT" && tries < 5;
+      if (!replaced || (await namedIn(`${path}.json`)) === json.tensors.file) throw cannot(caller, "read", from, error);
+    }
+  }
 }
 
 function readHeader(caller: string, path: string, bytes: Uint8Array): Header {

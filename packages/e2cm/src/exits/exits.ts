@@ -139,7 +139,8 @@ function turnAwayAt(rejection: Rejection | null, exit: number): TurnAway | null 
   if (rejection === null) return null;
   return ({ confidence, prediction }, scores, own) => {
     const novelty = rejection.by === "distance" ? noveltyOf(scores(), own!) : ops.sub(1, confidence);
-    const novel = ops.greater(novelty, Math.fround(rejection.thresholds[exit]!));
+    // Written so that NaN, which compares with nothing, is novel: what is least like anything known must not pass.
+    const novel = ops.not(ops.lessOrEqual(novelty, Math.fround(rejection.thresholds[exit]!)));
     return {
       confidence: rejection.at === "everyExit" ? ops.where(novel, 1, confidence) : confidence,
       prediction: ops.where(novel, REJECTED, prediction),
@@ -237,8 +238,12 @@ export function costsOf(network: Network, exits: readonly FittedExit[], rejectin
 }
 
 /** Refuses exits that were fitted on another model. */
-export function checkSameModel(caller: string, fittedOn: string, model: string): void {
-  if (fittedOn === model) return;
+export function checkSameModel(
+  caller: string,
+  fittedOn: string,
+  { hash: model, fileHash }: Pick<Network, "hash" | "fileHash">,
+): void {
+  if (fittedOn === model || fittedOn === fileHash) return;
   throw new InputError(
     caller,
     `the exits were fitted on the model with sha256 ${fittedOn.slice(0, 16)}…`,

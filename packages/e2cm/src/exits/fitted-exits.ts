@@ -1,12 +1,15 @@
 import type { ExitCosts, Guarded, OperatingPoint } from "@exitkit/early-exit";
 import type { DistanceRule } from "../decisions/distances.ts";
 import type { Rejection } from "../decisions/rejection.ts";
+import type { ScoresFrom } from "../network/network.ts";
 import type { FittedExit, OutputExit } from "./exits.ts";
 
 /** Exits fitted on a network: plain data, enough to run, save and load them. */
 export interface FittedExits {
-  /** sha256 of the model they belong to. */
+  /** sha256 of what the model they belong to computes; of the whole file for exits saved by older versions. */
   readonly modelHash: string;
+  /** Which of its outputs scores are read from and what that holds; null for exits saved before that was looked at. */
+  readonly scoresFrom: ScoresFrom | null;
   /** k: number of classes. */
   readonly classes: number;
   /** How distances become a confidence; Euclidean exits only. */

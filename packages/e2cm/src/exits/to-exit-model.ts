@@ -62,7 +62,7 @@ export async function exitModelOf(
   model: Model,
   fitted: FittedExits,
 ): Promise<ExitModel> {
-  const network = await inspectNetwork(caller, device, model, outputsOf(fitted));
-  checkSameModel(caller, fitted.modelHash, network.hash);
+  const network = await inspectNetwork(caller, device, model, outputsOf(fitted), { as: fitted.scoresFrom });
+  checkSameModel(caller, fitted.modelHash, network);
   return attachExits(network, fitted.exits, fitted);
 }

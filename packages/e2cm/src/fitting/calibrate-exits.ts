@@ -21,7 +21,7 @@ import { attachHeads, checkSameModel, costsOf, type FittedExit, type OutputExit 
 import { type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
 import type { Batches } from "../network/batches.ts";
 import { inspectNetwork, type Network } from "../network/network.ts";
-import { batchesOption, callbackOption, deviceOption } from "../options.ts";
+import { batchesOption, callbackOption, deviceOption, signalOption, until } from "../options.ts";
 
 /** Options of {@link calibrateExits}. */
 export interface CalibrateOptions {
@@ -40,6 +40,8 @@ export interface CalibrateOptions {
   readonly delta?: number;
   /** Where to run. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
   /** Called after every batch with the number of pictures so far. */
   readonly onProgress?: (pictures: number) => void;
 }
@@ -49,6 +51,7 @@ const schema = z.strictObject({
   reject: rejectOption,
   delta: z.number().gt(0).lt(1).default(0.1),
   device: deviceOption,
+  signal: signalOption,
   onProgress: callbackOption<(pictures: number) => void>(),
 });
 
@@ -88,14 +91,14 @@ export async function calibrateExits(
   options: CalibrateOptions,
 ): Promise<FittedExits> {
   const caller = "e2cm.calibrateExits";
-  const { calibration, reject, delta, device: lent, onProgress } = parseOptions(caller, schema, options);
+  const { calibration, reject, delta, device: lent, signal, onProgress } = parseOptions(caller, schema, options);
   const first = Array.isArray(candidates) ? (candidates as readonly FittedExits[])[0] : undefined;
   if (first === undefined) throw new InputError(caller, "at least one candidate", "none", "Take them from solveExits.");
   const device = lent ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, outputsOf(first));
+    const network = await inspectNetwork(caller, device, model, outputsOf(first), { as: first.scoresFrom });
     return await calibrated(caller, device, network, candidates, {
-      calibration,
+      calibration: until(signal, calibration),
       heldOut: false,
       reject,
       delta,
@@ -124,7 +127,7 @@ export async function calibrated(
 ): Promise<FittedExits> {
   const first = candidates[0]!;
   for (const candidate of candidates) {
-    checkSameModel(caller, candidate.modelHash, network.hash);
+    checkSameModel(caller, candidate.modelHash, network);
     checkAlike(caller, first, candidate);
   }
   if (reject?.by === "distance") for (const candidate of candidates) checkNovelty(caller, candidate);

@@ -5,11 +5,12 @@ import { type RejectOptions, rejectOption } from "../decisions/rejection.ts";
 import { checkCalibrationSize } from "../decisions/score-record.ts";
 import type { Metric } from "../exits/closed-form.ts";
 import type { FittedExits } from "../exits/fitted-exits.ts";
-import { type Batches, holdOut, isIterable } from "../network/batches.ts";
+import { type Batches, isIterable } from "../network/batches.ts";
 import { defaultTaps } from "../network/default-taps.ts";
 import type { FeatureKind } from "../network/features.ts";
-import { inspectNetwork } from "../network/network.ts";
-import { batchesOption } from "../options.ts";
+import { holdOut } from "../network/hold-out.ts";
+import { inspectNetwork, readTap } from "../network/network.ts";
+import { batchesOption, signalOption, until } from "../options.ts";
 import { accumulate } from "../statistics/accumulate.ts";
 import { deltaOption } from "./calibrate-exits.ts";
 import { checkHead, decisionSchema, solveAndCalibrate } from "./from-statistics.ts";
@@ -20,6 +21,10 @@ export interface FitOptions {
   readonly classes: number;
   /** Scores that the network gives where it was trained on other classes; needs `last: "nearestMean"`. Default `classes`. */
   readonly outputs?: number;
+  /** Name of the model's output that is meant. Default: the only one [n, k]. */
+  readonly output?: string;
+  /** What that output holds, where neither its graph nor its values show it. Default: what they show. */
+  readonly scores?: "logits" | "probabilities";
   /** Default `sharedCovariance`; `euclidean` is the paper's method. */
   readonly metric?: Metric;
   /** What exits read. Default `moments` for shared covariance, `full` for Euclidean. */
@@ -36,8 +41,8 @@ export interface FitOptions {
   /** The last exit answers by its own `head` (default) or by the `nearestMean` of its outputs. */
   readonly last?: "head" | "nearestMean";
   /**
-   * Pictures that choose shrinkage and thresholds: best ones the network was not trained on. Default: every tenth training
-   * batch is held out, up to 5,000 pictures or 256 MB. They do not make the exits, but the network was usually trained on them, and
+   * Pictures that choose shrinkage and thresholds: best ones the network was not trained on. Default: one of every ten training
+   * samples of each class is held out, up to 5,000 or 256 MB. They do not make the exits, but the network was usually trained on them, and
    * is surer of them than of new ones: what `reject` promises holds for pictures like them.
    */
   readonly calibration?: Batches;
@@ -47,6 +52,8 @@ export interface FitOptions {
   readonly delta?: number;
   /** Where to run. Default: the best device there is, opened and closed by this call. */
   readonly device?: Device;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
   /** Called after every batch with the pictures of the pass so far. */
   readonly onProgress?: (progress: {
     readonly pass: "fit" | "distances" | "calibrate";
@@ -57,11 +64,14 @@ export interface FitOptions {
 const schema = decisionSchema.extend({
   classes: z.int().min(2),
   outputs: z.int().min(2).optional(),
+  output: z.string().min(1).optional(),
+  scores: z.enum(["logits", "probabilities"]).optional(),
   features: z.enum(["moments", "pooled", "full"]).optional(),
   taps: z.array(z.string()).min(1).readonly().optional(),
   calibration: batchesOption.optional(),
   reject: rejectOption,
   delta: deltaOption,
+  signal: signalOption,
 });
 
 /**
@@ -112,14 +122,15 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
   checkHead(caller, checked.last, { outputs, classes });
   const device = checked.device ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, outputs);
-    const taps = checked.taps ?? defaultTaps(caller, network, metric);
+    const network = await inspectNetwork(caller, device, model, outputs, checked);
+    const named = checked.taps?.map((tap) => readTap(network, tap));
+    const taps = named ?? defaultTaps(caller, network, metric);
     if (taps.includes(network.output)) {
       const fix = 'Leave it out; it always answers last, by nearest mean with last: "nearestMean".';
       throw new InputError(caller, "exits must lie before the network's output", `"${network.output}"`, fix);
     }
-    const heldOut = calibration === undefined ? holdOut() : null;
-    const statistics = await accumulate(caller, device, network, stream, {
+    const heldOut = calibration === undefined ? holdOut(classes) : null;
+    const statistics = await accumulate(caller, device, network, until(checked.signal, stream), {
       classes,
       outputs,
       setAside: heldOut?.take,
@@ -128,18 +139,20 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
       gram: metric === "sharedCovariance",
       onProgress: (pictures) => onProgress?.({ pass: "fit", pictures }),
     });
+    const held = heldOut?.batches() ?? [];
     if (heldOut !== null)
       checkCalibrationSize(
         caller,
-        heldOut.batches.reduce((sum, { y }) => sum + y.length, 0),
+        held.reduce((sum, { y }) => sum + y.length, 0),
       );
     return await solveAndCalibrate(caller, device, network, statistics, {
       ...checked,
       metric,
       onProgress,
-      calibration: calibration ?? heldOut!.batches,
+      calibration: until(checked.signal, calibration ?? held),
       heldOut: heldOut !== null,
-      again: again === null || heldOut === null ? again : () => heldOut.leaveOut(again()),
+      again:
+        again === null ? null : () => until(checked.signal, heldOut === null ? again() : heldOut.leaveOut(again())),
     });
   } finally {
     if (checked.device === undefined) await device.close();

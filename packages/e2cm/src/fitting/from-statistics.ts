@@ -89,8 +89,8 @@ export async function fitFromStatistics(
   const checked = parseOptions(caller, schema, options);
   const device = checked.device ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, statistics.outputs);
-    checkSameModel(caller, statistics.modelHash, network.hash);
+    const network = await inspectNetwork(caller, device, model, statistics.outputs, { as: statistics.scoresFrom });
+    checkSameModel(caller, statistics.modelHash, network);
     return await solveAndCalibrate(caller, device, network, statistics, { ...checked, heldOut: false, again: null });
   } finally {
     if (checked.device === undefined) await device.close();
@@ -122,8 +122,8 @@ export async function solveExits(
   const checked = parseOptions(caller, solveSchema, options);
   const device = checked.device ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, statistics.outputs);
-    checkSameModel(caller, statistics.modelHash, network.hash);
+    const network = await inspectNetwork(caller, device, model, statistics.outputs, { as: statistics.scoresFrom });
+    checkSameModel(caller, statistics.modelHash, network);
     const [solved] = await solveVariants(caller, device, network, statistics, {
       ...checked,
       shrinkages: [checked.shrinkage],
@@ -192,6 +192,7 @@ async function solveVariants(
     const { early, output } = splitLast(caller, network, exits, statistics, last);
     return {
       modelHash: network.hash,
+      scoresFrom: network.scoresFrom,
       classes: statistics.classes,
       rule,
       predictFrom,

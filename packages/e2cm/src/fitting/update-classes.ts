@@ -117,7 +117,7 @@ function total(counts: Float64Array): number {
 function checkUpdate(fitted: FittedExits, statistics: ClassStatistics) {
   const caller = "e2cm.updateClasses";
   const { counts, output } = fitted;
-  checkSameModel(caller, fitted.modelHash, statistics.modelHash);
+  checkSameModel(caller, fitted.modelHash, { hash: statistics.modelHash, fileHash: statistics.modelHash });
   const exits = fitted.exits.filter((exit): exit is ClassMeansExit => exit.metric === "euclidean");
   if (exits.length < fitted.exits.length || output?.metric === "sharedCovariance") {
     throw new InputError(

@@ -1,4 +1,4 @@
-import { InputError, sizeOf, type Tensor, type TensorInfo, tensor } from "@exitkit/core-gpu";
+import { InputError, sizeOf, type Tensor, type TensorInfo } from "@exitkit/core-gpu";
 import { type Labels, labelsOf } from "@exitkit/early-exit";
 
 /** Labelled pictures that go through the network together. */
@@ -70,13 +70,18 @@ export function checkBatch(
   }
   checkLabels(caller, y, shape[0]!, classes, index, least);
   if (allFinite(x.data)) return { x: x as Tensor<"float32">, y };
-  const bad = x.data.findIndex((value) => !Number.isFinite(value));
+  const bad = x.data.findIndex((value) => !Number.isFinite(Math.fround(value * value)));
   throw new InputError(
     caller,
-    "pictures must be finite",
+    "pictures must be finite, and their squares too",
     `${x.data[bad]} in row ${Math.floor(bad / sizeOf(shape.slice(1)))} of batch ${index}`,
     "Check how that picture was decoded and normalised.",
   );
+}
+
+/** A batch in our own form, of a stream that was checked before. */
+export function plainBatch(caller: string, { x, y }: Batch | RuntimeBatch, index: number): CheckedBatch {
+  return { x: tensorOf(x) as Tensor<"float32">, y: numbersOf(caller, y, index) };
 }
 
 /** A tensor of the runtime in this library's words; anything else as it is. */
@@ -95,7 +100,7 @@ function numbersOf(caller: string, y: RuntimeBatch["y"], index: number): ArrayLi
 /** Every picture of every pass comes by here: a plain loop, many times faster than a callback for each value. */
 function allFinite(values: Float32Array): boolean {
   let zero = 0;
-  for (let index = 0; index < values.length; index++) zero += values[index]! * 0;
+  for (let index = 0; index < values.length; index++) zero += Math.fround(values[index]! * values[index]!) * 0;
   return zero === 0;
 }
 
@@ -120,43 +125,4 @@ function checkLabels(
       "Set `classes` to the number of classes the labels have.",
     );
   }
-}
-
-const HELD_OUT_PICTURES = 5000;
-const HELD_OUT_BYTES = 256e6;
-
-/** Batches of a stream that are kept away from training. */
-export interface HeldOut {
-  /** Copies of them. */
-  readonly batches: readonly CheckedBatch[];
-  /** Takes a copy of a batch when its place in the stream is one to hold out, and says whether it did. */
-  take(batch: CheckedBatch, index: number): boolean;
-  /** A stream like the first, without the batches at the places that were held out. */
-  leaveOut(again: Batches): AsyncIterable<Batch | RuntimeBatch>;
-}
-
-/** Holds out every tenth batch of a stream, up to 5,000 pictures or 256 MB. */
-export function holdOut(): HeldOut {
-  const batches: CheckedBatch[] = [];
-  const places = new Set<number>();
-  let pictures = 0;
-  let bytes = 0;
-  return {
-    batches,
-    take(batch, index) {
-      const n = batch.y.length;
-      const size = batch.x.data.byteLength;
-      if (index % 10 !== 9 || pictures + n > HELD_OUT_PICTURES || bytes + size > HELD_OUT_BYTES) return false;
-      const x = tensor("float32", batch.x.shape, batch.x.data.slice());
-      batches.push({ x, y: Array.from(batch.y) });
-      places.add(index);
-      pictures += n;
-      bytes += size;
-      return true;
-    },
-    async *leaveOut(again) {
-      let index = 0;
-      for await (const batch of again) if (!places.has(index++)) yield batch;
-    },
-  };
 }

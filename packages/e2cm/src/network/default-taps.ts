@@ -12,7 +12,11 @@ const FRACTIONS = [2 / 9, 4 / 9, 7 / 9];
  * @throws InputError when no block can be found: the caller must name the tensors.
  */
 export function defaultTaps(caller: string, network: Network, metric: Metric): readonly string[] {
-  const proposed = proposeCuts(network.model).filter((tap) => network.shapes.get(tap)?.[0] === 1);
+  // A float32 form is put in line with its tensor and back again; of the three it is what can be read.
+  const forms = new Set([...network.readable.values()]);
+  const proposed = [
+    ...new Set(proposeCuts(network.model).map((tap) => network.readable.get(tap) ?? formOf(tap, forms))),
+  ].filter((tap) => network.shapes.get(tap)?.[0] === 1);
   if (proposed.length === 0) {
     throw new InputError(
       caller,
@@ -30,4 +34,10 @@ export function defaultTaps(caller: string, network: Network, metric: Metric): r
     ),
   );
   return [...new Set(nearest.map(({ tap }) => tap))];
+}
+
+/** The float32 form of a tensor that reads on from one, which ends in /again. */
+function formOf(tap: string, forms: ReadonlySet<string>): string {
+  const form = tap.replace(/\/again(_\d+)?$/, "/float32");
+  return forms.has(form) ? form : tap;
 }

@@ -14,8 +14,8 @@ import { type Batches, type CheckedBatch, checkBatch } from "../network/batches.
 import { checkTaps } from "../network/check-taps.ts";
 import { defaultTaps } from "../network/default-taps.ts";
 import { type FeatureKind, type FeatureMap, featureMap } from "../network/features.ts";
-import { inspectNetwork, type Network, sampleShape } from "../network/network.ts";
-import { callbackOption, deviceOption } from "../options.ts";
+import { inspectNetwork, type Network, readTap, sampleShape } from "../network/network.ts";
+import { callbackOption, deviceOption, signalOption, until } from "../options.ts";
 import type { ClassStatistics } from "./statistics.ts";
 import { type SummingOutputs, summingModel } from "./summing-model.ts";
 
@@ -28,8 +28,8 @@ interface PassSettings {
   readonly features: FeatureKind;
   /** Keep the Gram matrices too: d² numbers an exit. */
   readonly gram: boolean;
-  /** Takes a batch away from the pass when it gives true. */
-  readonly setAside?: ((batch: CheckedBatch, index: number) => boolean) | undefined;
+  /** Takes samples away from the pass: gives the batch without them. */
+  readonly setAside?: ((batch: CheckedBatch) => CheckedBatch) | undefined;
   readonly onProgress?: ((pictures: number) => void) | undefined;
 }
 
@@ -42,6 +42,10 @@ export interface AccumulateOptions {
    * others. The last exit must then answer by nearest mean. Default `classes`.
    */
   readonly outputs?: number;
+  /** Name of the model's output that is meant. Default: the only one [n, k]. */
+  readonly output?: string;
+  /** What that output holds, where neither its graph nor its values show it. Default: what they show. */
+  readonly scores?: "logits" | "probabilities";
   /** What the statistics are for: shared covariance needs Gram matrices too. Default `sharedCovariance`. */
   readonly metric?: Metric;
   /** What exits read. Default `moments` for shared covariance, `full` for Euclidean. */
@@ -50,6 +54,8 @@ export interface AccumulateOptions {
   readonly taps?: readonly string[];
   /** Where to run. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
   /** Called after every batch with the number of pictures so far. */
   readonly onProgress?: (pictures: number) => void;
 }
@@ -57,10 +63,13 @@ export interface AccumulateOptions {
 const schema = z.strictObject({
   classes: z.int().min(2),
   outputs: z.int().min(2).optional(),
+  output: z.string().min(1).optional(),
+  scores: z.enum(["logits", "probabilities"]).optional(),
   metric: z.enum(["sharedCovariance", "euclidean"]).default("sharedCovariance"),
   features: z.enum(["moments", "pooled", "full"]).optional(),
   taps: z.array(z.string()).min(1).readonly().optional(),
   device: deviceOption,
+  signal: signalOption,
   onProgress: callbackOption<(pictures: number) => void>(),
 });
 
@@ -80,11 +89,11 @@ export async function accumulateStatistics(
   const { classes, metric, taps, onProgress, outputs = classes, ...checked } = parseOptions(caller, schema, options);
   const device = checked.device ?? (await openDevice("auto"));
   try {
-    const network = await inspectNetwork(caller, device, model, outputs);
-    return await accumulate(caller, device, network, batches, {
+    const network = await inspectNetwork(caller, device, model, outputs, checked);
+    return await accumulate(caller, device, network, until(checked.signal, batches), {
       classes,
       outputs,
-      taps: taps ?? defaultTaps(caller, network, metric),
+      taps: taps?.map((tap) => readTap(network, tap)) ?? defaultTaps(caller, network, metric),
       features: checked.features ?? (metric === "euclidean" ? "full" : "moments"),
       gram: metric === "sharedCovariance",
       onProgress,
@@ -138,9 +147,10 @@ export async function accumulate(
   let index = 0;
   try {
     for await (const given of batches) {
-      const batch = checkBatch(caller, given, input, classes, index);
+      const checked = checkBatch(caller, given, input, classes, index);
+      const batch = options.setAside === undefined || checked.y.length === 0 ? checked : options.setAside(checked);
       const n = batch.y.length;
-      if (n === 0 || options.setAside?.(batch, index)) {
+      if (n === 0) {
         index += 1;
         continue;
       }
@@ -163,7 +173,15 @@ export async function accumulate(
   if (pictures === 0)
     throw new InputError(caller, "at least one batch of training pictures", "none", "Is the stream used up?");
   for (const exit of sums) if (exit.gram !== null) mirrorUpperTriangle(exit.gram, exit.d);
-  return { modelHash: network.hash, classes, outputs, features: options.features, counts, exits: sums };
+  return {
+    modelHash: network.hash,
+    scoresFrom: network.scoresFrom,
+    classes,
+    outputs,
+    features: options.features,
+    counts,
+    exits: sums,
+  };
 }
 
 /** A Gram matrix of more features would take gigabytes. */

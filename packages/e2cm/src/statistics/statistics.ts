@@ -1,5 +1,6 @@
 import { InputError } from "@exitkit/core-gpu";
 import type { FeatureKind } from "../network/features.ts";
+import type { ScoresFrom } from "../network/network.ts";
 
 /** Sums over the training pictures seen so far at one exit point: all that class means and covariances need. */
 export interface ExitStatistics {
@@ -17,8 +18,10 @@ export interface ExitStatistics {
 
 /** Mergeable partial results of one streaming pass over (a shard of) the training set. Float64 throughout. */
 export interface ClassStatistics {
-  /** sha256 of the model the features came from. */
+  /** sha256 of what the model computes that the features came from. */
   readonly modelHash: string;
+  /** Which of its outputs scores are read from; null as for `FittedExits`. */
+  readonly scoresFrom: ScoresFrom | null;
   /** k: number of classes. */
   readonly classes: number;
   /** Scores that the network gives: k, unless it was trained on other classes. */
@@ -44,6 +47,7 @@ export function mergeStatistics(a: ClassStatistics, b: ClassStatistics): ClassSt
     }
   };
   same("model (sha256)", a.modelHash, b.modelHash);
+  same("output", a.scoresFrom?.output, b.scoresFrom?.output);
   same("number of classes", a.classes, b.classes);
   same("number of the network's outputs", a.outputs, b.outputs);
   same("features", a.features, b.features);

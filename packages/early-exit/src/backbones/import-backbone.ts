@@ -20,7 +20,10 @@ import { answersOf, checkInput, featureShape } from "./shapes.ts";
 export interface ImportBackboneOptions {
   /** Names of tensors of the graph that exits may read, such as `proposeCuts` lists. */
   readonly taps: readonly string[];
-  /** Name of the output that holds the logits. Default: the only one. */
+  /**
+   * Name of the output that holds the scores. Default: the only one. Behind a Softmax, or one sigmoid of two classes, the logits
+   * in front of it are taken, as the output `output/logits`.
+   */
   readonly output?: string;
   /** Shapes that the file does not state or states otherwise, by tensor; see `importModel`. */
   readonly shapes?: Readonly<Record<string, Shape>>;
@@ -54,8 +57,8 @@ export function importBackbone(model: Model, options: ImportBackboneOptions): Ba
   const parsed = parseOptions(caller, optionsSchema, options);
   const { taps } = parsed;
   checkTaps(model, taps);
-  const output = outputOf(model, parsed.output);
-  const plain = onlyOutputs(model, [output]);
+  const named = outputOf(model, parsed.output);
+  const { model: plain, output } = withLogits(onlyOutputs(model, [named]), named);
   const network = importModel(addTaps(plain, taps), { shapes: parsed.shapes });
   const [input, ...others] = Object.keys(network.inputs);
   if (input === undefined || others.length > 0) {
@@ -83,6 +86,17 @@ export function importBackbone(model: Model, options: ImportBackboneOptions): Ba
     },
     toModel: (params) => exportModel(plain, params as Readonly<Record<string, Tensor>>),
   };
+}
+
+/** The model with logits as its output: taken in front of a Softmax or of one sigmoid, where the graph ends in such. */
+function withLogits(model: Model, output: string): onnx.LogitsModel {
+  const shown = onnx.scoresShown(model, output);
+  if (shown.kind === "sigmoids") {
+    const fix = "Exits choose one class: export the network without it, or with a softmax.";
+    const actual = `${onnx.quoted(output)} behind the Sigmoid node ${onnx.quoted(shown.node!.name)}`;
+    throw new InputError(caller, "the output must hold scores of which one class is the largest", actual, fix);
+  }
+  return onnx.takeLogits(model, output, shown, 0);
 }
 
 function run(

@@ -59,8 +59,7 @@ export function defineExits(model: Model, exits: readonly Exit[]): ExitModel {
     const names = inputs.map(({ name }) => `"${name}"`).join(", ") || "none";
     throw new InputError(caller, "the model must have exactly one input", names, "Make the others constants.");
   }
-  if (opset < 11)
-    throw new InputError(caller, "the model must use operator set 11 or newer", `${opset}`, "Convert it.");
+  if (opset < 7) throw new InputError(caller, "the model must use operator set 7 or newer", `${opset}`, "Convert it.");
   const exitModel: ExitModel = { model, input: input.name, exits: exits.map((exit) => ({ ...exit })) };
   cutAtExits(caller, exitModel);
   return exitModel;

@@ -1,14 +1,16 @@
-import { type Device, InputError, parseOptions, sizeOf, type Tensor } from "@exitkit/core-gpu";
+import { type Device, InputError, onnx, parseOptions, sizeOf, type Tensor } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { type BatchLayout, probeBatchLayout } from "../exits/batch-axis.ts";
 import type { ExitModel } from "../exits/exits.ts";
 import { cutAtExits } from "../exits/stages.ts";
-import { isConfidence } from "../records/record.ts";
+import { isConfidence, REJECTED } from "../records/record.ts";
 import { NEVER } from "../records/replay.ts";
 import { heldThresholds } from "../thresholds/held-thresholds.ts";
 import { goesOn, releaseAll, type StageAnswers } from "./engine.ts";
 import { MOST_FUSED_EXITS } from "./fuse.ts";
 import { openFused } from "./fused.ts";
+import { invalidRows, refuseAnswers, refuseRows, withoutRows, withRejected } from "./invalid-rows.ts";
+import { batchQueue } from "./queue.ts";
 import { openSessions } from "./sessions.ts";
 import { openWhole } from "./whole.ts";
 
@@ -17,10 +19,23 @@ export type Execution = "fused" | "sessions";
 
 /** Options of {@link openStaged}. */
 export interface StagedOptions {
-  /** Default: `fused` on the CPU for at most 30 exits (deeper graphs do not load), `sessions` elsewhere. */
+  /** Default: `fused` on the CPU for at most 30 exits (deeper graphs do not load) and from operator set 9 on, else `sessions`. */
   readonly execution?: Execution;
   /** Shape of one sample, without the batch dimension. Default: what the model states; needed if that is symbolic. */
   readonly sampleShape?: readonly number[];
+  /**
+   * What is done with rows that are no samples: that hold NaN, an infinity or a number whose square is one in float32 (1.8e19), or
+   * that make a confidence NaN. `error`
+   * (default) refuses the batch and names them; `reject` answers them {@link REJECTED} with confidence 0 at the first exit, and the
+   * others as if they were alone.
+   */
+  readonly onInvalid?: "error" | "reject";
+}
+
+/** Options of one call of {@link StagedClassifier.classify}. */
+export interface ClassifyOptions {
+  /** Takes the call out of the queue while it waits; a batch under way is finished. The promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** What a batch of n samples was answered; the last exit index, e − 1, is the full network. */
@@ -29,7 +44,7 @@ export interface Classification {
   readonly predictions: Int32Array;
   /** `[n]`: the exit each sample left at, from 0. */
   readonly leftAt: Int32Array;
-  /** `[n]`: the confidence at that exit; NaN where the network's own numbers are NaN (such samples never leave early). */
+  /** `[n]`: the confidence at that exit; 0 for rows that are no samples and were turned away (`onInvalid`). */
   readonly confidences: Float32Array;
   /** `[e]`: rows that each stage really computed. */
   readonly rowsPerStage: readonly number[];
@@ -41,15 +56,15 @@ export interface StagedClassifier {
   readonly execution: Execution;
   /**
    * Classifies a batch: after each stage the samples whose confidence is strictly greater than the exit's threshold
-   * leave, and only the others are computed any further. Calls that overlap are run one after another; an empty batch
-   * gives empty answers.
+   * leave, and only the others are computed any further. Calls that overlap are run one after another, at most 256 waiting;
+   * an empty batch gives empty answers.
    *
-   * @param batch `[n, ...]` in the model's input dtype. It is not changed and must not change until the answer is there.
+   * @param batch `[n, ...]` in the model's input dtype. It is copied before the call returns, so its memory may be used again.
    * @param thresholds `[e − 1]`, rounded to float32; `NEVER` switches an exit off, `ALWAYS` makes it the last.
-   * @throws InputError on another dtype or shape, a wrong number of thresholds, a NaN threshold, a confidence outside [0, 1], or
-   * after release.
+   * @throws InputError on another dtype or shape, rows that are no samples (unless `onInvalid` rejects them), a wrong number of
+   * thresholds, a NaN threshold, a confidence outside [0, 1], too many calls waiting, or after release.
    */
-  classify(batch: Tensor, thresholds: readonly number[]): Promise<Classification>;
+  classify(batch: Tensor, thresholds: readonly number[], options?: ClassifyOptions): Promise<Classification>;
   /** Waits for runs in progress and frees the sessions. Releasing twice is allowed. */
   release(): Promise<void>;
 }
@@ -57,7 +72,13 @@ export interface StagedClassifier {
 const optionsSchema = z.strictObject({
   execution: z.enum(["fused", "sessions"]).optional(),
   sampleShape: z.array(z.int().min(1)).readonly().optional(),
+  onInvalid: z.enum(["error", "reject"]).default("error"),
 });
+
+/** The first operator set with NonZero, by which the rows that go on are found in the graph. */
+const FUSED_OPSET = 9;
+
+const classifySchema = z.strictObject({ signal: z.instanceof(AbortSignal).optional() });
 
 /**
  * Opens a network with exits for staged execution: compute up to an exit, decide, compact the batch to the samples that
@@ -90,12 +111,22 @@ export async function openStaged(
   options: StagedOptions = {},
 ): Promise<StagedClassifier> {
   const caller = "early-exit.openStaged";
-  const { execution: asked, sampleShape } = parseOptions(caller, optionsSchema, options);
+  const { execution: asked, sampleShape, onInvalid } = parseOptions(caller, optionsSchema, options);
   const e = exitModel.exits.length;
-  const execution = asked ?? (device.kind === "cpu" && e <= MOST_FUSED_EXITS ? "fused" : "sessions");
+  const fusible = e <= MOST_FUSED_EXITS && onnx.opsetOf(exitModel.model) >= FUSED_OPSET;
+  const execution = asked ?? (device.kind === "cpu" && fusible ? "fused" : "sessions");
   if (execution === "fused" && e > MOST_FUSED_EXITS) {
     const fix = `Use execution: "sessions", or fewer exits.`;
     throw new InputError(caller, `fused execution takes at most ${MOST_FUSED_EXITS} exits`, `${e}`, fix);
+  }
+  if (execution === "fused" && !fusible) {
+    const opset = `${onnx.opsetOf(exitModel.model)}`;
+    throw new InputError(
+      caller,
+      `fused execution needs operator set ${FUSED_OPSET}`,
+      opset,
+      'Use execution: "sessions".',
+    );
   }
   const stages = cutAtExits(caller, exitModel);
   const layout = await probeBatchLayout(caller, device, exitModel, stages, sampleShape);
@@ -103,26 +134,32 @@ export async function openStaged(
   const engine = await open(device, exitModel, stages, layout);
   const whole = openWhole(device, exitModel, stages);
   let released: Promise<void> | undefined;
-  let last: Promise<unknown> = Promise.resolve();
+  const queue = batchQueue();
 
   return {
     execution,
-    classify: async (batch, thresholds) => {
+    classify: async (batch, thresholds, options) => {
       const caller = "early-exit.classify";
       if (released !== undefined) {
         throw new InputError(caller, "the classifier must be open", "a released one", "Open it again: openStaged.");
       }
       checkBatch(caller, layout, exitModel.input, batch);
+      const { signal } = parseOptions(caller, classifySchema, options);
       const held = heldThresholds(caller, e, thresholds);
-      const n = batch.shape[0]!;
+      const invalid = invalidRows(batch);
+      if (invalid.length > 0 && onInvalid === "error") refuseRows(caller, batch, invalid);
+      const samples = invalid.length === 0 ? batch : withoutRows(batch, invalid);
+      const n = samples.shape[0]!;
       const off = e > 1 && held.every((threshold) => threshold >= NEVER);
       // Buffers are shared between runs.
-      const run = last.then(() => (n === 0 ? [] : (off ? whole : engine).run(batch, held)));
-      last = run.catch(() => undefined);
-      return assemble(caller, exitModel.exits, n, await run, held);
+      const answers = await queue.run(caller, samples, signal, async (own) =>
+        n === 0 ? [] : (off ? whole : engine).run(own, held),
+      );
+      const answered = assemble(caller, exitModel.exits, n, answers, held);
+      return withRejected(checkAnswers(caller, exitModel.exits, answered, onInvalid), invalid);
     },
     release: () => {
-      released ??= last.then(() => releaseAll([engine, whole]));
+      released ??= queue.settled().then(() => releaseAll([engine, whole]));
       return released;
     },
   };
@@ -150,6 +187,25 @@ function checkBatch(caller: string, layout: BatchLayout, input: string, batch: T
     const fix = "Export the model with a symbolic batch dimension to classify several at once.";
     throw new InputError(caller, `the model takes ${fixedBatch} sample at a time`, `${shape[0]}`, fix);
   }
+}
+
+/** Rows whose confidence is NaN: refused, or answered as rejected. */
+function checkAnswers(
+  caller: string,
+  exits: ExitModel["exits"],
+  answers: Classification,
+  onInvalid: "error" | "reject",
+): Classification {
+  const { confidences, predictions, leftAt } = answers;
+  const bad: number[] = [];
+  for (let row = 0; row < confidences.length; row++) if (Number.isNaN(confidences[row])) bad.push(row);
+  if (bad.length === 0) return answers;
+  if (onInvalid === "error") refuseAnswers(caller, confidences.length, bad, exits[leftAt[bad[0]!]!]!.name);
+  for (const row of bad) {
+    predictions[row] = REJECTED;
+    confidences[row] = 0;
+  }
+  return answers;
 }
 
 /** Plain loops: this runs after every batch, too seldom to be compiled and with the network in the caches. */
