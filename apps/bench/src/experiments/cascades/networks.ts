@@ -18,7 +18,7 @@ import type { Context } from "../experiment.ts";
 import type { CascadesResult } from "./schema.ts";
 
 /** The networks at hand, cheapest first; what all is compared with is the last in float. */
-export const BACKBONES = ["resnet8", "resnet20", "resnet32", "resnet44", "resnet56"] as const satisfies Pretrained[];
+const BACKBONES = ["resnet8", "resnet20", "resnet32", "resnet44", "resnet56"] as const satisfies Pretrained[];
 export const REFERENCE = "resnet56";
 
 /** A network in one precision. */
