@@ -33,7 +33,7 @@ export interface ShownScores {
 /** Operators that change no number and keep rows apart: behind them scores are what they were. */
 const passing = new Set(["Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Dropout"]);
 
-/** {@link shownScores} of a model's output, [n, 1] where it is one number. */
+/** `shownScores` of a model's output, [n, 1] where it is one number. */
 export function scoresShown(model: Model, output: string): ShownScores {
   const index = indexModel("core-gpu.scoresShown", model);
   const stated = describeModel(model).outputs.find(({ name }) => name === output);
