@@ -163,7 +163,7 @@ async function installed(tarballs) {
   if (example === undefined) throw new Error("e2cm's README has no example");
   report("e2cm: types of the README example", typeProblems(project, example.code));
 
-  const code = `${example.code}\nprocess.stdout.write(\`RESULT \${JSON.stringify([[...predictions], [...left], exits.exits.length])}\\n\`);\n`;
+  const code = `${example.code}\nprocess.stdout.write(\`RESULT \${JSON.stringify([[...predictions], [...leftAt], fitted.exits.length])}\\n\`);\n`;
   const { outputText } = ts.transpileModule(code, { compilerOptions: emitted });
   writeFileSync(join(project, "example.js"), outputText);
   const printed = await must(process.execPath, ["example.js"], project);
