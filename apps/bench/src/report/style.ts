@@ -75,7 +75,7 @@ details { margin: 10px 0; } summary { cursor: pointer; font-size: 14px; color: v
 .pictures li > * { display: block; } .pictures li { break-inside: avoid; }
 .pictures img { image-rendering: pixelated; border-radius: 3px; margin-bottom: 6px; }
 .broken { width: 96px; height: 96px; background: var(--raised); color: var(--ink-2); padding: 36px 8px; margin-bottom: 6px; }
-.words { display: block; text-align: left; min-width: 15em; } .open { color: var(--ink-2); }
+.words { display: block; text-align: left; white-space: normal; min-width: 15em; } .open { color: var(--ink-2); }
 .right { color: var(--green); } .wrong { color: var(--red); } .pictures small { color: var(--ink-2); font-size: 12px; }
 dl { max-width: 50em; } dt { font-weight: 600; font-size: 15px; } dd { margin: 0 0 12px; color: var(--ink-2); font-size: 15px; }
 .pairs { font-size: 13px; display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; margin: 8px 0; }

@@ -73,7 +73,7 @@ function headline({ rows, data }: CbtResult): Headline {
   if (plain === undefined || shown === undefined)
     return { sentence: "Segmentation with exits: nothing was measured in this run." };
   const goal = {
-    text: "Goal: at most 0.60 of the time at a loss of 0.5 points.",
+    text: "at most 0.60 of the time at a loss of 0.5 points",
     met: near !== undefined && (near.wallFraction ?? 1) <= 0.6,
   };
   return {
