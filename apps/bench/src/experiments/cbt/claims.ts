@@ -1,4 +1,4 @@
-import type { Claim } from "../../report/claims.ts";
+import type { Claim } from "../../measuring/claims.ts";
 import { decimal, percent, points } from "../../report/numbers.ts";
 import type { CbtRow } from "./schema.ts";
 

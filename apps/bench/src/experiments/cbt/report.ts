@@ -1,5 +1,5 @@
+import { claimsTable } from "../../measuring/claims.ts";
 import { figure } from "../../report/chart.ts";
-import { claimsTable } from "../../report/claims.ts";
 import { type Html, html } from "../../report/html.ts";
 import { type Line, lineFigure, percentAxis } from "../../report/lines.ts";
 import { machine } from "../../report/machine.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { claimSchema } from "../../report/claims.ts";
+import { claimSchema } from "../../measuring/claims.ts";
 import { list, resultSchema, weightSchema } from "../result.ts";
 
 /** A way to stop, measured on the test frames. */

@@ -1,4 +1,4 @@
-import { type Claim, FAILS, HOLDS } from "../../measuring/claims.ts";
+import { type DatasetClaim as Claim, FAILS, HOLDS } from "../../measuring/claims.ts";
 import { spread } from "../../measuring/spread.ts";
 import { decimal, percent, spreadWords } from "../../report/numbers.ts";
 import { allowedRows } from "./allowance.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { claimSchema } from "../../measuring/claims.ts";
+import { datasetClaimSchema } from "../../measuring/claims.ts";
 import { wallFields } from "../../measuring/wall.ts";
 import { dataSchema, list, resultSchema } from "../result.ts";
 
@@ -102,7 +102,7 @@ export const schema = resultSchema({
     })
     .optional(),
   figure: list(figure),
-  claims: list(claimSchema),
+  claims: list(datasetClaimSchema),
 });
 
 export type RivalsResult = z.output<typeof schema>;

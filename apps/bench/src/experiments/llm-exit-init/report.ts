@@ -1,3 +1,4 @@
+import { claimsTable } from "../../measuring/claims.ts";
 import { spread } from "../../measuring/spread.ts";
 import { details } from "../../report/chart.ts";
 import { machine } from "../../report/machine.ts";
@@ -49,7 +50,7 @@ export function report(result: LlmResult): Report {
       {
         id: "claims",
         title: "What the paper says",
-        content: claims.length === 0 ? [] : [claimTable(claims)],
+        content: claims.length === 0 ? [] : [claimsTable(claims)],
       },
       {
         id: "speed",
@@ -199,20 +200,6 @@ function noiseTable(noises: LlmResult["noises"]): Table {
   ]);
 }
 
-function claimTable(claims: LlmResult["claims"]): Table {
-  return tableOf(claims, [
-    ["the paper says", ({ paper }) => ({ text: paper, tone: "words" })],
-    ["we measured", ({ measured: found }) => ({ text: found, tone: "words" })],
-    [
-      "status",
-      ({ status }) => ({
-        text: status,
-        tone: status === "as the paper says" ? "right" : status === "otherwise" ? "wrong" : "open",
-      }),
-    ],
-  ]);
-}
-
 function speedTable(speeds: LlmResult["speeds"]): Table {
   return tableOf(speeds, [
     ["summed up", ({ model, sums }) => `${model}: ${sums}`],
@@ -253,7 +240,7 @@ export function measured(result: LlmResult): readonly Block[] {
           epochTable(trained, shown),
         ]),
     "The paper's sentences:",
-    claimTable(claims),
+    claimsTable(claims),
     "Shares of the mix and the noise, before training:",
     alphaTable(alphas),
     noiseTable(noises),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { wordedClaimSchema } from "../../measuring/claims.ts";
 import { list, resultSchema } from "../result.ts";
 
 /** How well an exit predicts the next token. */
@@ -63,8 +64,6 @@ const speed = z.object({
 /** A piece of text, and the first exit that would have said it right: an index into `exits`; null where none would. */
 const piece = z.object({ text: z.string(), exit: z.number().nullable() });
 
-const claim = z.object({ paper: z.string(), measured: z.string(), status: z.string() });
-
 /** result.json of llm-exit-init. */
 export const schema = resultSchema({
   models: list(model),
@@ -73,7 +72,7 @@ export const schema = resultSchema({
   noises: list(noise),
   speeds: list(speed),
   story: z.object({ model: z.string(), exits: list(z.string()), pieces: list(piece) }).optional(),
-  claims: list(claim),
+  claims: list(wordedClaimSchema),
 });
 
 export type LlmResult = z.output<typeof schema>;

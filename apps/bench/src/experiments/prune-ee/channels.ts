@@ -11,6 +11,7 @@ import { exitNetwork, heads, importBackbone, trainExits } from "@exitkit/early-e
 import { pruneChannels } from "@exitkit/prune-ee";
 import { type Batch, batches, oneBatch } from "../../data/batches.ts";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
+import { argMaxRows, countRight } from "../../measuring/answers.ts";
 import { quantile, timeInterleaved } from "../../measuring/timing.ts";
 import type { RunFolder } from "../../runs/run.ts";
 import { pretrained } from "../../zoo/resnet.ts";
@@ -118,11 +119,7 @@ async function accuracyOf(
   let n = 0;
   for await (const { x, y } of pictures) {
     const { logits } = (await run(x)) as { logits: Tensor<"float32"> };
-    const k = logits.shape[1]!;
-    y.forEach((label, row) => {
-      const scores = logits.data.subarray(row * k, (row + 1) * k);
-      if (scores.indexOf(Math.max(...scores)) === label) right++;
-    });
+    right += countRight(argMaxRows(logits.data, logits.shape[1]!), y);
     n += y.length;
   }
   return right / n;

@@ -1,5 +1,6 @@
+import { meanOf } from "../../measuring/answers.ts";
+import type { Claim } from "../../measuring/claims.ts";
 import { spread } from "../../measuring/spread.ts";
-import type { Claim } from "../../report/claims.ts";
 import { decimal, percent } from "../../report/numbers.ts";
 import { distinct } from "../../report/series.ts";
 import type { CurveRow, ExitRow, LayerRow, Order } from "./schema.ts";
@@ -48,13 +49,11 @@ function differencesAt(rows: readonly ExitRow[], of: (exits: readonly number[]) 
   });
 }
 
-const mean = (values: readonly number[]) => spread(values).mean;
-
 function earlyExits({ rows }: Evidence): Claim {
   const paper = "Pruned together, the early exits are more accurate than in order: .61 … .86 against .55 … .85";
   return judged(
     paper,
-    differencesAt(rows, (exits) => mean(exits.slice(0, -1))),
+    differencesAt(rows, (exits) => meanOf(exits.slice(0, -1))),
     (by) => `mean over the early exits, together minus in order: ${by}`,
   );
 }
@@ -114,7 +113,7 @@ function firstConvolution({ layers }: Evidence): Claim {
   const first = own.filter(({ path }) => isFirst(path));
   if (first.length === 0) return { paper, ...NOT_ATTEMPTED };
   const others = own.filter(({ path }) => /conv\d\.weight$/.test(path) && !isFirst(path));
-  const [one, rest] = [mean(first.map((row) => row.sparsity)), others.map((row) => row.sparsity)];
+  const [one, rest] = [meanOf(first.map((row) => row.sparsity)), others.map((row) => row.sparsity)];
   const least = Math.min(...rest);
   return {
     paper,

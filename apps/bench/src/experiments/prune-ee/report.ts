@@ -1,5 +1,5 @@
+import { claimsTable } from "../../measuring/claims.ts";
 import { spread } from "../../measuring/spread.ts";
-import { claimsTable } from "../../report/claims.ts";
 import { machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
 import { count, decimal, exact, percent, points, times } from "../../report/numbers.ts";

@@ -6,7 +6,6 @@ import {
   type ExitCosts,
   type ExitNetwork,
   type ExitParameters,
-  type ExitRecord,
   recordExits,
   replay,
   toExitModel,
@@ -17,6 +16,7 @@ import { augmentedPictures } from "../../data/augment.ts";
 import { batches } from "../../data/batches.ts";
 import type { Dataset } from "../../data/directory.ts";
 import { slicePictures } from "../../data/pictures.ts";
+import { accuracyAt } from "../../measuring/answers.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
 import type { Context } from "../experiment.ts";
@@ -154,7 +154,7 @@ async function judged(
     round: rounds.length,
     sparsity: last?.sparsity ?? 0,
     exit,
-    accuracy: accuracyOf(record, j),
+    accuracy: accuracyAt(record, j),
     macsFraction: costs.exits[j]! / dense.full,
   }));
   const curves = THRESHOLDS.map((threshold) => {
@@ -163,8 +163,4 @@ async function judged(
   });
   const layers = (last?.layers ?? []).map(({ path, size, sparsity }) => ({ order, seed, path, size, sparsity }));
   return { rows, curves, layers };
-}
-
-function accuracyOf({ predictions, labels, n }: ExitRecord, exit: number): number {
-  return predictions[exit]!.reduce((right, answer, row) => right + (answer === labels[row] ? 1 : 0), 0) / n;
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { claimSchema } from "../../report/claims.ts";
+import { claimSchema } from "../../measuring/claims.ts";
 import { dataSchema, list, resultSchema } from "../result.ts";
 
 const order = z.enum(["dense", "together", "sequential", "exitsFirst", "random"]);
