@@ -55,6 +55,15 @@ describe("progress", () => {
     for (const name of head) expect(stdout.text()).toContain(name);
   });
 
+  it("wraps the words of a column that is too wide by itself", () => {
+    const stdout = memory();
+    const words = Array.from({ length: 30 }, (_, at) => `word${at}`);
+    openTerminal(stdout, memory(), false).table({ head: ["name", "title"], body: [["one", words.join(" ")]] });
+    const lines = stdout.text().trimEnd().split("\n");
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+    for (const word of words) expect(stdout.text()).toContain(word);
+  });
+
   it("keeps notes", () => {
     const stream = memory();
     createProgress(stream).note("data: CIFAR-10");

@@ -15,13 +15,26 @@ export function formatTable({ head, body }: Table, width: number): string {
     if (part !== undefined && taken + sizes[column]! <= width) part.push(column);
     else parts.push([0, column]);
   }
-  return (parts.length === 0 ? [[0]] : parts).map((columns) => drawn(head, rows, columns)).join("\n");
+  return (parts.length === 0 ? [[0]] : parts)
+    .map((columns) => {
+      const over = columns.reduce((sum, at) => sum + sizes[at]!, 1) - width;
+      return drawn(head, rows, columns, over > 0 ? Math.max(12, sizes[columns.at(-1)!]! - 1 - over) : null);
+    })
+    .join("\n");
 }
 
-function drawn(head: readonly string[], rows: readonly (readonly string[])[], columns: readonly number[]): string {
+/** @param last Letters of the last column, whose words are then wrapped; null for as many as it needs. */
+function drawn(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns: readonly number[],
+  last: number | null,
+): string {
   const table = new Cli({
     head: columns.map((column) => head[column]!),
     colAligns: columns.map((column) => (rows.every((row) => isNumber(row[column]!)) ? "right" : "left")),
+    colWidths: columns.map((_, at) => (at === columns.length - 1 ? last : null)),
+    wordWrap: true,
     style: { head: [], border: [], compact: true },
   });
   table.push(...rows.map((row) => columns.map((column) => row[column]!)));
