@@ -5,11 +5,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PNG } from "pngjs";
 import { expect, it } from "vitest";
+import { renderReport } from "../src/commands/report.ts";
 import { unpackDeb } from "../src/data/deb.ts";
 import { download } from "../src/data/download.ts";
 import { recordsFromSheet } from "../src/data/sheets.ts";
+import { placeLabels } from "../src/report/labels.ts";
 import { SILENT } from "../src/terminal/progress.ts";
 import { temporaryFolder } from "./helpers.ts";
+import { sampleE2cm } from "./report-samples.ts";
 import { serve } from "./server.ts";
 
 it("a download takes no more than it should have, whatever the server says", async () => {
@@ -56,4 +59,79 @@ it("a picture's size is looked at before it is made", async () => {
   expect(said(20_000, 20_000)).toThrow("the sheet must be 1024 pixels wide; got 20000");
   expect(said(1024, 4_000_000_000)).toThrow("4000000000 labels are needed; got 1");
   expect(() => recordsFromSheet(png.subarray(0, 20), labels, 0)).toThrow("the sheet must be a PNG");
+});
+
+it("a result whose numbers cannot be is refused by its place", () => {
+  const changed = (place: "macsFraction" | "accuracy", value: number) => {
+    const result = sampleE2cm();
+    return { ...result, rows: result.rows.map((row, index) => (index === 3 ? { ...row, [place]: value } : row)) };
+  };
+  expect(() => renderReport([changed("macsFraction", -1000)])).toThrow(
+    /^bench\.report: rows\.3\.macsFraction of result 1 must be what bench run writes; got Too small/,
+  );
+  expect(() => renderReport([changed("accuracy", 1.5)])).toThrow("rows.3.accuracy of result 1");
+  // As large as a number gets: the curve leaves the picture, and the page is made all the same.
+  expect(renderReport([changed("macsFraction", 1e300)])).toContain("</html>");
+});
+
+it("names are placed by the part of a curve that is seen, however far the rest is", () => {
+  const bounds = { left: 0, right: 400, top: 0, bottom: 300 };
+  const curve = {
+    name: "far",
+    pixels: [
+      [50, 100],
+      [350, 200],
+      [350 + 1e15, 200],
+    ] as const,
+  };
+  const near = {
+    name: "far",
+    pixels: [
+      [50, 100],
+      [350, 200],
+      [500, 200],
+    ] as const,
+  };
+  expect(placeLabels([curve], bounds)).toEqual(placeLabels([near], bounds));
+  const [through] = placeLabels(
+    [
+      {
+        name: "through",
+        pixels: [
+          [-1e12, 150],
+          [1e12, 150],
+        ],
+      },
+    ],
+    bounds,
+  );
+  expect([through!.x >= 0, through!.x <= 400]).toEqual([true, true]);
+  expect(
+    placeLabels(
+      [
+        {
+          name: "outside",
+          pixels: [
+            [-1e12, -1e12],
+            [-1e9, -1e12],
+          ],
+        },
+      ],
+      bounds,
+    ),
+  ).toEqual([]);
+  expect(
+    placeLabels(
+      [
+        {
+          name: "nowhere",
+          pixels: [
+            [Number.NaN, 0],
+            [Number.POSITIVE_INFINITY, 1],
+          ],
+        },
+      ],
+      bounds,
+    ),
+  ).toEqual([]);
 });

@@ -1,5 +1,6 @@
 import { InputError } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { amount } from "../measuring/ranges.ts";
 import type { Experiment } from "./experiment.ts";
 
 /** A list that may be missing from a file; a report then says that it was not measured. */
@@ -15,8 +16,8 @@ export const weightSchema = z.object({ backbone: z.string(), file: z.string(), s
 export const dataSchema = z.object({
   name: z.string(),
   complete: z.boolean().optional(),
-  train: z.number(),
-  test: z.number(),
+  train: amount,
+  test: amount,
   files: list(fileSchema),
 });
 

@@ -1,28 +1,29 @@
 import { type Device, type Tensor, tensor } from "@exitkit/core-gpu";
 import type { ExitCosts } from "@exitkit/early-exit";
-import { z } from "zod";
+import type { z } from "zod";
 import type { Batch } from "../data/batches.ts";
 import type { Backbone } from "../zoo/backbone.ts";
 import { argMaxRows, countRight } from "./answers.ts";
+import { amount, share } from "./ranges.ts";
 import { quantile } from "./timing.ts";
 
 /** What is measured of a network that stops early, run in stages, against the plain one over the same batches. */
 export const wallFields = {
-  batch: z.number(),
+  batch: amount,
   /** How many were timed; older results do not say it. */
-  pictures: z.number().optional(),
+  pictures: amount.optional(),
   /** Mean MACs of the timed pictures as a fraction of the plain network. */
-  macsFraction: z.number(),
+  macsFraction: amount,
   /** Median over rounds of (time in stages ÷ time in one plain session). */
-  wallFraction: z.number(),
+  wallFraction: amount,
   /** Of the timed pictures, and the plain network's on the same ones. */
-  accuracy: z.number(),
-  fullAccuracy: z.number(),
+  accuracy: share,
+  fullAccuracy: share,
   /** Milliseconds a batch, medians over rounds. */
-  plainMs: z.number(),
-  stagedMs: z.number(),
+  plainMs: amount,
+  stagedMs: amount,
   /** Rounds. */
-  runs: z.number(),
+  runs: amount,
 };
 
 type WallTimes = z.output<z.ZodObject<typeof wallFields>>;

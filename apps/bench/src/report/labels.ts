@@ -27,6 +27,8 @@ const LETTER = 7.7;
 const HALF_LINE = 9;
 /** From here on, a text gets a line to its curve. */
 const FAR = 16;
+/** Curves are looked at so far beyond the bounds, and no further: values may be of any size. */
+const BEYOND = 100;
 
 /**
  * Puts each curve's name next to it: of all places left and right of the curve the one that covers the least of curves and
@@ -36,30 +38,39 @@ const FAR = 16;
  * @param avoid Further lines without a name of their own here.
  */
 export function placeLabels(curves: readonly Labelled[], bounds: Box, avoid: readonly Pixels[] = []): Placed[] {
-  const lines = [...curves.map(({ pixels }) => pixels), ...avoid].map((line) => resample(line));
+  const shown: Box = {
+    left: bounds.left - BEYOND,
+    right: bounds.right + BEYOND,
+    top: bounds.top - BEYOND,
+    bottom: bounds.bottom + BEYOND,
+  };
+  const lines = [...curves.map(({ pixels }) => pixels), ...avoid].map((line) => resample(line, shown));
   const taken: Box[] = [];
-  return curves.map(({ name }, own) => {
+  return curves.flatMap(({ name }, own): Placed[] => {
     const width = name.length * LETTER;
     let best: { cost: number; box: Box; anchor: Pixel } | undefined;
-    const anchors = resample(curves[own]!.pixels, 14);
+    const anchors = resample(curves[own]!.pixels, shown, 14);
     for (const [index, anchor] of anchors.entries()) {
       const crowd = 25 * crowding(anchor, lines, own) + index / anchors.length;
       for (const box of around(anchor, width)) {
         const enough = (best?.cost ?? Number.POSITIVE_INFINITY) - crowd;
-        const cost = costOf({ box, anchor, lines, own, taken, bounds }, enough) + crowd;
+        const cost = costOf({ shown, box, anchor, lines, own, taken, bounds }, enough) + crowd;
         if (best === undefined || cost < best.cost) best = { cost, box, anchor };
       }
     }
-    const { box, anchor } = best!;
+    // Nothing of it is in the picture.
+    if (best === undefined) return [];
+    const { box, anchor } = best;
     taken.push(box);
     const place = { name, x: box.left, y: (box.top + box.bottom) / 2 };
-    if (distance(anchor, box) <= FAR) return place;
-    lines.push(resample([anchor, edge(anchor, box)]));
-    return { ...place, leader: [anchor, edge(anchor, box)] };
+    if (distance(anchor, box) <= FAR) return [place];
+    lines.push(resample([anchor, edge(anchor, box)], shown));
+    return [{ ...place, leader: [anchor, edge(anchor, box)] as const }];
   });
 }
 
 interface Candidate {
+  readonly shown: Box;
   readonly box: Box;
   readonly anchor: Pixel;
   readonly lines: readonly Pixels[];
@@ -69,7 +80,7 @@ interface Candidate {
 }
 
 /** How bad a place is; stops adding up when it is at `enough`. */
-function costOf({ box, anchor, lines, own, taken, bounds }: Candidate, enough: number): number {
+function costOf({ shown, box, anchor, lines, own, taken, bounds }: Candidate, enough: number): number {
   const far = distance(anchor, box);
   let cost = 1000 * outside(box, bounds) + 300 * taken.filter((other) => overlap(box, other)).length;
   if (far > FAR) cost += 20 + 0.4 * far;
@@ -86,7 +97,7 @@ function costOf({ box, anchor, lines, own, taken, bounds }: Candidate, enough: n
   // Without a line to its curve, a name closer to another curve than to its own misleads.
   if (far <= FAR) return cost + Math.max(0, 14 - gap) * 4;
   if (cost >= enough) return cost;
-  const leader = resample([anchor, edge(anchor, box)]);
+  const leader = resample([anchor, edge(anchor, box)], shown);
   return cost + 8 * lines.filter((line, index) => index !== own && line.some((dot) => isNear(dot, leader, 4))).length;
 }
 
@@ -129,16 +140,47 @@ function overlap(a: Box, b: Box): boolean {
   return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 }
 
-/** A point every `step` pixels along the line. */
-function resample(pixels: Pixels, step = 6): Pixel[] {
-  const dots: Pixel[] = pixels.slice(0, 1);
+/** A point every `step` pixels along the parts of the line that are in the box. */
+function resample(pixels: Pixels, box: Box, step = 6): Pixel[] {
+  const [first] = pixels;
+  const dots: Pixel[] = first !== undefined && overlap(dotBox(first), box) ? [first] : [];
   for (let index = 1; index < pixels.length; index++) {
-    const [fromX, fromY] = pixels[index - 1]!;
-    const [toX, toY] = pixels[index]!;
-    const steps = Math.max(1, Math.ceil(Math.hypot(toX - fromX, toY - fromY) / step));
-    for (let at = 1; at <= steps; at++) {
-      dots.push([fromX + ((toX - fromX) * at) / steps, fromY + ((toY - fromY) * at) / steps]);
-    }
+    const [from, to] = [pixels[index - 1]!, pixels[index]!];
+    const part = partWithin(from, to, box);
+    if (part === null) continue;
+    const [begin, end] = part;
+    const at = (along: number): Pixel => [from[0] + (to[0] - from[0]) * along, from[1] + (to[1] - from[1]) * along];
+    if (begin > 0) dots.push(at(begin));
+    const steps = Math.max(1, Math.ceil(((end - begin) * Math.hypot(to[0] - from[0], to[1] - from[1])) / step));
+    for (let count = 1; count <= steps; count++) dots.push(at(begin + ((end - begin) * count) / steps));
   }
   return dots;
+}
+
+function dotBox([x, y]: Pixel): Box {
+  return { left: x, right: x, top: y, bottom: y };
+}
+
+/**
+ * Where a stretch of a line enters a box and leaves it, as parts of its length; null where it misses it or is not finite.
+ *
+ * Source: Liang and Barsky 1984.
+ */
+function partWithin(from: Pixel, to: Pixel, box: Box): readonly [number, number] | null {
+  let [begin, end] = [0, 1];
+  const sides = [
+    [from[0], to[0] - from[0], box.left, box.right],
+    [from[1], to[1] - from[1], box.top, box.bottom],
+  ] as const;
+  for (const [start, run, least, most] of sides) {
+    if (!Number.isFinite(run)) return null;
+    if (run === 0) {
+      if (start < least || start > most) return null;
+      continue;
+    }
+    const [first, second] = [(least - start) / run, (most - start) / run];
+    begin = Math.max(begin, Math.min(first, second));
+    end = Math.min(end, Math.max(first, second));
+  }
+  return begin <= end ? [begin, end] : null;
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { amount, share } from "../../measuring/ranges.ts";
 import { dataSchema, list, resultSchema, weightSchema } from "../result.ts";
 
 /** One way to answer. Fractions are of ResNet-56 in float; those of a way that was not timed are null. */
@@ -14,18 +15,18 @@ const row = z.object({
   /** Points of 1 that it was allowed to lose, negative ones to gain; null for a plain network. */
   wantedLoss: z.number().nullable(),
   /** Thresholds chosen on one half of the test pictures and seen on the other, both ways. */
-  accuracy: z.number(),
-  macsFraction: z.number(),
+  accuracy: share,
+  macsFraction: amount,
   /** Time in batches of 64, interleaved with the plain float network, the median over rounds. */
-  wallFraction: z.number().nullable(),
+  wallFraction: amount.nullable(),
   /** Mean time of pictures one by one, interleaved likewise. */
-  wallFraction1: z.number().nullable(),
+  wallFraction1: amount.nullable(),
   /** Quantiles of the time of a picture, one by one, milliseconds. */
-  p50Ms: z.number().nullable(),
-  p95Ms: z.number().nullable(),
-  p99Ms: z.number().nullable(),
+  p50Ms: amount.nullable(),
+  p95Ms: amount.nullable(),
+  p99Ms: amount.nullable(),
   /** Bytes of all its networks. */
-  bytes: z.number(),
+  bytes: amount,
 });
 
 /** What quantising a network cost, on the first calibration batch. */
@@ -33,8 +34,8 @@ const quantised = z.object({
   backbone: z.string(),
   weightBits: z.number(),
   saturates: z.boolean().nullable(),
-  bytesBefore: z.number(),
-  bytesAfter: z.number(),
+  bytesBefore: amount,
+  bytesAfter: amount,
   /** ‖8 bits − float‖ ÷ ‖float‖ of the logits. */
   error: z.number(),
   /** The same, the network as it is written against the network as the runtime fuses it. */
@@ -46,9 +47,9 @@ const quantised = z.object({
 export const schema = resultSchema({
   data: dataSchema,
   weights: list(weightSchema),
-  calibrationPictures: z.number(),
-  timedPictures: z.number(),
-  plain: z.object({ macs: z.number(), accuracy: z.number(), ms64: z.number(), ms1: z.number() }),
+  calibrationPictures: amount,
+  timedPictures: amount,
+  plain: z.object({ macs: amount, accuracy: share, ms64: amount, ms1: amount }),
   quantised: list(quantised),
   rows: list(row),
 });

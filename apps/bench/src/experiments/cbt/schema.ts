@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { claimSchema } from "../../measuring/claims.ts";
+import { amount, share } from "../../measuring/ranges.ts";
 import { list, resultSchema, weightSchema } from "../result.ts";
 
 /** A way to stop, measured on the test frames. */
@@ -10,21 +11,21 @@ const row = z.object({
   /** Of class based thresholds the range; of one threshold both are it. */
   alpha: z.number().nullable(),
   beta: z.number().nullable(),
-  miou: z.number(),
-  pixelAccuracy: z.number(),
+  miou: share,
+  pixelAccuracy: share,
   /** Mean MACs of a frame for the masks that occurred ÷ those of the plain network. */
-  macsFraction: z.number(),
+  macsFraction: amount,
   /** Time of a frame ÷ the plain network's in the same round, median over rounds; null where it was not timed. */
-  wallFraction: z.number().nullable(),
+  wallFraction: amount.nullable(),
   /** Median milliseconds a frame. */
-  ms: z.number().nullable(),
+  ms: amount.nullable(),
   /** How many of the timed stages behind an exit were gathered and how many computed whole. */
   execution: z.string(),
   /** Share of the pixels that stopped at each exit. */
-  stopped: list(z.number()),
+  stopped: list(share),
 });
 
-const exit = z.object({ place: z.string(), miou: z.number(), pixelAccuracy: z.number() });
+const exit = z.object({ place: z.string(), miou: share, pixelAccuracy: share });
 
 const classRow = z.object({
   name: z.string(),
@@ -35,7 +36,7 @@ const classRow = z.object({
   /** Of the nearest class of Cityscapes in the paper's figure. */
   paper: z.number(),
   /** Of the plain network on the test frames. */
-  iou: z.number().nullable(),
+  iou: share.nullable(),
 });
 
 const picture = z.object({
@@ -45,12 +46,12 @@ const picture = z.object({
   answer: z.string(),
   stopped: z.string(),
   /** Share of its pixels that stopped at each exit. */
-  shares: list(z.number()),
+  shares: list(share),
 });
 
 /** result.json of cbt. */
 export const schema = resultSchema({
-  data: z.object({ name: z.string(), train: z.number(), test: z.number(), timed: z.number() }),
+  data: z.object({ name: z.string(), train: amount, test: amount, timed: amount }),
   weights: list(weightSchema),
   rows: list(row),
   exits: list(exit),

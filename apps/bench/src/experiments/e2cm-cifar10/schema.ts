@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { amount, share } from "../../measuring/ranges.ts";
 import { wallFields } from "../../measuring/wall.ts";
 import { dataSchema, list, resultSchema, weightSchema } from "../result.ts";
 
@@ -21,11 +22,11 @@ const frontierRow = z.object({
   rule: z.string(),
   variant,
   protocol,
-  macsFraction: z.number(),
-  accuracy: z.number(),
+  macsFraction: amount,
+  accuracy: share,
   /** Of the first half, where there are two. */
   thresholds: list(z.number()),
-  shares: list(z.number()),
+  shares: list(share),
   /** What the thresholds were asked to lose at most on the pictures that chose them; null for a point of the hull. */
   wantedLoss: z.number().nullish(),
 });
@@ -36,9 +37,9 @@ const exitRow = z.object({
   metric,
   variant,
   exit,
-  depth: z.number(),
-  macsFraction: z.number(),
-  accuracy: z.number(),
+  depth: amount,
+  macsFraction: amount,
+  accuracy: share,
 });
 
 /** `matrix[true][predicted]` counts pictures. */
@@ -46,7 +47,7 @@ const confusion = z.object({
   backbone: z.string(),
   metric,
   exit,
-  depth: z.number(),
+  depth: amount,
   matrix: z.array(z.array(z.number()).readonly()).readonly(),
 });
 
@@ -56,9 +57,9 @@ const operating = z.object({
   metric,
   protocol,
   wantedLoss: z.number(),
-  macsFraction: z.number(),
-  accuracy: z.number(),
-  shares: list(z.object({ exit, share: z.number() })),
+  macsFraction: amount,
+  accuracy: share,
+  shares: list(z.object({ exit, share })),
 });
 
 /** Wall clock of one batch size, on the first pictures of the second half. */
@@ -66,7 +67,7 @@ const wall = z.object({
   backbone: z.string(),
   metric,
   ...wallFields,
-  fullAccuracy: z.number().optional(),
+  fullAccuracy: share.optional(),
   /** The loss its thresholds were asked to keep; missing where it is not one of `operating`. */
   wantedLoss: z.number().optional(),
 });
@@ -76,9 +77,9 @@ const fit = z.object({
   backbone: z.string(),
   /** Which pass, in words. */
   metric,
-  pictures: z.number(),
-  fitPicturesPerSecond: z.number(),
-  plainPicturesPerSecond: z.number(),
+  pictures: amount,
+  fitPicturesPerSecond: amount,
+  plainPicturesPerSecond: amount,
   ratio: z.number(),
 });
 
@@ -88,7 +89,7 @@ const overhead = z.object({
   metric,
   variant,
   exits: z.number().optional(),
-  share: z.number(),
+  share: amount,
   wallShare: z.number().optional(),
   wallSharePerExit: z.number().optional(),
 });
@@ -109,8 +110,8 @@ export const schema = resultSchema({
   weights: list(weightSchema),
   classNames: list(z.string()),
   /** The plain network of the headline: the last of `backbones`. */
-  full: z.object({ accuracy: z.number() }).optional(),
-  backbones: list(z.object({ backbone: z.string(), macs: z.number(), accuracy: z.number(), testPictures: z.number() })),
+  full: z.object({ accuracy: share }).optional(),
+  backbones: list(z.object({ backbone: z.string(), macs: amount, accuracy: share, testPictures: amount })),
   perExit: list(exitRow),
   confusion: list(confusion),
   exitNames: list(z.string()),

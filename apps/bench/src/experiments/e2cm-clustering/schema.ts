@@ -1,10 +1,11 @@
 import { z } from "zod";
+import { amount, share } from "../../measuring/ranges.ts";
 import { dataSchema, list, resultSchema } from "../result.ts";
 
 /** How well clusters fit classes; fractions of 1. */
 const quality = z.object({
   /** With each cluster standing for one class. */
-  accuracy: z.number(),
+  accuracy: share,
   nmi: z.number(),
   ari: z.number(),
 });
@@ -12,11 +13,11 @@ const quality = z.object({
 /** What the test pictures are answered under thresholds that were chosen without classes. */
 const outcome = quality.extend({
   /** Mean MACs a picture, exits included, as a fraction of the plain network's. */
-  macsFraction: z.number(),
+  macsFraction: amount,
   /** Share of the pictures that get the full network's cluster. */
-  agreement: z.number(),
+  agreement: share,
   /** [e]: share of the pictures that leaves at each exit, the full network last. */
-  shares: list(z.number()),
+  shares: list(share),
 });
 
 /** One operating point of one run, on the test pictures. */
@@ -41,41 +42,41 @@ const run = z.object({
   /** Mean squared error of the autoencoder after its own training. */
   reconstruction: z.number().optional(),
   /** Steps of IDEC, and whether it ended because the clusters no longer changed. */
-  steps: z.number(),
+  steps: amount,
   settled: z.boolean(),
   /** If every picture left there. */
-  perExit: list(quality.extend({ exit: z.string(), macsFraction: z.number() })),
+  perExit: list(quality.extend({ exit: z.string(), macsFraction: amount })),
   /** Thresholds asked to keep `FAITHFUL` of the full network's clusters. */
   faithful: outcome,
   /** The network really run in stages, against the replay of what all its exits say. */
   staged: z.object({
-    pictures: z.number(),
+    pictures: amount,
     /** Share of the pictures that left before the end. */
     early: z.number(),
     /** Pictures that were answered otherwise, or left at another exit, than replayed. */
     differences: z.number(),
   }),
   /** Of the clustering; see `Clustered`. */
-  seconds: z.number().optional(),
-  cpuSeconds: z.number().optional(),
+  seconds: amount.optional(),
+  cpuSeconds: amount.optional(),
 });
 
 /** Means over the runs of one data set at one budget. */
 const mean = quality.extend({
   dataset: z.string(),
   budget: z.number().nullable(),
-  runs: z.number(),
-  macsFraction: z.number(),
+  runs: amount,
+  macsFraction: amount,
   /** Standard deviation of the accuracy over the runs (n − 1); missing for one run. */
   deviation: z.number().optional(),
-  agreement: z.number(),
+  agreement: share,
 });
 
 /** The cheapest point of the mean curve that loses at most a point. */
 const saving = z.object({
   dataset: z.string(),
   /** Mean accuracy of the plain network. */
-  fullAccuracy: z.number(),
+  fullAccuracy: share,
   /** Null where no point of the curve loses so little. */
   point: mean.nullable(),
 });
@@ -84,11 +85,11 @@ const saving = z.object({
 const paper = z.object({
   dataset: z.string(),
   /** MACs, as a fraction of the plain network's. */
-  macsFraction: z.number(),
+  macsFraction: amount,
   /** Mean clustering accuracy that the paper shows there. */
   paper: z.number(),
   /** Mean over our runs, and what it cost; null where it was not measured. */
-  measured: z.object({ macsFraction: z.number(), accuracy: z.number() }).nullable(),
+  measured: z.object({ macsFraction: amount, accuracy: share }).nullable(),
   /** "reached", "below by 1.2 points", "only a part of the pictures" or "not measured". */
   status: z.string(),
 });

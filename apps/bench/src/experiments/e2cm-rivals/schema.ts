@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { datasetClaimSchema } from "../../measuring/claims.ts";
+import { amount, share } from "../../measuring/ranges.ts";
 import { wallFields } from "../../measuring/wall.ts";
 import { dataSchema, list, resultSchema } from "../result.ts";
 
@@ -17,32 +18,32 @@ const point = {
 const row = z.object({
   ...point,
   /** The mean cost that was allowed on the pictures that chose the thresholds; null for a timed setting. */
-  askedFraction: z.number().nullable(),
-  macsFraction: z.number(),
-  accuracy: z.number(),
+  askedFraction: amount.nullable(),
+  macsFraction: amount,
+  accuracy: share,
   /** Time ÷ the plain network's at batch 64; null where it was not timed. */
-  wallFraction: z.number().nullable(),
+  wallFraction: amount.nullable(),
 });
 
 /** The cheapest point that loses at most so much against the plain network, on new pictures; null where there is none. */
 const within = z.object({
   ...point,
   wantedLoss: z.number(),
-  macsFraction: z.number().nullable(),
-  accuracy: z.number().nullable(),
+  macsFraction: amount.nullable(),
+  accuracy: share.nullable(),
 });
 
 /** How right one exit is about all test pictures, from 0, the network's own answer last; MACs of a picture that leaves there. */
-const perExit = z.object({ ...point, exit: z.number(), macsFraction: z.number(), accuracy: z.number() });
+const perExit = z.object({ ...point, exit: z.number(), macsFraction: amount, accuracy: share });
 
 /** What one method took to fit. */
-const training = z.object({ ...point, epochs: z.number(), seconds: z.number().nullable() });
+const training = z.object({ ...point, epochs: amount, seconds: amount.nullable() });
 
 /** A training whose loss became NaN or infinite, and in which of its steps, from 0. */
-const diverged = z.object({ ...point, epochs: z.number(), step: z.number() });
+const diverged = z.object({ ...point, epochs: amount, step: z.number() });
 
 /** Largest resident set of a process that fits the method on some pictures; "plain": answers them. */
-const memory = z.object({ dataset: z.string(), method: z.string(), bytes: z.number() });
+const memory = z.object({ dataset: z.string(), method: z.string(), bytes: amount });
 
 /** Wall clock of one setting of a method. */
 const wall = z.object({
@@ -60,11 +61,11 @@ const dataset = dataSchema.extend({
   complete: z.boolean(),
   classes: z.number().optional(),
   network: z.string(),
-  macs: z.number(),
+  macs: amount,
   /** Of the plain network, on all test pictures. */
-  accuracy: z.number(),
+  accuracy: share,
   /** Null: pretrained. */
-  trained: z.object({ epochs: z.number(), seconds: z.number() }).nullable(),
+  trained: z.object({ epochs: amount, seconds: amount }).nullable(),
 });
 
 /** A method's points (fraction of the FLOPs, accuracy) in the paper's figure of one epoch. */
@@ -80,9 +81,9 @@ export const schema = resultSchema({
   datasets: list(dataset),
   settings: z
     .object({
-      epochs: z.number(),
-      batch: z.number(),
-      seeds: z.number(),
+      epochs: amount,
+      batch: amount,
+      seeds: amount,
       timedLoss: z.number(),
       timedFraction: z.number(),
     })
@@ -98,7 +99,7 @@ export const schema = resultSchema({
   poster: z
     .object({
       fractions: list(z.number()),
-      paper: list(z.object({ method: z.string(), accuracies: list(z.number()) })),
+      paper: list(z.object({ method: z.string(), accuracies: list(share) })),
     })
     .optional(),
   figure: list(figure),

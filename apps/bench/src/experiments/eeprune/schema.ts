@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { amount, share } from "../../measuring/ranges.ts";
 import { dataSchema, list, resultSchema } from "../result.ts";
 
 /** One training from scratch on what a method kept. */
@@ -11,12 +12,12 @@ const row = z.object({
   /** "epochs": each kept picture as often as in the training on all; "steps": as many steps as that. */
   budget: z.string(),
   seed: z.number(),
-  accuracy: z.number(),
-  samplesSeen: z.number(),
-  steps: z.number(),
-  seconds: z.number(),
+  accuracy: share,
+  samplesSeen: amount,
+  steps: amount,
+  seconds: amount,
   /** Samples that training steps saw in order to choose; 0 where nothing is trained for it. */
-  scoringCost: z.number(),
+  scoringCost: amount,
 });
 
 const study = z.object({
@@ -25,20 +26,20 @@ const study = z.object({
   variant: z.string(),
   method: z.string(),
   ratio: z.number(),
-  accuracy: z.number(),
+  accuracy: share,
 });
 
 const noise = z.object({
   seed: z.number(),
   /** Of the training pictures whose labels were changed. */
-  share: z.number(),
+  share,
   method: z.string(),
-  changed: z.number(),
+  changed: amount,
   /** Pictures that the method names. */
-  flagged: z.number(),
+  flagged: amount,
   /** Of those named, the share that was changed; of those changed, the share that is named. */
-  precision: z.number(),
-  recall: z.number(),
+  precision: share,
+  recall: share,
 });
 
 const classes = z.object({
@@ -55,11 +56,11 @@ const brief = z.object({
   early: z.number(),
   final: z.number(),
   both: z.number(),
-  samplesSeen: z.number(),
-  samplesScored: z.number(),
-  macs: z.number(),
-  trainingSeconds: z.number(),
-  scoringSeconds: z.number(),
+  samplesSeen: amount,
+  samplesScored: amount,
+  macs: amount,
+  trainingSeconds: amount,
+  scoringSeconds: amount,
 });
 
 /** result.json of eeprune. */
@@ -67,13 +68,13 @@ export const schema = resultSchema({
   data: dataSchema,
   settings: z.object({
     network: z.string(),
-    epochs: z.number(),
+    epochs: amount,
     briefEpochs: z.number(),
-    batch: z.number(),
-    seeds: z.number(),
+    batch: amount,
+    seeds: amount,
     reduced: z.boolean(),
     /** Multiply-accumulates of a picture through the network. */
-    macs: z.number(),
+    macs: amount,
     /** Cells that --minutes left no time for. */
     leftOut: z.number(),
   }),
@@ -91,7 +92,7 @@ export const schema = resultSchema({
   classes: list(classes),
   toy: list(
     z.object({
-      epoch: z.number(),
+      epoch: amount,
       x: z.array(z.number()).readonly(),
       y: z.array(z.number()).readonly(),
       label: z.array(z.number()).readonly(),

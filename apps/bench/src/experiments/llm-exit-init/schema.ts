@@ -1,13 +1,14 @@
 import { z } from "zod";
 import { wordedClaimSchema } from "../../measuring/claims.ts";
+import { amount, share } from "../../measuring/ranges.ts";
 import { list, resultSchema } from "../result.ts";
 
 /** How well an exit predicts the next token. */
 const score = {
   model: z.string(),
   /** Blocks in front of the exit. */
-  layer: z.number(),
-  accuracy: z.number(),
+  layer: amount,
+  accuracy: share,
   /** Nats a token. */
   crossEntropy: z.number(),
 };
@@ -18,9 +19,9 @@ const row = z.object({
   init: z.string(),
   /** `closed form`: not trained; `frozen`: the heads alone; `not frozen`: the decoder too. */
   setting: z.enum(["closed form", "frozen", "not frozen"]),
-  epoch: z.number(),
+  epoch: amount,
   /** Share of tokens where the full model answers the same. */
-  agreement: z.number(),
+  agreement: share,
   /** The full model's accuracy on the same tokens, at that epoch. */
   full: z.number(),
   /** Of a trained row. */
@@ -33,21 +34,21 @@ const noise = z.object({ ...score, factor: z.number(), n0: z.number() });
 
 const model = z.object({
   name: z.string(),
-  parameters: z.number(),
-  layers: z.number(),
-  width: z.number(),
-  vocabulary: z.number(),
+  parameters: amount,
+  layers: amount,
+  width: amount,
+  vocabulary: amount,
   text: z.string(),
   /** Tokens of each part of the text. */
   fit: z.number(),
   calibration: z.number(),
-  test: z.number(),
+  test: amount,
   training: z.number(),
   /** Tokens of the vocabulary that the fitted text has not. */
   unseen: z.number(),
   /** Of the statistics of one exit, Gram matrix and cross sums included. */
-  statisticsBytes: z.number(),
-  accuracy: z.number(),
+  statisticsBytes: amount,
+  accuracy: share,
   crossEntropy: z.number(),
 });
 
@@ -57,8 +58,8 @@ const speed = z.object({
   sums: z.string(),
   /** Plain inference ÷ inference with sums, medians over rounds of both. */
   fraction: z.number(),
-  plainTokensPerSecond: z.number(),
-  rounds: z.number(),
+  plainTokensPerSecond: amount,
+  rounds: amount,
 });
 
 /** A piece of text, and the first exit that would have said it right: an index into `exits`; null where none would. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { amount, share } from "../../measuring/ranges.ts";
 import { dataSchema, fileSchema, list, resultSchema, weightSchema } from "../result.ts";
 
 const heldOut = z.object({ seed: z.number(), classes: list(z.string()) });
@@ -15,8 +16,8 @@ const auroc = z.object({
   /** `novelty`: smallest distance to a class mean; `maxProbability`: one minus the largest probability of the exit. */
   score: z.string(),
   exit: z.string(),
-  macsFraction: z.number(),
-  auroc: z.number(),
+  macsFraction: amount,
+  auroc: share,
   /** Standard deviation over repetitions with other classes held out; missing where there is one. */
   deviation: z.number().optional(),
 });
@@ -31,16 +32,16 @@ const rejection = z.object({
   by: z.string().nullable(),
   quantile: z.number(),
   /** Of known pictures: answered rightly (a rejected one is not). */
-  accuracy: z.number(),
+  accuracy: share,
   /** Of the known pictures that were answered: rightly. */
-  answeredAccuracy: z.number(),
-  falseRejections: z.number(),
+  answeredAccuracy: share,
+  falseRejections: share,
   /** MACs of known pictures, as a fraction of the plain network's. */
-  macsFraction: z.number(),
+  macsFraction: amount,
   /** Known pictures by where they leave, the full network last; shares of 1. */
-  leaving: list(z.object({ exit: z.string(), share: z.number() })),
+  leaving: list(z.object({ exit: z.string(), share })),
   /** Unknown pictures, and their MACs. */
-  unknown: list(z.object({ kind: z.string(), rejected: z.number(), macsFraction: z.number() })),
+  unknown: list(z.object({ kind: z.string(), rejected: share, macsFraction: amount })),
 });
 
 /** Means and deviations of accuracies with new classes, over draws and choices of held-out classes. */
@@ -50,7 +51,7 @@ const online = z.object({
   /** Pictures of each new class; null: all there are. */
   samples: z.number().nullable(),
   exit: z.string(),
-  macsFraction: z.number(),
+  macsFraction: amount,
   /** `raw` or `normalised`. */
   predictFrom: z.string(),
   old: spread,
@@ -58,7 +59,7 @@ const online = z.object({
   before: spread,
   fresh: spread,
   /** Choices of held-out classes, and draws of pictures for each. */
-  seeds: z.number(),
+  seeds: amount,
   draws: z.number(),
 });
 
@@ -69,7 +70,7 @@ export const schema = resultSchema({
   unknown: z
     .object({
       name: z.string().nullable(),
-      kinds: list(z.object({ kind: z.string(), pictures: z.number() })),
+      kinds: list(z.object({ kind: z.string(), pictures: amount })),
       files: list(fileSchema),
     })
     .optional(),
@@ -77,20 +78,20 @@ export const schema = resultSchema({
   settings: z
     .object({
       /** Training pictures that means of eight classes are made of. */
-      heldOutPictures: z.number(),
+      heldOutPictures: amount,
       /** Choices of held-out classes, and draws of new classes' pictures for each. */
-      seeds: z.number(),
+      seeds: amount,
       draws: z.number(),
       quantile: z.number(),
       wantedLoss: z.number(),
       /** Networks trained on eight classes only; null: none was. */
-      unseen: z.object({ seeds: z.number(), pictures: z.number(), epochs: z.number() }).nullable(),
+      unseen: z.object({ seeds: amount, pictures: amount, epochs: amount }).nullable(),
     })
     .optional(),
   /** The classes held out of the means of a network that was trained on them. */
   heldOut: list(heldOut),
   /** The classes that a network trained here has never seen, and its accuracy among the others. */
-  unseen: list(heldOut.extend({ accuracy: z.number() })),
+  unseen: list(heldOut.extend({ accuracy: share })),
   rows: list(auroc),
   rejection: list(rejection),
   online: list(online),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { claimSchema } from "../../measuring/claims.ts";
+import { amount, share } from "../../measuring/ranges.ts";
 import { dataSchema, list, resultSchema } from "../result.ts";
 
 const order = z.enum(["dense", "together", "sequential", "exitsFirst", "random"]);
@@ -11,12 +12,12 @@ const exitRow = z.object({
   order,
   seed: z.number(),
   /** Rounds of pruning behind it. */
-  round: z.number(),
+  round: amount,
   /** Zeros ÷ weights of backbone and exits. */
-  sparsity: z.number(),
+  sparsity: share,
   exit: z.string(),
-  accuracy: z.number(),
-  macsFraction: z.number(),
+  accuracy: share,
+  macsFraction: amount,
 });
 
 /** One threshold for all exits, on the largest probability. */
@@ -24,33 +25,33 @@ const curveRow = z.object({
   order,
   seed: z.number(),
   threshold: z.number(),
-  accuracy: z.number(),
-  macsFraction: z.number(),
+  accuracy: share,
+  macsFraction: amount,
 });
 
-const layerRow = z.object({ order, seed: z.number(), path: z.string(), size: z.number(), sparsity: z.number() });
+const layerRow = z.object({ order, seed: z.number(), path: z.string(), size: amount, sparsity: share });
 
 /** Whole channels removed, then fine-tuned; and the plain networks beside it. Times of a batch, medians, interleaved. */
 const channelRow = z.object({
   network: z.string(),
   /** 1: the network as it was. */
-  keep: z.number(),
+  keep: amount,
   seed: z.number(),
-  accuracy: z.number(),
-  macsFraction: z.number(),
-  wallFraction: z.number(),
-  batch: z.number(),
-  runs: z.number(),
+  accuracy: share,
+  macsFraction: amount,
+  wallFraction: amount,
+  batch: amount,
+  runs: amount,
 });
 
 /** What result.json holds. */
 export const schema = resultSchema({
   data: dataSchema.optional(),
   network: z.string(),
-  pictures: z.number(),
-  rounds: z.number(),
+  pictures: amount,
+  rounds: amount,
   fraction: z.number(),
-  epochs: z.number(),
+  epochs: amount,
   rows: list(exitRow),
   curves: list(curveRow),
   layers: list(layerRow),

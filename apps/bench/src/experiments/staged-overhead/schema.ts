@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { amount } from "../../measuring/ranges.ts";
 import { list, resultSchema } from "../result.ts";
 
 const quartiles = z.tuple([z.number(), z.number()]).readonly();
@@ -6,26 +7,26 @@ const quartiles = z.tuple([z.number(), z.number()]).readonly();
 /** One measured combination; times are medians in milliseconds a batch. */
 const row = z.object({
   backbone: z.string(),
-  batch: z.number(),
+  batch: amount,
   /** See scenarios.ts. */
   scenario: z.string(),
   /** Mean MACs a sample pays, heads included ÷ MACs of the plain network. */
-  macsFraction: z.number(),
+  macsFraction: amount,
   /** Staged ÷ plain time of the same round, the median over rounds: a machine that gets busy slows both. */
-  wallFraction: z.number(),
-  plainMs: z.number(),
-  stagedMs: z.number(),
+  wallFraction: amount,
+  plainMs: amount,
+  stagedMs: amount,
   /** Lower and upper quartile of the same times. */
   plainQuartiles: quartiles,
   stagedQuartiles: quartiles,
   /** Rounds the medians are over. */
-  runs: z.number(),
-  cuts: z.number(),
+  runs: amount,
+  cuts: amount,
   /** What a cut costs beyond the arithmetic: median over rounds of (staged − macsFraction · plain) ÷ cuts. */
   msPerCut: z.number(),
   rowsPerStage: list(z.number()),
   /** Load average over the last minute, after the measurement. */
-  load: z.number(),
+  load: amount,
 });
 
 /** result.json of staged-overhead. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { amount } from "../../measuring/ranges.ts";
 import { epochSchema, trainedSchema } from "../../training/train-network.ts";
 import { dataSchema, list, resultSchema } from "../result.ts";
 
@@ -11,7 +12,7 @@ export const schema = resultSchema({
   curve: list(epochSchema),
   /** Test accuracy over the seeds; where there are several. */
   spread: z
-    .object({ seeds: z.number(), mean: z.number(), deviation: z.number(), least: z.number(), most: z.number() })
+    .object({ seeds: amount, mean: z.number(), deviation: z.number(), least: z.number(), most: z.number() })
     .optional(),
 });
 
