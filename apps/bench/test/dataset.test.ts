@@ -6,29 +6,24 @@ import { PNG } from "pngjs";
 import { describe, expect, it } from "vitest";
 import { batches, oneBatch, pictureDataUri } from "../src/data/batches.ts";
 import { CIFAR10, parseCifar } from "../src/data/cifar.ts";
-import {
-  CIFAR10_FORMAT,
-  dataDirectory,
-  findCifar10,
-  openCifar10,
-  openCifar100,
-  openFound,
-} from "../src/data/directory.ts";
-import { CIFAR10_SUBSET } from "../src/data/editions.ts";
+import { dataDirectory, findDataset, openDataset } from "../src/data/directory.ts";
 import { slicePictures } from "../src/data/pictures.ts";
+import { cifar10, cifar100 } from "../src/data/sets/index.ts";
 import { records, temporaryFolder } from "./helpers.ts";
 
 const golden = JSON.parse(await readFile(new URL("../fixtures/networks.json", import.meta.url), "utf8"));
 
-describe("openCifar10", () => {
+describe("cifar10", () => {
   it("reads the repository's subset without a data folder and says so", async () => {
-    const data = await openCifar10(undefined);
+    const data = await openDataset(cifar10, undefined);
     expect(data).toMatchObject({ name: "CIFAR-10 subset", complete: false });
     expect(data.about).toContain("5,000 training and 2,500 test pictures");
     expect([data.train.n, data.test.n]).toEqual([5000, 2500]);
-    expect(data.files.map(({ sha256 }) => sha256)).toEqual(
-      [...CIFAR10_SUBSET.train, ...CIFAR10_SUBSET.test].map(({ sha256 }) => sha256),
-    );
+    const subset = cifar10.editions[1]!;
+    expect(Object.fromEntries(data.files.map(({ name, sha256 }) => [name, sha256]))).toEqual({
+      ...subset.train,
+      ...subset.test,
+    });
     expect(data.classNames[data.test.labels[0]!]).toBe("cat");
     expect([...data.test.labels.subarray(0, 64)]).toEqual(golden.labels);
   });
@@ -41,48 +36,42 @@ describe("openCifar10", () => {
       await mkdir(place, { recursive: true });
       for (const batch of [1, 2, 3, 4]) await writeFile(join(place, `data_batch_${batch}.bin`), "");
       await writeFile(join(place, "data_batch_5.bin.gz"), "");
-      await expect(findCifar10(directory)).rejects.toThrow(
+      await expect(findDataset(cifar10, directory)).rejects.toThrow(
         /must hold all 6 files of CIFAR-10; got only 5; missing: test_batch.bin/,
       );
       await writeFile(join(place, "test_batch.bin"), "");
-      const found = await findCifar10(directory);
+      const found = (await findDataset(cifar10, directory))!;
       expect(found.edition).toMatchObject({ name: "CIFAR-10", complete: true });
-      expect(found.train[4]).toBe(join(place, "data_batch_5.bin.gz"));
-      expect(found.test).toEqual([join(place, "test_batch.bin")]);
+      expect(found.paths["data_batch_5.bin"]).toBe(join(place, "data_batch_5.bin.gz"));
+      expect(found.paths["test_batch.bin"]).toBe(join(place, "test_batch.bin"));
     },
   );
 
   it("uses the subset when the folder has none of the files", async () => {
-    expect((await findCifar10(await temporaryFolder())).edition.name).toBe("CIFAR-10 subset");
+    expect((await findDataset(cifar10, await temporaryFolder()))!.edition.name).toBe("CIFAR-10 subset");
   });
 
   it("refuses well-formed files with another sum", async () => {
     const directory = await temporaryFolder();
     for (const name of ["train_5000.bin", "test_2500.bin"]) await writeFile(join(directory, name), records(3));
-    const found = {
-      edition: CIFAR10_SUBSET,
-      directory,
-      train: [join(directory, "train_5000.bin")],
-      test: [join(directory, "test_2500.bin")],
-    };
-    await expect(openFound(found, CIFAR10_FORMAT)).rejects.toThrow(
+    await expect(openDataset(cifar10, directory)).rejects.toThrow(
       /train_5000\.bin must be the CIFAR-10 subset file with sha256 25c9.*; got sha256/,
     );
   });
 });
 
-describe("openCifar100", () => {
+describe("cifar100", () => {
   it("reads the official names, and says what is missing", async () => {
     const directory = await temporaryFolder();
-    await expect(openCifar100(directory)).rejects.toThrow(
+    await expect(openDataset(cifar100, directory)).rejects.toThrow(
       /CIFAR-100 must be in the data folder .* got none of them in/,
     );
-    await expect(openCifar100(undefined)).rejects.toThrow(/got no data folder/);
+    await expect(openDataset(cifar100, undefined)).rejects.toThrow(/got no data folder/);
     const bytes = new Uint8Array(3074).with(0, 4).with(1, 30);
     await writeFile(join(directory, "train.bin"), bytes);
-    await expect(openCifar100(directory)).rejects.toThrow(/missing: test.bin/);
+    await expect(openDataset(cifar100, directory)).rejects.toThrow(/missing: test.bin/);
     await writeFile(join(directory, "test.bin.gz"), gzipSync(bytes));
-    const data = await openCifar100(directory);
+    const data = await openDataset(cifar100, directory);
     expect(data).toMatchObject({ name: "CIFAR-100", complete: true });
     expect(data.classNames[data.test.labels[0]!]).toBe("dolphin");
     expect(new Set(data.classNames).size).toBe(100);
@@ -107,7 +96,7 @@ describe("dataDirectory", () => {
 
 describe("batches", () => {
   it("are bit-equal to PyTorch's normalisation", async () => {
-    const { test } = await openCifar10(undefined);
+    const { test } = await openDataset(cifar10, undefined);
     const { x } = oneBatch(slicePictures(test, 0, 64));
     expect(x.shape).toEqual([64, 3, 32, 32]);
     const bytes = new Uint8Array(x.data.buffer, x.data.byteOffset, x.data.byteLength);

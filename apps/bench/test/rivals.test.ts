@@ -24,8 +24,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { renderReport } from "../src/commands/report.ts";
 import { augmentedPictures } from "../src/data/augment.ts";
 import { oneBatch } from "../src/data/batches.ts";
-import { type Dataset, openCifar10 } from "../src/data/directory.ts";
+import { type Dataset, openDataset } from "../src/data/directory.ts";
 import { type Pictures, slicePictures } from "../src/data/pictures.ts";
+import { cifar10 } from "../src/data/sets/index.ts";
 import { openDataSource } from "../src/data/source.ts";
 import type { Candidate } from "../src/experiments/e2cm-rivals/candidate.ts";
 import { accuraciesAt, claimsOf } from "../src/experiments/e2cm-rivals/claims.ts";
@@ -511,7 +512,7 @@ describe("what the paper says", () => {
 describe("a network with all exits switched off", () => {
   it("is the plain network, bit for bit", async () => {
     const network = await rivalNetwork(device, 56, (await readWeights("resnet56-4bfd9763")).weights, [3, 32, 32]);
-    const { test } = await openCifar10(undefined);
+    const { test } = await openDataset(cifar10, undefined);
     const { x, y } = oneBatch(slicePictures(test, 0, 64));
     const { model, input, output } = network.folded;
     const taps = tapsWithin(network, SDN_PLACES);

@@ -1,8 +1,9 @@
 import { type Device, generator, openDevice } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { oneBatch } from "../src/data/batches.ts";
-import { openCifar10 } from "../src/data/directory.ts";
+import { openDataset } from "../src/data/directory.ts";
 import { slicePictures } from "../src/data/pictures.ts";
+import { cifar10 } from "../src/data/sets/index.ts";
 import { costsOf, withCheapExits } from "../src/experiments/staged-overhead/heads.ts";
 import { measure } from "../src/experiments/staged-overhead/measure.ts";
 import { pretrained } from "../src/zoo/resnet.ts";
@@ -39,7 +40,7 @@ describe("withCheapExits", () => {
 
 describe("measure", () => {
   it("counts exactly what leaves where, and times it", async () => {
-    const { test } = await openCifar10(undefined);
+    const { test } = await openDataset(cifar10, undefined);
     const plan = { budget: 0, leastRounds: 2, mostRounds: 2 };
     const batch = oneBatch(slicePictures(test, 0, 16));
     const rows = await measure(device, await pretrained("resnet20"), batch, generator(1), plan);
@@ -58,7 +59,7 @@ describe("measure", () => {
   }, 30_000);
 
   it("has no half of a single picture", async () => {
-    const { test } = await openCifar10(undefined);
+    const { test } = await openDataset(cifar10, undefined);
     const plan = { budget: 0, leastRounds: 1, mostRounds: 1 };
     const rows = await measure(
       device,

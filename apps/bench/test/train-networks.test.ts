@@ -15,8 +15,9 @@ import {
 } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { oneBatch } from "../src/data/batches.ts";
-import { openCifar10 } from "../src/data/directory.ts";
+import { openDataset } from "../src/data/directory.ts";
 import { slicePictures } from "../src/data/pictures.ts";
+import { cifar10 } from "../src/data/sets/index.ts";
 import { optimiserOf } from "../src/experiments/train-step/step-runner.ts";
 import { evaluationProgram, STATE, trainingProgram } from "../src/training/programs.ts";
 import { pretrained, resnet, trainedWeights } from "../src/zoo/resnet.ts";
@@ -124,7 +125,7 @@ describe("training networks", () => {
         return [name, weights[`${before}${names[last!] ?? last}`]!];
       }),
     );
-    const { x } = oneBatch(slicePictures((await openCifar10(undefined)).test, 0, 8));
+    const { x } = oneBatch(slicePictures((await openDataset(cifar10, undefined)).test, 0, 8));
     const forward = trace(({ params, x }) => ({ logits: network.apply(params, x, false).logits }), {
       params: layers.specsOf<TreeRecord<Spec>>(first),
       x: network.inputs(8).x,
@@ -152,7 +153,7 @@ describe("training networks", () => {
         data[at] = 0.5 + (at % 7) / 5;
       });
     }
-    const { x } = oneBatch(slicePictures((await openCifar10(undefined)).test, 0, 8));
+    const { x } = oneBatch(slicePictures((await openDataset(cifar10, undefined)).test, 0, 8));
     const forward = trace(({ params, x }) => ({ logits: network.apply(params, x, false).logits }), {
       params: layers.specsOf<TreeRecord<Spec>>(first),
       x: network.inputs(8).x,

@@ -14,8 +14,9 @@ import {
 import { type ClassMeansExit, exitRecord, fit, recordScores } from "@exitkit/e2cm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { batches, oneBatch } from "../src/data/batches.ts";
-import { type Dataset, openCifar10 } from "../src/data/directory.ts";
+import { type Dataset, openDataset } from "../src/data/directory.ts";
 import { slicePictures } from "../src/data/pictures.ts";
+import { cifar10 } from "../src/data/sets/index.ts";
 import type { Backbone } from "../src/zoo/backbone.ts";
 import { pretrained, resnet } from "../src/zoo/resnet.ts";
 import { wideResnet16x4 } from "../src/zoo/wide-resnet.ts";
@@ -35,7 +36,7 @@ let device: Device;
 let data: Dataset;
 beforeAll(async () => {
   device = await openDevice("cpu");
-  data = await openCifar10(undefined);
+  data = await openDataset(cifar10, undefined);
 });
 afterAll(() => device.close());
 

@@ -1,6 +1,7 @@
 import os from "node:os";
 import { diagnoseDevices } from "@exitkit/core-gpu";
-import { dataDirectory, openCifar10 } from "../data/directory.ts";
+import { dataDirectory, openDataset } from "../data/directory.ts";
+import { cifar10 } from "../data/sets/index.ts";
 import { tableOf } from "../report/table.ts";
 import { describeEnvironment } from "../runs/environment.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -53,7 +54,7 @@ async function doctor(data: string | undefined): Promise<readonly Check[]> {
     check("processor", true, `${environment.cores} cores, ${environment.cpu}`),
     absent("idle", busy < 0.5, `load ${environment.loadAverage[0]!.toFixed(2)}`, "Stop other work before timing."),
     absent("memory", free >= 2, `${free.toFixed(1)} GiB free`, "The full presets want 2 GiB free."),
-    await attempt("CIFAR-10", async () => (await openCifar10(await dataDirectory(data))).about),
+    await attempt("CIFAR-10", async () => (await openDataset(cifar10, await dataDirectory(data))).about),
     ...(await Promise.all(
       Object.keys(WEIGHTS).map((name) =>
         attempt(`weights ${name}`, async () => (await readWeights(name as keyof typeof WEIGHTS)).file.name),

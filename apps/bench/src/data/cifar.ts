@@ -1,6 +1,5 @@
 import { InputError } from "@exitkit/core-gpu";
-import { type PictureShape, type Pictures, pictureBytes } from "./pictures.ts";
-import { type DataFile, readStored } from "./stored.ts";
+import { concatPictures, type PictureShape, type Pictures, pictureBytes } from "./pictures.ts";
 
 /** 1,024 red, then 1,024 green, then 1,024 blue values, row by row. */
 export const CIFAR_SHAPE: PictureShape = [3, 32, 32];
@@ -30,24 +29,10 @@ export const CIFAR100: CifarLayout = {
 const caller = "bench.readCifar";
 
 /**
- * Reads one file of the CIFAR binary version, plain or gzip.
- *
- * @param file Path of the file.
- * @param layout {@link CIFAR10} or {@link CIFAR100}.
- * @returns The pictures, and the file's name and the sha256 of its uncompressed bytes.
- * @throws InputError when the file cannot be read, its gzip stream is truncated or damaged, it does not hold a whole number
- * (≥ 1) of records, or a label is out of range; the message names the file, the value and what to do.
- */
-export async function readCifar(file: string, layout: CifarLayout): Promise<{ pictures: Pictures; file: DataFile }> {
-  const stored = await readStored(file);
-  return { pictures: parseCifar(file, stored.bytes, layout), file: stored.file };
-}
-
-/**
  * Takes the records of a CIFAR binary file apart.
  *
  * @param source What the bytes are called in error messages.
- * @throws InputError as {@link readCifar}.
+ * @throws InputError when they are not a whole number (≥ 1) of records, or a label is out of range; the message names the value.
  */
 export function parseCifar(source: string, bytes: Uint8Array, layout: CifarLayout): Pictures {
   const width = layout.labels.length + PICTURE_BYTES;
@@ -80,4 +65,10 @@ export function parseCifar(source: string, bytes: Uint8Array, layout: CifarLayou
     pixels.set(bytes.subarray(begin, begin + PICTURE_BYTES), row * PICTURE_BYTES);
   }
   return { n, shape: CIFAR_SHAPE, pixels, labels };
+}
+
+/** The records of several files as one set of pictures. */
+export function parseCifarFiles(layout: CifarLayout) {
+  return (files: readonly { readonly path: string; readonly bytes: Uint8Array }[]): Pictures =>
+    concatPictures(files.map(({ path, bytes }) => parseCifar(path, bytes, layout)));
 }

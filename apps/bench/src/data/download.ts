@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
+import { basename, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Progress } from "../terminal/progress.ts";
+import type { Source } from "./fetch.ts";
 
 /** Bytes a second below which a download is given up. */
 const SLOWEST = 10_000;
@@ -16,6 +18,15 @@ export interface RemoteFile {
   readonly size: number;
   /** Milliseconds the site has to answer, and later to send the next bytes. */
   readonly timeout: number;
+}
+
+/** A file on the web as a place that an archive comes from. */
+export function fromWeb(remote: RemoteFile): Source {
+  const name = basename(new URL(remote.url).pathname) || "archive";
+  return {
+    name: remote.url,
+    bring: (folder, progress, signal) => download(remote, join(folder, name), progress, signal),
+  };
 }
 
 /**

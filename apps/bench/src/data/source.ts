@@ -1,42 +1,34 @@
 import { InputError } from "@exitkit/core-gpu";
 import type { Progress } from "../terminal/progress.ts";
-import {
-  type Dataset,
-  type DatasetName,
-  findDataset,
-  openCifar10,
-  openCifar100,
-  openFashionMnist,
-  openKmnist,
-  openMnist,
-} from "./directory.ts";
+import { type Dataset, findDataset, openDataset, type PictureSet } from "./directory.ts";
+import * as ALL from "./sets/index.ts";
+
+/** The data sets that can be read. */
+export type DatasetName = keyof typeof ALL;
+
+/** What is said of each. */
+export const SETS: Readonly<Record<DatasetName, PictureSet>> = { ...ALL };
 
 /** The data sets of the chosen data folder; read when asked for, once. */
 export interface DataSource extends Readonly<Record<DatasetName, () => Promise<Dataset>>> {
   readonly directory: string | undefined;
 }
 
-/** The data sets in `directory`; CIFAR-10 falls back to the repository's subset, and a note says which one is used. */
+/** The data sets in `directory`; a note says which edition of one is used. */
 export function openDataSource(directory: string | undefined, progress: Progress): DataSource {
   const opened = new Map<string, Promise<Dataset>>();
-  const once = (name: string, open: () => Promise<Dataset>) => {
-    const said = async () => {
-      const dataset = await open();
+  const opener = (name: DatasetName) => () => {
+    const open = async () => {
+      const dataset = await openDataset(SETS[name], directory);
       progress.note(`data: ${dataset.about}`);
       return dataset;
     };
-    const dataset = opened.get(name) ?? said();
-    opened.set(name, dataset);
-    return dataset;
+    if (!opened.has(name)) opened.set(name, open());
+    return opened.get(name)!;
   };
-  return {
-    directory,
-    cifar10: () => once("cifar10", () => openCifar10(directory)),
-    cifar100: () => once("cifar100", () => openCifar100(directory)),
-    fashionMnist: () => once("fashionMnist", () => openFashionMnist(directory)),
-    mnist: () => once("mnist", () => openMnist(directory)),
-    kmnist: () => once("kmnist", () => openKmnist(directory)),
-  };
+  const names = Object.keys(SETS) as DatasetName[];
+  const each = Object.fromEntries(names.map((name) => [name, opener(name)])) as Omit<DataSource, "directory">;
+  return { directory, ...each };
 }
 
 /** A data set where the data folder has it; else null, and a note says what is done without and why. */
@@ -56,6 +48,12 @@ export async function whereThere(
 
 /** Which editions of these data sets a run with this data folder uses, e.g. "CIFAR-10, CIFAR-100 subset". */
 export async function editionsOf(reads: readonly DatasetName[], directory: string | undefined): Promise<string> {
-  const found = await Promise.all(reads.map((name) => findDataset(name, directory)));
+  // A part of a data set's files is none: what is missing is said when it is read.
+  const found = await Promise.all(reads.map((name) => findDataset(SETS[name], directory).catch(noneOfIt)));
   return found.flatMap((one) => one?.edition.name ?? []).join(", ");
+}
+
+function noneOfIt(error: unknown): null {
+  if (error instanceof InputError) return null;
+  throw error;
 }

@@ -1,7 +1,6 @@
 import type { DeviceKind } from "@exitkit/core-gpu";
 import type { z } from "zod";
-import type { DatasetName } from "../data/directory.ts";
-import type { DataSource } from "../data/source.ts";
+import type { DataSource, DatasetName } from "../data/source.ts";
 import type { Block } from "../report/markdown.ts";
 import type { Report } from "../report/report.ts";
 import type { Table } from "../report/table.ts";

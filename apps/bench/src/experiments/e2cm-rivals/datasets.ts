@@ -1,20 +1,19 @@
 import { InputError } from "@exitkit/core-gpu";
 import type { Dataset } from "../../data/directory.ts";
-import { type DataSource, whereThere } from "../../data/source.ts";
+import { type DatasetName, whereThere } from "../../data/source.ts";
 import type { Context } from "../experiment.ts";
 
+/** The data sets that the rivals are compared on, as `--datasets` names them, in the order of the report. */
 const OPEN = {
-  cifar10: (data: DataSource) => data.cifar10(),
-  cifar100: (data: DataSource) => data.cifar100(),
-  "fashion-mnist": (data: DataSource) => data.fashionMnist(),
-  kmnist: (data: DataSource) => data.kmnist(),
-  mnist: (data: DataSource) => data.mnist(),
-} as const;
+  cifar10: "cifar10",
+  cifar100: "cifar100",
+  "fashion-mnist": "fashionMnist",
+  kmnist: "kmnist",
+  mnist: "mnist",
+} as const satisfies Readonly<Record<string, DatasetName>>;
 
-/** A data set that the rivals are compared on, as `--datasets` names it. */
 export type RivalDataset = keyof typeof OPEN;
 
-/** All of them, in the order of the report. */
 const RIVAL_DATASETS = Object.keys(OPEN) as readonly RivalDataset[];
 
 /** A data set of a run. */
@@ -39,7 +38,7 @@ export async function chosenDatasets({ preset, extras, data, progress }: Context
   const names = named ?? (preset === "quick" ? ["cifar10"] : RIVAL_DATASETS);
   const chosen: ChosenDataset[] = [];
   for (const name of RIVAL_DATASETS.filter((one) => names.includes(one))) {
-    const open = () => OPEN[name](data);
+    const open = data[OPEN[name]];
     const optional = named === undefined && data.directory !== undefined;
     const found = optional ? await whereThere(name, open, progress) : await open();
     if (found !== null) chosen.push({ name, data: found });

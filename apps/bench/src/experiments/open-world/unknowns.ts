@@ -1,6 +1,5 @@
 import { REJECTED } from "@exitkit/early-exit";
 import type { Dataset } from "../../data/directory.ts";
-import { CIFAR100_CLASSES } from "../../data/names.ts";
 import { type Pictures, selectPictures } from "../../data/pictures.ts";
 
 /** Classes of CIFAR-100's superclasses of vehicles and of four-legged animals: what CIFAR-10's classes look like. */
@@ -19,9 +18,12 @@ export interface Unknowns {
 }
 
 /** The unknown pictures of CIFAR-100's test pictures, at most `most` of each kind, in the order of the file. */
-export function unknownsOf({ test }: Dataset, most: number): readonly Unknowns[] {
+export function unknownsOf(
+  { test, classNames }: Pick<Dataset, "test" | "classNames">,
+  most: number,
+): readonly Unknowns[] {
   const rows = Array.from({ length: test.n }, (_, row) => row);
-  const nameOf = (row: number) => CIFAR100_CLASSES[test.labels[row]!]!;
+  const nameOf = (row: number) => classNames[test.labels[row]!]!;
   const kinds = [
     ["far", rows.filter((row) => !ALIKE.has(nameOf(row)))],
     ["near", rows.filter((row) => ALIKE.has(nameOf(row)) && nameOf(row) !== SAME)],
