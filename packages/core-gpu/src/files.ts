@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { checkArguments } from "./arguments.ts";
 import { InputError } from "./errors.ts";
 
 /**
@@ -13,6 +14,7 @@ import { InputError } from "./errors.ts";
  * that name is then unchanged and no temporary file is left.
  */
 export async function writeFileAtomic(path: string, data: Uint8Array | string): Promise<void> {
+  checkArguments("core-gpu.writeFileAtomic", { path: [path, "a string"], data: [data, "bytes"] });
   const folder = dirname(path);
   const name = basename(path);
   // Short enough that a legal file name never gives an illegal temporary one.

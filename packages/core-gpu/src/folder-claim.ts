@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import { checkArguments } from "./arguments.ts";
 import { InputError } from "./errors.ts";
 import { fileError, makeFolder } from "./files.ts";
 
@@ -44,6 +45,7 @@ const fileName = ".owner.json";
  * ```
  */
 export async function claimFolder(caller: string, folder: string): Promise<FolderClaim> {
+  checkArguments("core-gpu.claimFolder", { caller: [caller, "a string"], folder: [folder, "a string"] });
   await makeFolder(caller, folder);
   const path = join(folder, fileName);
   const own: Owner = {

@@ -1,3 +1,4 @@
+export { type ArgumentKind, checkArguments } from "./arguments.ts";
 export type { Device, DeviceKind, Diagnosis, LoadOptions, RunOptions, Session } from "./device/device.ts";
 export { diagnoseDevices } from "./device/diagnose.ts";
 export type { DeviceOptions } from "./device/open.ts";

@@ -2,6 +2,7 @@ import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import { InputError } from "./errors.ts";
+import { printed } from "./printed.ts";
 
 /**
  * A stream of pseudo-random numbers. Its methods advance it, so two users of one generator see different numbers:
@@ -99,12 +100,15 @@ function nonZero(state: readonly number[]): readonly number[] {
 
 function checkedState(state: readonly number[]): readonly number[] {
   const valid =
-    state.length === 4 && state.every((word) => Number.isInteger(word) && word === (word | 0)) && state.some(Boolean);
+    Array.isArray(state) &&
+    state.length === 4 &&
+    state.every((word) => Number.isInteger(word) && word === (word | 0)) &&
+    state.some(Boolean);
   if (valid) return state;
   throw new InputError(
     "core-gpu.generator",
-    "a state must be four 32-bit integers, not all zero",
-    `[${state.join(", ")}]`,
+    "a seed must be a number, a state must be four 32-bit integers, not all zero",
+    printed(state),
     "Pass what Generator.state() returned.",
   );
 }

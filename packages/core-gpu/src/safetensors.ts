@@ -1,6 +1,9 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
+import { z } from "zod";
+import { checkArguments } from "./arguments.ts";
 import { clipped, InputError } from "./errors.ts";
 import { fileError, writeFileAtomic } from "./files.ts";
+import { parseOptions } from "./options.ts";
 import { type HeaderEntry, maxRank, parseHeader } from "./safetensors-header.ts";
 import type { DType, Tensor } from "./tensor.ts";
 import { bytesPerElement, sizeOf, tensor } from "./tensor.ts";
@@ -43,7 +46,9 @@ const maxHeaderBytes = 100_000_000;
  * ```
  */
 export function readSafetensors(bytes: Uint8Array, options: { readonly source?: string } = {}): Safetensors {
-  return decode("core-gpu.readSafetensors", bytes, options.source);
+  const caller = "core-gpu.readSafetensors";
+  const { source } = parseOptions(caller, z.strictObject({ source: z.string().optional() }), options);
+  return decode(caller, bytes, source);
 }
 
 /**
@@ -53,6 +58,7 @@ export function readSafetensors(bytes: Uint8Array, options: { readonly source?: 
  */
 export async function readSafetensorsFile(path: string): Promise<Safetensors> {
   const caller = "core-gpu.readSafetensorsFile";
+  checkArguments(caller, { path: [path, "a string"] });
   let bytes: Uint8Array;
   try {
     bytes = await readFile(path);
@@ -74,6 +80,7 @@ export function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
   const caller = "core-gpu.writeSafetensors";
+  checkArguments(caller, { tensors: [tensors, "an object"], metadata: [metadata, "an object"] });
   const entries = Object.entries(tensors).map(([name, value]) => checkedEntry(caller, name, value));
   entries.sort((a, b) => codes.indexOf(a.code) - codes.indexOf(b.code) || (a.name < b.name ? -1 : 1));
 
@@ -118,6 +125,11 @@ export async function writeSafetensorsFile(
   tensors: Readonly<Record<string, Tensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  checkArguments("core-gpu.writeSafetensorsFile", {
+    path: [path, "a string"],
+    tensors: [tensors, "an object"],
+    metadata: [metadata, "an object"],
+  });
   await writeFileAtomic(path, writeSafetensors(tensors, metadata));
 }
 
@@ -141,6 +153,7 @@ export interface OpenSafetensors {
  */
 export async function openSafetensorsFile(path: string): Promise<OpenSafetensors> {
   const caller = "core-gpu.openSafetensorsFile";
+  checkArguments(caller, { path: [path, "a string"] });
   const fail = failing(caller, path);
   let file: FileHandle | undefined;
   try {

@@ -1,3 +1,4 @@
+import { checkArguments } from "./arguments.ts";
 import { InputError } from "./errors.ts";
 
 /** Element types of host tensors. `bool` is stored as one byte, 0 or 1; `int64` as `bigint`s. */
@@ -32,13 +33,19 @@ const arrays = {
   bool: Uint8Array,
 } as const;
 
+const dtypes = Object.keys(arrays).join(", ");
+
 /** Bytes an element takes: 8 for float64 and int64, 4 for float32 and int32, 1 for uint8 and bool. */
 export function bytesPerElement(dtype: DType): number {
-  return arrays[dtype].BYTES_PER_ELEMENT;
+  const array = arrays[dtype] as (typeof arrays)[DType] | undefined;
+  if (array !== undefined) return array.BYTES_PER_ELEMENT;
+  throw new InputError("core-gpu.bytesPerElement", `dtype must be one of ${dtypes}`, `"${String(dtype)}"`);
 }
 
 /** Number of elements of a shape: the product of its dimensions, 1 for a scalar `[]`. */
 export function sizeOf(shape: readonly number[]): number {
+  // Called for every tensor that passes: nothing is made for the check.
+  if (!Array.isArray(shape)) checkArguments("core-gpu.sizeOf", { shape: [shape, "a shape"] });
   return shape.reduce((size, dimension) => size * dimension, 1);
 }
 
@@ -61,9 +68,10 @@ export function tensor<D extends DType>(
   data?: TensorData<D> | readonly (number | bigint | boolean)[],
 ): Tensor<D> {
   const caller = "core-gpu.tensor";
+  checkArguments(caller, { shape: [shape, "a shape"] });
   const Data = arrays[dtype] as (typeof arrays)[DType] | undefined;
   if (Data === undefined) {
-    throw new InputError(caller, `dtype must be one of ${Object.keys(arrays).join(", ")}`, `"${String(dtype)}"`);
+    throw new InputError(caller, `dtype must be one of ${dtypes}`, `"${String(dtype)}"`);
   }
   for (const dimension of shape) {
     if (!Number.isSafeInteger(dimension) || dimension < 0) {
@@ -108,6 +116,7 @@ function makeData(
  * @throws InputError when the tensor is a scalar or the range does not lie within its rows.
  */
 export function rows<T extends Tensor>(value: T, from: number, to: number): T {
+  checkArguments("core-gpu.rows", { value: [value, "a tensor"] });
   const n = value.shape[0];
   if (n === undefined || !(from >= 0 && from <= to && to <= n)) {
     throw new InputError("core-gpu.rows", `0 ≤ from ≤ to ≤ ${n ?? "(a tensor with rows)"}`, `rows ${from} to ${to}`);

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { type ArgumentKind, checkArguments } from "../src/arguments.ts";
 import { InputError } from "../src/errors.ts";
 import { parseOptions } from "../src/options.ts";
 
@@ -49,4 +50,28 @@ test("values that JSON cannot show are described, long ones cut", () => {
   expect(refused({ name: circle })).toContain("(got <ref *1> { again: [Circular *1] })");
   expect(refused({ name: { data: [1n] } })).toContain("(got { data: [Array] })");
   expect(refused("text")).toContain("expected object");
+});
+
+test("arguments of another kind are named, down to the member", () => {
+  const refusal = (value: unknown, kind: ArgumentKind): string => {
+    try {
+      checkArguments("a.b", { x: [value, kind] });
+    } catch (error) {
+      return (error as InputError).message;
+    }
+    return "taken";
+  };
+  expect(refusal(undefined, "a tensor")).toBe(
+    "a.b: x must be a tensor; got undefined. Make one with tensor(dtype, shape, data).",
+  );
+  expect(refusal(Promise.resolve(1), "a number")).toBe("a.b: x must be a number; got a promise. Await it.");
+  expect(refusal(null, { n: "a number" })).toBe("a.b: x must be an object with n; got null.");
+  expect(refusal({ n: { of: [1, null] } }, { n: { of: "a shape" } })).toBe(
+    "a.b: x.n.of must be a shape; got [1,null].",
+  );
+  expect(refusal({ n: 1 }, { n: "a number" })).toBe("taken");
+  expect(refusal([[0, 1]], "pairs of numbers")).toBe("taken");
+  expect(refusal(1n, "a nothing" as ArgumentKind)).toMatch(
+    /^core-gpu\.checkArguments: a kind must be one of a string, /,
+  );
 });

@@ -1,4 +1,12 @@
-import { type Device, InputError, type Model, openDevice, parseOptions, type Tensor } from "@exitkit/core-gpu";
+import {
+  checkArguments,
+  type Device,
+  InputError,
+  type Model,
+  openDevice,
+  parseOptions,
+  type Tensor,
+} from "@exitkit/core-gpu";
 import {
   type Classification,
   type ClassifyOptions,
@@ -11,6 +19,7 @@ import {
 } from "@exitkit/early-exit";
 import { z } from "zod";
 import type { FittedExits } from "./exits/fitted-exits.ts";
+import { FITTED } from "./exits/fitted-exits.ts";
 import { exitModelOf } from "./exits/to-exit-model.ts";
 import { deviceOption } from "./options.ts";
 
@@ -118,7 +127,7 @@ export async function openClassifier(
 ): Promise<Classifier> {
   const caller = "e2cm.openClassifier";
   const { thresholds: given, device: lent, onInvalid, ...asked } = parseOptions(caller, schema, options);
-  checkFitted(caller, fitted);
+  checkArguments(caller, { fitted: [fitted, FITTED] });
   const { maxAccuracyLoss = 0.01, aimedAccuracyLoss } = asked;
   const named = [given, asked.maxAccuracyLoss, aimedAccuracyLoss].filter((option) => option !== undefined);
   if (named.length > 1) {
@@ -167,11 +176,6 @@ interface Choice {
   readonly thresholds: readonly number[];
   readonly expectedCost: number | null;
   readonly guarantee: Guarantee;
-}
-
-function checkFitted(caller: string, fitted: FittedExits): void {
-  if (Array.isArray(fitted?.exits) && Array.isArray(fitted.operatingPoints)) return;
-  throw new InputError(caller, "exits that fit, or loadExits, gave", fitted === null ? "null" : typeof fitted);
 }
 
 const UNKNOWN = { certified: false, lossBound: null, probability: null, price: null } as const;

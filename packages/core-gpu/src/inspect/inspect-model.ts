@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import type { Device } from "../device/device.ts";
 import { InputError } from "../errors.ts";
 import { dtypeName } from "../onnx/dtypes.ts";
@@ -83,6 +84,7 @@ const optionsSchema = z.strictObject({
  * ```
  */
 export async function inspectModel(device: Device, model: Model, options?: InspectOptions): Promise<Inspection> {
+  checkArguments("core-gpu.inspectModel", { device: [device, "an open device"] });
   const parsed = parseOptions(caller, optionsSchema, options);
   requireModel(caller, model);
   // Models do not change: what was found on a device stays true.

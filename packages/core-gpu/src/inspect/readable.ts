@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { dtypeName } from "../onnx/dtypes.ts";
 import { changed, type GraphIndex, indexModel, tensorNames } from "../onnx/graph.ts";
@@ -52,6 +53,7 @@ export interface Readable {
  * @throws InputError where the model has no such tensor, or it is of another type (whole numbers, text, a sequence).
  */
 export function readable(caller: string, model: Model, tensors: readonly string[]): Readable {
+  checkArguments("core-gpu.onnx.readable", { caller: [caller, "a string"], tensors: [tensors, "a list"] });
   const index = indexModel(caller, model);
   const types = elementTypes(index.graph);
   const taken = tensorNames(index);

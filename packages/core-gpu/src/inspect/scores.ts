@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { checkArguments } from "../arguments.ts";
 import { isTensorType } from "../onnx/dtypes.ts";
 import type { GraphIndex } from "../onnx/graph.ts";
 import { ancestors, changed, indexModel, isStandard, tensorNames } from "../onnx/graph.ts";
@@ -101,6 +102,12 @@ export interface LogitsModel {
  * @param width The output's second dimension.
  */
 export function takeLogits(model: Model, output: string, scores: ShownScores, width: number): LogitsModel {
+  checkArguments("core-gpu.onnx.takeLogits", {
+    model: [model, "a model"],
+    output: [output, "a string"],
+    scores: [scores, { kind: "a string" }],
+    width: [width, "a number"],
+  });
   if (scores.kind === "logits" || scores.kind === "logProbabilities") return { model, output, classes: width };
   const index = indexModel("core-gpu.takeLogits", model);
   const { graph } = index;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import * as ops from "../program/ops/index.ts";
@@ -60,6 +61,7 @@ export function initConv(generator: Generator, given: InitConvOptions): ConvPara
 
 /** Convolution over one or two spatial axes; see `ops.conv` for shapes and options. */
 export function conv(params: ConvParameters<Value>, x: Operand, given?: Omit<ops.ConvOptions, "bias">): Value {
+  checkArguments("core-gpu.layers.conv", { params: [params, { weight: "a traced value or a tensor" }] });
   return ops.conv(x, params.weight, { ...given, ...(params.bias === undefined ? {} : { bias: params.bias }) });
 }
 
@@ -83,6 +85,7 @@ export function convTranspose(
   x: Operand,
   given?: Omit<ops.ConvTransposeOptions, "bias">,
 ): Value {
+  checkArguments("core-gpu.layers.convTranspose", { params: [params, { weight: "a traced value or a tensor" }] });
   return ops.convTranspose(x, params.weight, { ...given, ...(params.bias === undefined ? {} : { bias: params.bias }) });
 }
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { parseOptions } from "../options.ts";
 import * as ops from "../program/ops/index.ts";
 import type { Value } from "../program/value.ts";
@@ -36,5 +37,6 @@ export function initEmbedding(generator: Generator, given: EmbeddingOptions): Em
 
 /** The weight's rows for tokens (int32 or int64, any shape [...], 0 … v − 1): [..., d]. */
 export function embedding(params: EmbeddingParameters<Value>, tokens: Value): Value {
+  checkArguments("core-gpu.layers.embedding", { params: [params, { weight: "a traced value or a tensor" }] });
   return ops.embedding(params.weight, tokens);
 }

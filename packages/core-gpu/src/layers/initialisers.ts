@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import type { Generator } from "../random.ts";
@@ -48,6 +49,8 @@ const kaimingOptions = z.strictObject({
   negativeSlope: z.number().default(0.01),
 });
 
+const gainArguments = z.strictObject({ nonlinearity: z.enum(nonlinearities), negativeSlope: z.number() });
+
 const truncatedOptions = z.strictObject({
   mean: z.number().default(0),
   standardDeviation: z.number().positive().default(1),
@@ -57,6 +60,7 @@ const truncatedOptions = z.strictObject({
 
 /** All elements `value`. Draws nothing. */
 export function constant(value: number): Initialiser {
+  checkArguments("core-gpu.layers.constant", { value: [value, "a number"] });
   return (_, shape) => {
     const made = tensor("float32", shape);
     made.data.fill(value);
@@ -75,7 +79,7 @@ export function uniform(low = 0, high = 1): Initialiser {
   if (!(Number.isFinite(low) && Number.isFinite(high) && low < high)) {
     throw new InputError("core-gpu.layers.uniform", "low < high, both finite", `${low} and ${high}`);
   }
-  return (generator, shape) => drawn(shape, () => low + (high - low) * generator.uniform());
+  return (generator, shape) => drawn(generator, shape, () => low + (high - low) * generator.uniform());
 }
 
 /** Normal with a mean (default 0) and a standard deviation (default 1). @throws InputError unless both are finite, the latter ≥ 0. */
@@ -84,7 +88,7 @@ export function normal(mean = 0, standardDeviation = 1): Initialiser {
     const actual = `mean ${mean}, standard deviation ${standardDeviation}`;
     throw new InputError("core-gpu.layers.normal", "mean finite, standard deviation finite and ≥ 0", actual);
   }
-  return (generator, shape) => drawn(shape, () => mean + standardDeviation * generator.normal());
+  return (generator, shape) => drawn(generator, shape, () => mean + standardDeviation * generator.normal());
 }
 
 /**
@@ -104,7 +108,7 @@ export function truncatedNormal(options?: TruncatedNormalOptions): Initialiser {
     throw new InputError(caller, "[low, high] must hold a good part of the distribution", actual);
   }
   return (generator, shape) =>
-    drawn(shape, () => {
+    drawn(generator, shape, () => {
       for (;;) {
         const value = Math.fround(mean + standardDeviation * generator.normal());
         if (value >= low && value <= high) return value;
@@ -150,6 +154,7 @@ export const pytorchWeight: Initialiser = (generator, shape) =>
 
 /** What PyTorch's `Linear` and `Conv` start their biases with: uniform in ±1 ÷ √fanIn, the weight's fan in. */
 export function pytorchBias(weightShape: readonly number[]): Initialiser {
+  checkArguments("core-gpu.layers.pytorchBias", { weightShape: [weightShape, "a shape"] });
   const bound = 1 / Math.sqrt(fans(weightShape).fanIn);
   return (generator, shape) => within(bound, generator, shape);
 }
@@ -161,6 +166,7 @@ export function pytorchBias(weightShape: readonly number[]): Initialiser {
  * @param negativeSlope Of leakyRelu. Default 0.01.
  */
 export function gain(nonlinearity: Nonlinearity, negativeSlope = 0.01): number {
+  parseOptions("core-gpu.layers.gain", gainArguments, { nonlinearity, negativeSlope });
   const gains = { linear: 1, sigmoid: 1, tanh: 5 / 3, relu: Math.SQRT2, selu: 3 / 4 };
   return nonlinearity === "leakyRelu" ? Math.sqrt(2 / (1 + negativeSlope ** 2)) : gains[nonlinearity];
 }
@@ -171,6 +177,7 @@ export function gain(nonlinearity: Nonlinearity, negativeSlope = 0.01): number {
  * @throws InputError on a shape of fewer than two dimensions, or of no elements.
  */
 export function fans(shape: readonly number[]): { readonly fanIn: number; readonly fanOut: number } {
+  checkArguments("core-gpu.layers.fans", { shape: [shape, "a shape"] });
   const [out, input, ...kernel] = shape;
   if (out === undefined || input === undefined || shape.some((size) => size < 1)) {
     const fix = "For biases and scales use zeros, ones or pytorchBias.";
@@ -181,10 +188,11 @@ export function fans(shape: readonly number[]): { readonly fanIn: number; readon
 }
 
 function within(bound: number, generator: Generator, shape: readonly number[]): Tensor<"float32"> {
-  return drawn(shape, () => bound * (2 * generator.uniform() - 1));
+  return drawn(generator, shape, () => bound * (2 * generator.uniform() - 1));
 }
 
-function drawn(shape: readonly number[], draw: () => number): Tensor<"float32"> {
+function drawn(generator: Generator, shape: readonly number[], draw: () => number): Tensor<"float32"> {
+  checkArguments("core-gpu.layers.Initialiser", { generator: [generator, "a generator"], shape: [shape, "a shape"] });
   const made = tensor("float32", shape);
   for (let index = 0; index < made.data.length; index++) made.data[index] = draw();
   return made;

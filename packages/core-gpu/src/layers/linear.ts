@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { parseOptions } from "../options.ts";
 import * as ops from "../program/ops/index.ts";
 import type { Operand, Value } from "../program/value.ts";
@@ -62,5 +63,6 @@ export function initLinear(generator: Generator, given: LinearOptions): LinearPa
 
 /** Fully connected layer: `x · weightᵀ + bias`, x [..., d] → [..., k]. */
 export function linear(params: LinearParameters<Value>, x: Operand): Value {
+  checkArguments("core-gpu.layers.linear", { params: [params, { weight: "a traced value or a tensor" }] });
   return ops.linear(x, params.weight, params.bias);
 }

@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import * as ops from "../program/ops/index.ts";
 import type { Value } from "../program/value.ts";
@@ -15,6 +16,7 @@ export function initMlp(
   sizes: readonly number[],
   options?: Omit<LinearOptions, "in" | "out" | "bias">,
 ): readonly Required<LinearParameters>[] {
+  checkArguments("core-gpu.layers.initMlp", { generator: [generator, "a generator"], sizes: [sizes, "a list"] });
   if (sizes.length < 2) {
     throw new InputError("core-gpu.layers.initMlp", "at least two sizes are needed", `[${sizes.join(", ")}]`);
   }
@@ -27,5 +29,6 @@ export function mlp(
   x: Value,
   activation: (x: Value) => Value = ops.relu,
 ): Value {
+  checkArguments("core-gpu.layers.mlp", { params: [params, "a list"], x: [x, "a traced value or a tensor"] });
   return params.reduce((hidden, layer, index) => linear(layer, index === 0 ? hidden : activation(hidden)), x);
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import { elementsPerChannel } from "../program/ops/batch-norm.ts";
@@ -103,6 +104,9 @@ export function initLayerNorm(features: number): LayerNormParameters {
 
 /** Layer normalisation over the last axis: x [..., d]. See `ops.layerNorm`. */
 export function layerNorm(params: LayerNormParameters<Value>, x: Operand, given?: ops.NormalisationOptions): Value {
+  checkArguments("core-gpu.layers.layerNorm", {
+    params: [params, { weight: "a traced value or a tensor", bias: "a traced value or a tensor" }],
+  });
   return ops.layerNorm(x, params.weight, params.bias, given);
 }
 
@@ -113,6 +117,7 @@ export function initRmsNorm(features: number): { readonly weight: Tensor } {
 
 /** RMS normalisation over the last axis: x [..., d]. See `ops.rmsNorm`. */
 export function rmsNorm(params: { readonly weight: Value }, x: Operand, given?: ops.NormalisationOptions): Value {
+  checkArguments("core-gpu.layers.rmsNorm", { params: [params, { weight: "a traced value or a tensor" }] });
   return ops.rmsNorm(x, params.weight, given);
 }
 
@@ -127,5 +132,8 @@ export function groupNorm(
   x: Value,
   given: ops.NormalisationOptions & { readonly groups: number },
 ): Value {
+  checkArguments("core-gpu.layers.groupNorm", {
+    params: [params, { weight: "a traced value or a tensor", bias: "a traced value or a tensor" }],
+  });
   return ops.groupNorm(x, params.weight, params.bias, given);
 }

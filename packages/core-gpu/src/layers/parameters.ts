@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import type { Dimension } from "../program/dimensions.ts";
 import type { Spec } from "../program/spec.ts";
@@ -27,6 +28,7 @@ export type Trainable<T> = T extends { readonly dtype: string; readonly shape: r
  * ```
  */
 export function trainable<T>(params: T): Trainable<T> {
+  checkArguments("core-gpu.layers.trainable", { params: [params, "an object"] });
   const without = (node: unknown): unknown => {
     if (isLeaf(node) || typeof node !== "object" || node === null) return node;
     if (Array.isArray(node)) return node.map(without);
@@ -38,6 +40,7 @@ export function trainable<T>(params: T): Trainable<T> {
 
 /** Whether a parameter's path names a running statistic, `norm.runningMean`, and not a weight. */
 export function isStatistic(path: string): boolean {
+  checkArguments("core-gpu.layers.isStatistic", { path: [path, "a string"] });
   return /(^|\.)(runningMean|runningVariance)$/.test(path);
 }
 

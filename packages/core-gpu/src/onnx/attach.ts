@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { dtypeName, isTensorType } from "./dtypes.ts";
 import { changed, indexModel, tensorNames } from "./graph.ts";
@@ -47,6 +48,7 @@ export interface Attached {
  */
 export function attachModel(model: Model, part: Model, wiring: Wiring): Attached {
   const caller = "core-gpu.attachModel";
+  checkArguments(caller, { wiring: [wiring, { prefix: "a string", inputs: "an object" }] });
   const index = indexModel(caller, model);
   const partGraph = indexModel(caller, part).graph;
   checkWiring(caller, model, part, wiring);
@@ -129,6 +131,11 @@ function innerNames(graph: GraphProto, names: Set<string>): void {
 
 /** The graph with every tensor renamed, in subgraphs too, and every node put under the prefix. */
 export function copyGraph(graph: GraphProto, rename: (name: string) => string, prefix: string): GraphProto {
+  checkArguments("core-gpu.onnx.copyGraph", {
+    graph: [graph, { node: "a list" }],
+    rename: [rename, "a function"],
+    prefix: [prefix, "a string"],
+  });
   const attribute = (entry: AttributeProto): AttributeProto => {
     if (entry.g === undefined && entry.graphs.length === 0) return entry;
     const graphs = entry.graphs.map((body) => copyGraph(body, rename, prefix));

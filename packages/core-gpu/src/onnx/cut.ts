@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { isTensorType } from "./dtypes.ts";
 import type { GraphIndex } from "./graph.ts";
@@ -41,6 +42,7 @@ export interface Stage {
  */
 export function cutStages(model: Model, cuts: readonly (string | readonly string[])[]): readonly Stage[] {
   const caller = "core-gpu.cutStages";
+  checkArguments(caller, { cuts: [cuts, "a list of names"] });
   const index = indexModel(caller, model);
   const groups = cuts.map((cut) => (typeof cut === "string" ? [cut] : [...cut]));
   checkNames(caller, index, groups);

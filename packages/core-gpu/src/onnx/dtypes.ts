@@ -1,3 +1,4 @@
+import { InputError } from "../errors.ts";
 import type { DType } from "../tensor.ts";
 import type { TypeProto, TypeProto_Tensor } from "./onnx_pb.ts";
 import { TensorProto_DataType } from "./onnx_pb.ts";
@@ -14,7 +15,13 @@ export function dtypeName(elementType: number): string {
 
 /** The number of a dtype in the ONNX standard. */
 export function dataTypeOf(dtype: DType): number {
-  return dataTypes[dtype];
+  const type = dataTypes[dtype] as number | undefined;
+  if (type !== undefined) return type;
+  throw new InputError(
+    "core-gpu.onnx.dataTypeOf",
+    `dtype must be one of ${Object.keys(dataTypes).join(", ")}`,
+    `${dtype}`,
+  );
 }
 
 /** Name of a value's type: the element type of a tensor, else the kind of container. */

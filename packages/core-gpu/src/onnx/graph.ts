@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import type { Model } from "./model.ts";
 import type { GraphProto, NodeProto } from "./onnx_pb.ts";
@@ -120,5 +121,6 @@ export function isStandard({ domain }: NodeProto): boolean {
 
 /** A copy of a protobuf message with some fields changed; unlike a spread it keeps defaults and unknown fields. */
 export function changed<M extends object>(message: M, fields: Partial<M>): M {
+  checkArguments("core-gpu.onnx.changed", { message: [message, "an object"], fields: [fields, "an object"] });
   return Object.assign(Object.create(Object.getPrototypeOf(message)), message, fields);
 }

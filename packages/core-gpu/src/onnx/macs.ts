@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import { sizeOf } from "../tensor.ts";
@@ -98,6 +99,7 @@ export function countMacs(
  */
 export function macsUpTo(model: Model, count: MacCount, tensors: readonly string[]): number {
   const caller = "core-gpu.macsUpTo";
+  checkArguments(caller, { count: [count, { nodes: "a list" }], tensors: [tensors, "a list"] });
   const index = indexModel(caller, model);
   const known = tensorNames(index);
   for (const name of tensors) {

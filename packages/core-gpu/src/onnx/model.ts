@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { fileError, writeFileAtomic } from "../files.ts";
 import { parseOptions } from "../options.ts";
@@ -102,6 +103,7 @@ export function readModel(bytes: Uint8Array, options: ReadModelOptions = {}): Mo
  */
 export async function readModelFile(path: string, options: Omit<ReadModelOptions, "source"> = {}): Promise<Model> {
   const caller = "core-gpu.readModelFile";
+  checkArguments(caller, { path: [path, "a string"] });
   const rest = parseOptions(caller, readOptions.omit({ source: true }), options);
   let bytes: Uint8Array;
   try {
@@ -125,6 +127,7 @@ export function writeModel(model: Model): Uint8Array {
  */
 export async function writeModelFile(path: string, model: Model): Promise<void> {
   requireModel("core-gpu.writeModelFile", model);
+  checkArguments("core-gpu.writeModelFile", { path: [path, "a string"] });
   await writeFileAtomic(path, writeModel(model));
 }
 
@@ -158,6 +161,7 @@ export function describeModel(model: Model): ModelDescription {
 
 /** Version of the standard operator set that a model imports; 0 if it imports none. */
 export function opsetOf(model: Model): number {
+  checkArguments("core-gpu.onnx.opsetOf", { model: [model, "a model"] });
   const standard = model.proto.opsetImport.find(({ domain }) => domain === "" || domain === "ai.onnx");
   return Number(standard?.version ?? 0n);
 }

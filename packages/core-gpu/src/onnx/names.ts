@@ -1,9 +1,11 @@
+import { checkArguments } from "../arguments.ts";
 /**
  * Sentence that suggests names close to an unknown one, or says how many there are; for error messages.
  *
  * @param known All names that would have been right.
  */
 export function suggestion(name: string, known: Iterable<string>): string {
+  checkArguments("core-gpu.onnx.suggestion", { name: [name, "a string"], known: [known, "an iterable"] });
   const candidates = [...known].filter((candidate) => candidate !== "");
   const limit = Math.max(2, Math.floor(name.length / 3));
   // Comparing takes the product of the lengths.
@@ -24,11 +26,13 @@ export function list(names: Iterable<string>): string {
 
 /** A name in quotes, shortened where it is very long. */
 export function quoted(name: string): string {
+  checkArguments("core-gpu.onnx.quoted", { name: [name, "a string"] });
   return JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}...` : name);
 }
 
 /** A name that is not taken: `name`, else `name_2`, `name_3`, ... It is added to `taken`. */
 export function uniqueName(name: string, taken: Set<string>): string {
+  checkArguments("core-gpu.onnx.uniqueName", { name: [name, "a string"], taken: [taken, "a set"] });
   let free = name;
   for (let count = 2; taken.has(free); count++) free = `${name}_${count}`;
   taken.add(free);

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { checkArguments } from "../arguments.ts";
 import type { Device } from "../device/device.ts";
 import { InputError } from "../errors.ts";
 import type { DType, Tensor } from "../tensor.ts";
@@ -27,6 +28,7 @@ export async function probeShapes(
   inputShapes: Readonly<Record<string, readonly number[]>> = {},
 ): Promise<ReadonlyMap<string, readonly number[]>> {
   const caller = "core-gpu.probeShapes";
+  checkArguments(caller, { device: [device, "an open device"] });
   const { inputs, initializers } = describeModel(model);
   const names = inputs.map(({ name }) => name);
   for (const name of Object.keys(inputShapes)) {

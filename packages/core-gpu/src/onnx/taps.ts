@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { changed, indexModel, tensorNames } from "./graph.ts";
 import type { Model } from "./model.ts";
@@ -21,6 +22,7 @@ import { valueInfo } from "./types.ts";
  */
 export function addTaps(model: Model, names: readonly string[]): Model {
   const caller = "core-gpu.addTaps";
+  checkArguments(caller, { names: [names, "a list"] });
   const index = indexModel(caller, model);
   const known = tensorNames(index);
   for (const name of names) {

@@ -1,5 +1,6 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
-import { printed } from "../options.ts";
+import { printed } from "../printed.ts";
 import * as ops from "../program/ops/index.ts";
 import { flattenTree, mapTree, type TreeRecord } from "../program/tree.ts";
 import { isValue, type Operand, type Value } from "../program/value.ts";
@@ -54,6 +55,7 @@ import {
  */
 export function accumulate(optimiser: Optimiser): Optimiser {
   const caller = "core-gpu.optimisers.accumulate";
+  checkArguments(caller, { optimiser: [optimiser, { init: "a function", update: "a function" }] });
   return {
     init: (params) => ({
       optimiser: optimiser.init(params),

@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import type { Device, LoadOptions, Session } from "../device/device.ts";
 import { type ProgramToModelOptions, programToModel } from "./to-model.ts";
 import type { Program } from "./trace.ts";
@@ -14,6 +15,7 @@ export function compileProgram(
   program: Program<unknown, unknown>,
   options: ProgramToModelOptions & { readonly load?: LoadOptions } = {},
 ): Promise<Session> {
+  checkArguments("core-gpu.compileProgram", { device: [device, "an open device"] });
   const { load, ...rest } = options;
   const provider = device.kind === "webgpu" ? { provider: device.kind } : {};
   return device.load(programToModel(program, { ...provider, ...rest }), load);

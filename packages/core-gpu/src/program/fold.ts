@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import { type Tensor, tensor } from "../tensor.ts";
@@ -35,6 +36,10 @@ export function foldBatchNorm(
   batchNorm: BatchNormWeights,
   options?: { readonly epsilon?: number },
 ): ConvWeights {
+  checkArguments("core-gpu.foldBatchNorm", {
+    conv: [conv, { weight: "a tensor" }],
+    batchNorm: [batchNorm, { scale: "a tensor", bias: "a tensor", mean: "a tensor", variance: "a tensor" }],
+  });
   const { epsilon } = parseOptions(caller, z.strictObject({ epsilon: z.number().positive().default(1e-5) }), options);
   const { weight, bias = null } = conv;
   const { scale, bias: shift, mean, variance } = batchNorm;

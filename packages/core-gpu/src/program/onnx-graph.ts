@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { checkArguments } from "../arguments.ts";
 import { dataTypeOf } from "../onnx/dtypes.ts";
 import {
   type AttributeProto,
@@ -185,7 +186,9 @@ export function onnxGraph(
 }
 
 /** A tensor as an ONNX message; its bytes are copied. */
-export function tensorProto(name: string, { dtype, shape, data }: Tensor): TensorProto {
+export function tensorProto(name: string, value: Tensor): TensorProto {
+  checkArguments("core-gpu.onnx.tensorProto", { name: [name, "a string"], value: [value, "a tensor"] });
+  const { dtype, shape, data } = value;
   return create(TensorProtoSchema, {
     name,
     dataType: dataTypeOf(dtype),

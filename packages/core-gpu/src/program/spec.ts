@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import type { DType } from "../tensor.ts";
 import { type Dimension, printShape, type Shape } from "./dimensions.ts";
@@ -22,6 +23,7 @@ export interface Spec {
  * ```
  */
 export function spec(dtype: DType, shape: readonly Dimension[]): Spec {
+  checkArguments("core-gpu.spec", { dtype: [dtype, "a string"], shape: [shape, "a shape"] });
   for (const dimension of shape) {
     const valid =
       typeof dimension === "number"

@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Operator } from "./operator.ts";
@@ -73,6 +74,7 @@ export function trace<const I extends TreeRecord<Spec>, O extends TreeRecord<Val
   specs: I,
 ): Program<I, SpecsOf<O>> {
   const caller = "core-gpu.trace";
+  checkArguments(caller, { fn: [fn, "a function"] });
   const inputs = flattenTree<I, Spec>(caller, specs).map(({ name, leaf }) => ({
     name,
     value: makeValue({ dtype: leaf.dtype, shape: leaf.shape }, { kind: "input", name }),

@@ -1,6 +1,8 @@
 import type { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
-import { parseOptions, printed } from "../options.ts";
+import { parseOptions } from "../options.ts";
+import { printed } from "../printed.ts";
 import { type DType, type Tensor, tensor } from "../tensor.ts";
 import { callSite } from "./callsite.ts";
 import { type Operator, Refusal } from "./operator.ts";
@@ -56,6 +58,10 @@ export function apply<A extends object>(
   operands: readonly Operand[],
   attributes: A,
 ): readonly Value[] {
+  checkArguments("core-gpu.applyOperator", {
+    operator: [operator, { name: "a string", infer: "a function" }],
+    operands: [operands, "a list"],
+  });
   const caller = `core-gpu.ops.${operator.name}`;
   const like = operands.find(
     (operand): operand is Value | Tensor => (isValue(operand) || isTensor(operand)) && operand.dtype !== "bool",

@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import type { Generator } from "../random.ts";
 import { type Tensor, tensor } from "../tensor.ts";
@@ -10,6 +11,11 @@ import { type Tensor, tensor } from "../tensor.ts";
  * @throws InputError unless x has four dimensions.
  */
 export function randomCrop(x: Tensor<"float32">, padding: number, generator: Generator): Tensor<"float32"> {
+  checkArguments("core-gpu.training.randomCrop", {
+    x: [x, "a tensor"],
+    padding: [padding, "a number"],
+    generator: [generator, "a generator"],
+  });
   const [n, c, h, w] = pictures("randomCrop", x);
   const made = tensor("float32", x.shape);
   for (let picture = 0; picture < n; picture++) {
@@ -35,6 +41,7 @@ export function randomCrop(x: Tensor<"float32">, padding: number, generator: Gen
  * @throws InputError unless x has four dimensions.
  */
 export function randomFlip(x: Tensor<"float32">, generator: Generator): Tensor<"float32"> {
+  checkArguments("core-gpu.training.randomFlip", { x: [x, "a tensor"], generator: [generator, "a generator"] });
   const [n, c, h, w] = pictures("randomFlip", x);
   const made = tensor("float32", x.shape, x.data.slice());
   for (let picture = 0; picture < n; picture++) {

@@ -2,9 +2,10 @@ import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { fileError, makeFolder, syncFolder, writeFileAtomic } from "../files.ts";
-import { printed } from "../options.ts";
+import { printed } from "../printed.ts";
 import { readSafetensors, writeSafetensors } from "../safetensors.ts";
 import type { Tensor } from "../tensor.ts";
 import { exactNumbers, restoreNumbers } from "./exact-json.ts";
@@ -84,6 +85,7 @@ export async function saveCheckpoint(
 
 /** The checkpoints in a folder, oldest first; none where there is no such folder. */
 export async function listCheckpoints(folder: string): Promise<readonly string[]> {
+  checkArguments("core-gpu.training.listCheckpoints", { folder: [folder, "a string"] });
   try {
     const names = (await readdir(folder)).filter(isCheckpoint);
     return names.sort((a, b) => Number(a.slice(5)) - Number(b.slice(5))).map((name) => join(folder, name));
@@ -100,6 +102,7 @@ export async function listCheckpoints(folder: string): Promise<readonly string[]
  * @throws InputError when a file is missing, cut short, changed, or of something else.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  checkArguments("core-gpu.training.readCheckpoint", { path: [path, "a string"] });
   const manifest = checkedManifest(path, (await readPart(path, manifestName)).toString("utf8"));
   const tensors = new Map<string, Record<string, Tensor>>();
   for (const [name, { bytes, sha256: expected }] of Object.entries(manifest.files)) {

@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import type { Generator } from "../random.ts";
 import { sizeOf, type Tensor } from "../tensor.ts";
@@ -38,6 +39,7 @@ export interface TensorDatasetOptions {
  */
 export function tensorDataset(tensors: Readonly<Record<string, Tensor>>, options: TensorDatasetOptions = {}): Dataset {
   const caller = "core-gpu.training.tensorDataset";
+  checkArguments(caller, { tensors: [tensors, "a record of tensors"] });
   const [first, ...others] = Object.entries(tensors);
   const size = first?.[1].shape[0];
   if (first === undefined || size === undefined || size < 1) {
@@ -61,6 +63,10 @@ export function tensorDataset(tensors: Readonly<Record<string, Tensor>>, options
 
 /** The given rows of a tensor, copied. @throws InputError on a row that it does not have. */
 export function takeRows<T extends Tensor>(whole: T, indices: Int32Array): T {
+  checkArguments("core-gpu.training.takeRows", {
+    whole: [whole, "a tensor"],
+    indices: [indices, "numbers or bigints"],
+  });
   const [size, ...rest] = whole.shape as [number, ...number[]];
   const width = sizeOf(rest);
   const data = new (whole.data.constructor as Float32ArrayConstructor)(indices.length * width);

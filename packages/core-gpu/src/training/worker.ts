@@ -1,4 +1,5 @@
 import { type MessagePort, parentPort, type Worker } from "node:worker_threads";
+import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import { type Generator, generator } from "../random.ts";
 import type { Batch, Dataset } from "./dataset.ts";
@@ -27,6 +28,7 @@ export interface WorkerDataset extends Dataset {
  * @throws InputError when called in the main thread without a port.
  */
 export function serveBatches(data: Dataset, port: MessagePort | null = parentPort): void {
+  checkArguments("core-gpu.training.serveBatches", { data: [data, { size: "a number", batch: "a function" }] });
   if (port === null) {
     throw new InputError("core-gpu.training.serveBatches", "a worker thread must call this", "the main thread");
   }
@@ -58,6 +60,7 @@ export function serveBatches(data: Dataset, port: MessagePort | null = parentPor
  */
 export async function workerDataset(worker: Worker): Promise<WorkerDataset> {
   const caller = "core-gpu.training.workerDataset";
+  checkArguments(caller, { worker: [worker, { on: "a function", postMessage: "a function" }] });
   const waiting = new Map<number, { resolve(batch: Batch): void; reject(error: Error): void }>();
   let ended: InputError | undefined;
   let asked = 0;

@@ -1,4 +1,4 @@
-import { ops, parseOptions, tensor, type Value } from "@exitkit/core-gpu";
+import { checkArguments, ops, parseOptions, tensor, type Value } from "@exitkit/core-gpu";
 import type { heads } from "@exitkit/early-exit";
 import { z } from "zod";
 import { type ClassMeansExit, type FittedExit, linearScores, type SharedCovarianceExit } from "../exits/exits.ts";
@@ -55,6 +55,7 @@ const optionsSchema = z.strictObject({ standardise: z.boolean().default(true) })
  * ```
  */
 export function distanceInputs(exit: FittedExit, options?: DistanceInputsOptions): heads.Extra {
+  checkArguments("e2cm.distanceInputs", { exit: [exit, { metric: "a string", tap: "a string" }] });
   const { standardise } = parseOptions("e2cm.distanceInputs", optionsSchema, options);
   const { size, of } = exit.metric === "euclidean" ? normalisedDistances(exit) : logPosteriors(exit);
   return { size, of: standardise ? (x) => overClasses(of(x)) : of };

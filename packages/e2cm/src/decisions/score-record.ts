@@ -1,4 +1,4 @@
-import { InputError, tensor } from "@exitkit/core-gpu";
+import { type ArgumentKind, InputError, tensor } from "@exitkit/core-gpu";
 import {
   agreementFrontier,
   confidences,
@@ -26,6 +26,14 @@ export interface ScoreRecord {
   /** `[n]`; −1: of no known class. */
   readonly labels: Int32Array;
 }
+
+/** What an argument must be that holds scores. */
+export const SCORES: ArgumentKind = {
+  n: "a number",
+  classes: "a number",
+  scores: "a list",
+  labels: "numbers or bigints",
+};
 
 /** How recorded scores of Euclidean exits become confidences and answers; see `DecisionOptions`. */
 interface HostDecision {

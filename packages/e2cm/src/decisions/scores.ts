@@ -1,14 +1,22 @@
-import { addTaps, type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import {
+  addTaps,
+  checkArguments,
+  type Device,
+  InputError,
+  type Model,
+  openDevice,
+  parseOptions,
+} from "@exitkit/core-gpu";
 import type { ExitModel, ExitRecord } from "@exitkit/early-exit";
 import { z } from "zod";
 import { attachHeads, checkSameModel } from "../exits/exits.ts";
-import { type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
+import { FITTED, type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
 import { type Batches, checkBatch } from "../network/batches.ts";
 import { inspectNetwork } from "../network/network.ts";
 import { callbackOption, deviceOption, signalOption, until } from "../options.ts";
 import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
 import { checkNovelty, type Rejection, rejectionSchema } from "./rejection.ts";
-import { noveltyOfRecord, recordFromScores, type ScoreRecord } from "./score-record.ts";
+import { noveltyOfRecord, recordFromScores, SCORES, type ScoreRecord } from "./score-record.ts";
 
 /** Options of {@link recordScores}. */
 export interface RecordScoresOptions {
@@ -54,6 +62,7 @@ export async function recordScores(
   options: RecordScoresOptions = {},
 ): Promise<ScoreRecord> {
   const caller = "e2cm.recordScores";
+  checkArguments(caller, { fitted: [fitted, FITTED], batches: [batches, "an iterable"] });
   const { device: lent, signal, onProgress } = parseOptions(caller, schema, options);
   const device = lent ?? (await openDevice("auto"));
   try {
@@ -97,6 +106,7 @@ const decisionSchema = z.strictObject({
  */
 export function exitRecord(fitted: FittedExits, scores: ScoreRecord, decision: RecordDecision = {}): ExitRecord {
   const caller = "e2cm.exitRecord";
+  checkArguments(caller, { fitted: [fitted, FITTED], scores: [scores, SCORES] });
   const { rule, predictFrom, rejection } = parseOptions(caller, decisionSchema, decision);
   const e = fitted.exits.length + 1;
   if (scores.scores.length !== e || scores.classes !== fitted.classes) {
@@ -140,6 +150,7 @@ export function exitRecord(fitted: FittedExits, scores: ScoreRecord, decision: R
  * ```
  */
 export function exitNovelty(fitted: FittedExits, scores: ScoreRecord): readonly Float32Array[] {
+  checkArguments("e2cm.exitNovelty", { fitted: [fitted, FITTED], scores: [scores, SCORES] });
   checkNovelty("e2cm.exitNovelty", fitted);
   return noveltyOfRecord(fitted.exits, scores, fitted);
 }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import {
+  checkArguments,
   InputError,
   parseOptions,
   readSafetensors,
@@ -15,7 +16,7 @@ import { DISTANCE_RULES, type DistanceRule } from "../decisions/distances.ts";
 import { rejectionSchema } from "../decisions/rejection.ts";
 import { HOLDS } from "../network/network.ts";
 import type { FittedExit, OutputExit } from "./exits.ts";
-import { type FittedExits, outputsOf } from "./fitted-exits.ts";
+import { FITTED, type FittedExits, outputsOf } from "./fitted-exits.ts";
 import { dequantise, matrixOf, quantise } from "./quantise.ts";
 
 const map = z.strictObject({
@@ -147,6 +148,7 @@ export async function saveExits(
   fitted: FittedExits,
   options: { readonly precision?: "float32" | "int8" } = {},
 ): Promise<void> {
+  checkArguments("e2cm.saveExits", { path: [path, "a string"], fitted: [fitted, FITTED] });
   const schema = z.strictObject({ precision: z.enum(["float32", "int8"]).default("float32") });
   const { precision } = parseOptions("e2cm.saveExits", schema, options);
   const { output, exits } = fitted;
@@ -290,6 +292,7 @@ async function sweep(path: string, kept: ReadonlySet<string | null>, before: str
  */
 export async function loadExits(path: string): Promise<FittedExits> {
   const caller = "e2cm.loadExits";
+  checkArguments(caller, { path: [path, "a string"] });
   const { json, from, bytes } = await readPair(caller, path);
   if (sha256(bytes) !== json.tensors.sha256) {
     throw new InputError(

@@ -1,3 +1,4 @@
+import type { ArgumentKind } from "@exitkit/core-gpu";
 import type { ExitCosts, Guarded, OperatingPoint } from "@exitkit/early-exit";
 import type { DistanceRule } from "../decisions/distances.ts";
 import type { Rejection } from "../decisions/rejection.ts";
@@ -53,6 +54,14 @@ export interface Calibration {
   /** What is worth knowing, in sentences: exits that were left out, an exit that is better than the network. Usually empty. */
   readonly notes: readonly string[];
 }
+
+/** What an argument must be that holds fitted exits. */
+export const FITTED: ArgumentKind = {
+  classes: "a number",
+  exits: "a list",
+  predictFrom: "a string",
+  modelHash: "a string",
+};
 
 /** Scores that the network itself gives: the k classes', unless classes were added. */
 export function outputsOf({ classes, output }: Pick<FittedExits, "classes" | "output">): number {

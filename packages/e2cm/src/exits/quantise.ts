@@ -1,5 +1,7 @@
+import { checkArguments } from "@exitkit/core-gpu";
 import type { FittedExit, OutputExit } from "./exits.ts";
 import type { FittedExits } from "./fitted-exits.ts";
+import { FITTED } from "./fitted-exits.ts";
 
 /** A matrix as 8-bit whole numbers with one scale a class: value ≈ (code − 128)·scale. */
 export interface Quantised {
@@ -54,6 +56,7 @@ export function matrixOf(exit: OutputExit): {
  * Source: the thesis' future work, named by the authors as future work [S]; the scheme [D].
  */
 export function quantisedExits(fitted: FittedExits): FittedExits {
+  checkArguments("e2cm.quantisedExits", { fitted: [fitted, FITTED] });
   return { ...fitted, exits: fitted.exits.map(quantisedExit) };
 }
 

@@ -1,10 +1,10 @@
-import { type Device, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { checkArguments, type Device, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
 import type { ExitModel } from "@exitkit/early-exit";
 import { z } from "zod";
 import { inspectNetwork } from "../network/network.ts";
 import { deviceOption } from "../options.ts";
 import { attachExits, checkSameModel } from "./exits.ts";
-import { type FittedExits, outputsOf } from "./fitted-exits.ts";
+import { FITTED, type FittedExits, outputsOf } from "./fitted-exits.ts";
 
 /** Options of {@link toExitModel}. */
 export interface ToExitModelOptions {
@@ -46,6 +46,7 @@ export async function toExitModel(
   options: ToExitModelOptions = {},
 ): Promise<ExitModel> {
   const caller = "e2cm.toExitModel";
+  checkArguments(caller, { fitted: [fitted, FITTED] });
   const { device: lent } = parseOptions(caller, schema, options);
   const device = lent ?? (await openDevice("auto"));
   try {

@@ -1,4 +1,4 @@
-import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { checkArguments, type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { DISTANCE_RULES, type DistanceRule } from "../decisions/distances.ts";
 import { meanDistances } from "../decisions/mean-distances.ts";
@@ -12,6 +12,7 @@ import { featureMap } from "../network/features.ts";
 import { inspectNetwork, type Network, sampleShape } from "../network/network.ts";
 import { batchesOption, callbackOption, deviceOption } from "../options.ts";
 import type { ClassStatistics } from "../statistics/statistics.ts";
+import { STATISTICS } from "../statistics/statistics.ts";
 import { calibrated, deltaOption } from "./calibrate-exits.ts";
 
 /** How exits are made from statistics and how they decide. */
@@ -119,6 +120,7 @@ export async function solveExits(
   options: SolveOptions = {},
 ): Promise<FittedExits> {
   const caller = "e2cm.solveExits";
+  checkArguments(caller, { statistics: [statistics, STATISTICS] });
   const checked = parseOptions(caller, solveSchema, options);
   const device = checked.device ?? (await openDevice("auto"));
   try {

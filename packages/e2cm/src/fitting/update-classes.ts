@@ -1,8 +1,9 @@
-import { InputError } from "@exitkit/core-gpu";
+import { checkArguments, InputError } from "@exitkit/core-gpu";
 import { rootMeanSquareDistances } from "../exits/class-means.ts";
 import { type ClassMeansExit, checkSameModel, exitOverhead, type OutputExit } from "../exits/exits.ts";
-import { type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
+import { FITTED, type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
 import type { ClassStatistics, ExitStatistics } from "../statistics/statistics.ts";
+import { STATISTICS } from "../statistics/statistics.ts";
 
 /** Class means by Euclidean distance, of an early exit or of the network's outputs. */
 type EuclideanMeans = OutputExit & { readonly metric: "euclidean" };
@@ -48,6 +49,7 @@ type EuclideanMeans = OutputExit & { readonly metric: "euclidean" };
  * ```
  */
 export function updateClasses(fitted: FittedExits, statistics: ClassStatistics): FittedExits {
+  checkArguments("e2cm.updateClasses", { fitted: [fitted, FITTED], statistics: [statistics, STATISTICS] });
   const { exits, output, counts } = checkUpdate(fitted, statistics);
   const { classes: k } = statistics;
   const before = Float64Array.from({ length: k }, (_, c) => counts[c] ?? 0);

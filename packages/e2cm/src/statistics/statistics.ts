@@ -1,4 +1,4 @@
-import { InputError } from "@exitkit/core-gpu";
+import { type ArgumentKind, checkArguments, InputError } from "@exitkit/core-gpu";
 import type { FeatureKind } from "../network/features.ts";
 import type { ScoresFrom } from "../network/network.ts";
 
@@ -33,6 +33,15 @@ export interface ClassStatistics {
   readonly exits: readonly ExitStatistics[];
 }
 
+/** What an argument must be that holds statistics. */
+export const STATISTICS: ArgumentKind = {
+  classes: "a number",
+  outputs: "a number",
+  features: "a string",
+  counts: "numbers or bigints",
+  exits: "a list",
+};
+
 /**
  * Adds two shards' partial results: counts, sums, squares and Gram matrices are sums over pictures, so the merge of two
  * shards is what one pass over both would have given (up to the rounding of float64 sums).
@@ -41,6 +50,7 @@ export interface ClassStatistics {
  */
 export function mergeStatistics(a: ClassStatistics, b: ClassStatistics): ClassStatistics {
   const caller = "e2cm.mergeStatistics";
+  checkArguments(caller, { a: [a, STATISTICS], b: [b, STATISTICS] });
   const same = (what: string, left: unknown, right: unknown) => {
     if (left !== right) {
       throw new InputError(caller, `both shards must have the same ${what}`, `${String(left)} and ${String(right)}`);
@@ -74,6 +84,7 @@ export function mergeStatistics(a: ClassStatistics, b: ClassStatistics): ClassSt
  * @throws InputError when `classes` is not a whole number, at least as many as there are.
  */
 export function withMoreClasses(statistics: ClassStatistics, classes: number): ClassStatistics {
+  checkArguments("e2cm.withMoreClasses", { statistics: [statistics, STATISTICS], classes: [classes, "a number"] });
   if (!Number.isSafeInteger(classes) || classes < statistics.classes) {
     const expectation = `classes must be a whole number ≥ the ${statistics.classes} there are`;
     throw new InputError("e2cm.withMoreClasses", expectation, `${classes}`);

@@ -1,4 +1,4 @@
-import { type Generator, InputError, parseOptions } from "@exitkit/core-gpu";
+import { checkArguments, type Generator, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { ExitCosts } from "../costs/cost.ts";
 import { confidences } from "../exits/confidence.ts";
@@ -261,6 +261,11 @@ export function cascadeRecord(
   labels: Int32Array,
   answer: "own" | "averaged",
 ): ExitRecord {
+  checkArguments("early-exit.cascadeRecord", {
+    members: [members, "a list"],
+    labels: [labels, "numbers or bigints"],
+    answer: [answer, "a string"],
+  });
   const n = labels.length;
   const k = members[0]!.logits.shape[1]!;
   const sums = new Float64Array(n * k);

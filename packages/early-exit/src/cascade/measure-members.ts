@@ -1,4 +1,5 @@
 import {
+  checkArguments,
   countMacs,
   type Device,
   InputError,
@@ -67,6 +68,11 @@ export async function measureMembers(
   options: MeasureMembersOptions = {},
 ): Promise<MeasuredMembers> {
   const caller = "early-exit.measureMembers";
+  checkArguments(caller, {
+    device: [device, "an open device"],
+    members: [members, "a list"],
+    batches: [batches, "an iterable"],
+  });
   const { batch, repeats } = parseOptions(caller, optionsSchema, options);
   const plain = members.map(({ temperature: _, ...member }) => member);
   const all = cascade(plain, { answer: "own" });

@@ -1,6 +1,7 @@
-import { countMacs, type Device, macsUpTo, parseOptions, probeShapes } from "@exitkit/core-gpu";
+import { checkArguments, countMacs, type Device, macsUpTo, parseOptions, probeShapes } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { ExitModel } from "../exits/exits.ts";
+import { EXIT_MODEL } from "../exits/exits.ts";
 import { checkCosts, type ExitCosts } from "./cost.ts";
 
 /** Options of {@link countExitCosts}. */
@@ -30,11 +31,13 @@ const optionsSchema = z.strictObject({
  */
 export async function countExitCosts(
   device: Device,
-  { model, input, exits }: ExitModel,
+  exitModel: ExitModel,
   options: CountExitCostsOptions = {},
 ): Promise<ExitCosts> {
   const caller = "early-exit.countExitCosts";
+  checkArguments(caller, { device: [device, "an open device"], exitModel: [exitModel, EXIT_MODEL] });
   const { sampleShape, skipZeros, units } = parseOptions(caller, optionsSchema, options);
+  const { model, input, exits } = exitModel;
   const shapes = await probeShapes(device, model, sampleShape === undefined ? {} : { [input]: [1, ...sampleShape] });
   const count = countMacs(model, shapes, { skipZeros });
   const read: string[] = [];

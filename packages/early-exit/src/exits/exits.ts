@@ -1,4 +1,4 @@
-import type { Model } from "@exitkit/core-gpu";
+import type { ArgumentKind, Model } from "@exitkit/core-gpu";
 
 /** One exit of a network: where it reads, and the tensors in the graph that say what it answers and how sure it is. */
 export interface Exit {
@@ -26,3 +26,6 @@ export interface ExitModel {
   /** e exits in order; the last is the full network's own head. */
   readonly exits: readonly Exit[];
 }
+
+/** What an argument must be that holds a network with exits. */
+export const EXIT_MODEL: ArgumentKind = { model: "a model", input: "a string", exits: "a list" };

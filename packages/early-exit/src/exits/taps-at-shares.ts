@@ -1,4 +1,4 @@
-import { countMacs, type Device, InputError, macsUpTo, probeShapes } from "@exitkit/core-gpu";
+import { checkArguments, countMacs, type Device, InputError, macsUpTo, probeShapes } from "@exitkit/core-gpu";
 import type { Backbone } from "../backbones/backbone.ts";
 
 /** Where Shallow-Deep Networks put their exits, as shares of the network's cost [S: the authors' code]. */
@@ -28,6 +28,10 @@ export async function tapsAtShares(
   backbone: Backbone,
   shares: readonly number[] = SHALLOW_DEEP,
 ): Promise<readonly string[]> {
+  checkArguments("early-exit.tapsAtShares", {
+    device: [device, "an open device"],
+    backbone: [backbone, { toModel: "a function", output: "a string" }],
+  });
   if (!Array.isArray(shares) || shares.length === 0 || shares.some((share) => !(share > 0 && share < 1))) {
     const actual = Array.isArray(shares) ? `[${shares.join(", ")}]` : typeof shares;
     throw new InputError("early-exit.tapsAtShares", "shares must be numbers above 0 and below 1", actual);

@@ -1,5 +1,6 @@
-import { InputError, type Model, onnx } from "@exitkit/core-gpu";
+import { checkArguments, InputError, type Model, onnx } from "@exitkit/core-gpu";
 import type { ExitModel } from "../exits/exits.ts";
+import { EXIT_MODEL } from "../exits/exits.ts";
 import { cutAtExits } from "../exits/stages.ts";
 import { fuseSingle, MOST_FUSED_EXITS, SINGLE_OUTPUTS } from "../staged/fuse.ts";
 import { heldThresholds } from "../thresholds/held-thresholds.ts";
@@ -36,6 +37,7 @@ import { heldThresholds } from "../thresholds/held-thresholds.ts";
  */
 export function exportSingle(exitModel: ExitModel, thresholds: readonly number[]): Model {
   const caller = "early-exit.exportSingle";
+  checkArguments(caller, { exitModel: [exitModel, EXIT_MODEL] });
   const { input, exits } = exitModel;
   if (exits.length > MOST_FUSED_EXITS) {
     const fix = "Use exportStages, or fewer exits.";

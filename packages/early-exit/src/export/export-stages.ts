@@ -1,7 +1,8 @@
-import { type Device, type Model, onnx, parseOptions } from "@exitkit/core-gpu";
+import { checkArguments, type Device, type Model, onnx, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { probeBatchLayout } from "../exits/batch-axis.ts";
 import type { ExitModel } from "../exits/exits.ts";
+import { EXIT_MODEL } from "../exits/exits.ts";
 import { cutAtExits } from "../exits/stages.ts";
 import { info } from "../staged/fuse.ts";
 
@@ -64,6 +65,7 @@ export async function exportStages(
   options: { readonly sampleShape?: readonly number[] } = {},
 ): Promise<ExportedStages> {
   const caller = "early-exit.exportStages";
+  checkArguments(caller, { device: [device, "an open device"], exitModel: [exitModel, EXIT_MODEL] });
   const { sampleShape } = parseOptions(caller, schema, options);
   const cut = cutAtExits(caller, exitModel);
   const layout = await probeBatchLayout(caller, device, exitModel, cut, sampleShape);

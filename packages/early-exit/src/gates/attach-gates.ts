@@ -1,6 +1,7 @@
-import { attachModel, describeModel, InputError, programToModel, spec, trace } from "@exitkit/core-gpu";
+import { attachModel, checkArguments, describeModel, InputError, programToModel, spec, trace } from "@exitkit/core-gpu";
 import { defineExits } from "../exits/define-exits.ts";
 import type { ExitModel } from "../exits/exits.ts";
+import { EXIT_MODEL } from "../exits/exits.ts";
 import { checkGates } from "./checks.ts";
 import { type Gates, gateConfidence } from "./gate.ts";
 
@@ -23,6 +24,10 @@ import { type Gates, gateConfidence } from "./gate.ts";
  */
 export function attachGates(exitModel: ExitModel, gates: Gates): ExitModel {
   const caller = "early-exit.attachGates";
+  checkArguments(caller, {
+    exitModel: [exitModel, EXIT_MODEL],
+    gates: [gates, { gates: "a list", exits: "a list", classes: "a number" }],
+  });
   const names = exitModel.exits.map(({ name }) => name);
   checkGates(caller, gates, names, gates.classes);
   let { model } = exitModel;

@@ -1,4 +1,4 @@
-import { ops, tensor, type Value } from "@exitkit/core-gpu";
+import { checkArguments, ops, tensor, type Value } from "@exitkit/core-gpu";
 import { type Confidence, confidenceOf, confidences } from "../exits/confidence.ts";
 import type { LogitsRecord } from "./record-logits.ts";
 
@@ -30,6 +30,10 @@ export interface Gates {
  * @throws InputError on another shape.
  */
 export function gateConfidence(logits: Value, gate: Gate): Value {
+  checkArguments("early-exit.gateConfidence", {
+    logits: [logits, "a traced value or a tensor"],
+    gate: [gate, { weights: "an object", offset: "a number" }],
+  });
   const terms = FEATURES.map((feature) => ops.mul(confidenceOf(logits, feature), gate.weights[feature]));
   return ops.sigmoid(ops.add(terms.reduce(ops.add), gate.offset));
 }

@@ -1,5 +1,6 @@
-import { type Device, InputError, onnx } from "@exitkit/core-gpu";
+import { checkArguments, type Device, InputError, onnx } from "@exitkit/core-gpu";
 import type { ExitModel } from "../exits/exits.ts";
+import { EXIT_MODEL } from "../exits/exits.ts";
 import type { ExitRecord } from "../records/record.ts";
 import { type LabelledBatch, type RecordExitsOptions, runAll } from "../records/record-exits.ts";
 
@@ -32,6 +33,11 @@ export async function recordLogits(
   options: RecordExitsOptions = {},
 ): Promise<LogitsRecord> {
   const caller = "early-exit.recordLogits";
+  checkArguments(caller, {
+    device: [device, "an open device"],
+    exitModel: [exitModel, EXIT_MODEL],
+    batches: [batches, "an iterable"],
+  });
   const names = exitModel.exits.map(({ name, scores }) => {
     if (scores !== undefined) return scores;
     const fix = "Name the tensor of its logits in defineExits.";

@@ -1,4 +1,4 @@
-import { optimisers } from "@exitkit/core-gpu";
+import { checkArguments, optimisers } from "@exitkit/core-gpu";
 import type { ExitCosts } from "../costs/cost.ts";
 import { relativeCost } from "../training/loss-weights.ts";
 import type { ExitMethod } from "./method.ts";
@@ -12,6 +12,7 @@ import type { ExitMethod } from "./method.ts";
  * Differs: the rule is `1 − entropy ÷ ln k > threshold`, the same order as `entropy < T`.
  */
 export function branchyNet(costs: ExitCosts): ExitMethod {
+  checkArguments("early-exit.branchyNet", { costs: [costs, { exits: "a list", full: "a number" }] });
   return {
     training: {
       trains: "all",

@@ -1,4 +1,4 @@
-import { InputError, type Tensor } from "@exitkit/core-gpu";
+import { checkArguments, InputError, type Tensor } from "@exitkit/core-gpu";
 
 type Integers =
   | Int8Array
@@ -38,6 +38,7 @@ export type Labels = readonly number[] | Integers | Tensor | RuntimeTensor;
  * ```
  */
 export function labelsOf(caller: string, name: string, labels: Labels): Int32Array {
+  checkArguments("early-exit.labelsOf", { caller: [caller, "a string"], name: [name, "a string"] });
   if (labels instanceof Int32Array) return labels;
   const values = elementsOf(caller, name, labels);
   const whole = new Int32Array(values.length);

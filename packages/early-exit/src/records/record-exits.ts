@@ -1,5 +1,6 @@
 import {
   addTaps,
+  checkArguments,
   type Device,
   describeModel,
   InputError,
@@ -11,6 +12,7 @@ import {
 } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { ExitModel } from "../exits/exits.ts";
+import { EXIT_MODEL } from "../exits/exits.ts";
 import { cutAtExits } from "../exits/stages.ts";
 import { type Labels, labelsOf } from "./labels.ts";
 import { concatRecords, type ExitRecord, type Unit } from "./record.ts";
@@ -63,6 +65,11 @@ export async function recordExits(
   batches: AsyncIterable<LabelledBatch> | Iterable<LabelledBatch>,
   options: RecordExitsOptions = {},
 ): Promise<ExitRecord> {
+  checkArguments("early-exit.recordExits", {
+    device: [device, "an open device"],
+    exitModel: [exitModel, EXIT_MODEL],
+    batches: [batches, "an iterable"],
+  });
   const { record } = await runAll("early-exit.recordExits", device, exitModel, batches, options, []);
   return record;
 }

@@ -1,4 +1,4 @@
-import { InputError } from "@exitkit/core-gpu";
+import { checkArguments, InputError } from "@exitkit/core-gpu";
 
 /** The prediction of a sample that was turned away, and the label of a sample of no known class. */
 export const REJECTED = -1;
@@ -64,6 +64,7 @@ export function isConfidence(value: number): boolean {
  * @throws InputError naming the first thing that is wrong, with exit and sample.
  */
 export function checkRecord(caller: string, record: ExitRecord): void {
+  checkArguments("early-exit.checkRecord", { caller: [caller, "a string"] });
   const { exits, n, confidences, predictions, labels, unit = "sample", groups } = isObject(record) ? record : NO_RECORD;
   if (!Array.isArray(exits) || !Array.isArray(confidences) || !Array.isArray(predictions)) {
     const expectation = "a record must be { exits, n, confidences, predictions, labels }";

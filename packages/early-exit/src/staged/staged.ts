@@ -1,7 +1,8 @@
-import { type Device, InputError, onnx, parseOptions, sizeOf, type Tensor } from "@exitkit/core-gpu";
+import { checkArguments, type Device, InputError, onnx, parseOptions, sizeOf, type Tensor } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { type BatchLayout, probeBatchLayout } from "../exits/batch-axis.ts";
 import type { ExitModel } from "../exits/exits.ts";
+import { EXIT_MODEL } from "../exits/exits.ts";
 import { cutAtExits } from "../exits/stages.ts";
 import { isConfidence, REJECTED } from "../records/record.ts";
 import { NEVER } from "../records/replay.ts";
@@ -111,6 +112,7 @@ export async function openStaged(
   options: StagedOptions = {},
 ): Promise<StagedClassifier> {
   const caller = "early-exit.openStaged";
+  checkArguments(caller, { device: [device, "an open device"], exitModel: [exitModel, EXIT_MODEL] });
   const { execution: asked, sampleShape, onInvalid } = parseOptions(caller, optionsSchema, options);
   const e = exitModel.exits.length;
   const fusible = e <= MOST_FUSED_EXITS && onnx.opsetOf(exitModel.model) >= FUSED_OPSET;

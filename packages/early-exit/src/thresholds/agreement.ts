@@ -1,4 +1,4 @@
-import { InputError, parseOptions } from "@exitkit/core-gpu";
+import { checkArguments, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { checkCosts, type ExitCosts } from "../costs/cost.ts";
 import { checkRecord, type ExitRecord } from "../records/record.ts";
@@ -49,6 +49,11 @@ export function fitAgreement(record: ExitRecord): Agreement {
 
 /** P(exit agrees with the full network) for confidences of early exit j, `[n]`. */
 export function agreementOf(agreement: Agreement, j: number, confidences: Float32Array): Float64Array {
+  checkArguments("early-exit.agreementOf", {
+    agreement: [agreement, { slopes: "a list", offsets: "a list" }],
+    j: [j, "a number"],
+    confidences: [confidences, "numbers or bigints"],
+  });
   const slope = agreement.slopes[j];
   const offset = agreement.offsets[j];
   if (slope === undefined || offset === undefined) {

@@ -1,4 +1,4 @@
-import { InputError, parseOptions } from "@exitkit/core-gpu";
+import { checkArguments, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { checkCosts, type ExitCosts } from "../costs/cost.ts";
 import { checkRecord, type ExitRecord } from "../records/record.ts";
@@ -18,6 +18,7 @@ import { thresholdProblem, thresholdsOf } from "./search/problem.ts";
 export function upperHull<P extends { readonly meanCost: number; readonly accuracy: number }>(
   points: readonly P[],
 ): readonly P[] {
+  checkArguments("early-exit.upperHull", { points: [points, "a list"] });
   const bad = points.find((point) => !(Number.isFinite(point.meanCost) && Number.isFinite(point.accuracy)));
   if (bad !== undefined) {
     throw new InputError(
@@ -114,6 +115,7 @@ export function frontier(
 
 /** The cheapest operating point of at least this accuracy, the first of equally cheap ones; undefined where none has it. */
 export function cheapestWithin(points: readonly OperatingPoint[], accuracy: number): OperatingPoint | undefined {
+  checkArguments("early-exit.cheapestWithin", { points: [points, "a list"], accuracy: [accuracy, "a number"] });
   let best: OperatingPoint | undefined;
   for (const point of points) {
     if (point.accuracy >= accuracy - 1e-12 && (best === undefined || point.meanCost < best.meanCost)) best = point;

@@ -1,4 +1,4 @@
-import { parseOptions } from "@exitkit/core-gpu";
+import { checkArguments, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { costShares, type ExitCosts } from "../costs/cost.ts";
 import { checkLossWeights } from "./check-loss-weights.ts";
@@ -18,6 +18,7 @@ export type LossWeights = (moment: TrainingMoment) => readonly number[];
 
 /** The same weights always. @param weights `[e]`, finite and ≥ 0. @throws InputError on others. */
 export function constant(weights: readonly number[]): LossWeights {
+  checkArguments("early-exit.lossWeights.constant", { weights: [weights, "a list"] });
   checkLossWeights("early-exit.lossWeights.constant", weights, weights.length);
   const held = [...weights];
   return () => held;
@@ -30,6 +31,7 @@ export function constant(weights: readonly number[]): LossWeights {
  * Differs: shares in MACs, exits' overheads included; never above 1.
  */
 export function relativeCost(costs: ExitCosts): LossWeights {
+  checkArguments("early-exit.lossWeights.relativeCost", { costs: [costs, { exits: "a list", full: "a number" }] });
   return constant([...costShares(costs), 1]);
 }
 

@@ -1,4 +1,4 @@
-import { InputError, layers, ops, type Tensor, tensor, type Value } from "@exitkit/core-gpu";
+import { checkArguments, InputError, layers, ops, type Tensor, tensor, type Value } from "@exitkit/core-gpu";
 import { type ExitNetwork, type ExitParameters, type heads as earlyExitHeads, exitNetwork } from "@exitkit/early-exit";
 import type { Decoder } from "../decoders/decoder.ts";
 import { checkHead, type TokenHead } from "../heads/token-head.ts";
@@ -34,6 +34,7 @@ export interface AttachedHeads {
  */
 export function attachHeads(decoder: Decoder, exits: readonly TokenExit[], length: number): AttachedHeads {
   const caller = "llm-exit-init.attachHeads";
+  checkArguments(caller, { decoder: [decoder, { config: "an object", taps: "a list" }] });
   if (!Array.isArray(exits) || exits.length === 0) throw new InputError(caller, "at least one exit is needed", "none");
   const { vocabulary, width } = decoder.config;
   checkTaps(

@@ -1,4 +1,5 @@
 import {
+  checkArguments,
   type Device,
   InputError,
   layers,
@@ -40,6 +41,11 @@ export async function judgeExits(
   windows: TokenWindows,
   options?: JudgeExitsOptions,
 ): Promise<readonly TokenScore[]> {
+  checkArguments("llm-exit-init.judgeExits", {
+    device: [device, "an open device"],
+    network: [network, { backbone: "an object", exits: "a list", apply: "a function" }],
+    params: [params, "an object"],
+  });
   const { batchSize, skip, border } = parseOptions(caller, schema, options);
   const { units: t = 1, input } = network.backbone;
   if (windows?.length !== t + 1) {

@@ -1,4 +1,5 @@
 import {
+  checkArguments,
   compileProgram,
   type Device,
   InputError,
@@ -53,6 +54,11 @@ export async function* readStates(
   windows: TokenWindows,
   options?: ReadStatesOptions,
 ): AsyncGenerator<DecoderStates> {
+  checkArguments("llm-exit-init.readStates", {
+    device: [device, "an open device"],
+    decoder: [decoder, { taps: "a list", apply: "a function" }],
+    windows: [windows, { tokens: "numbers or bigints", length: "a number" }],
+  });
   const { taps = decoder.taps, batchSize } = parseOptions(caller, schema, options);
   checkTaps(caller, decoder, taps);
   checkWindows(caller, decoder, windows);
@@ -92,6 +98,7 @@ export async function* readTap(
 
 /** What one tap's statistics and heads are made of. */
 export function statesAt(states: DecoderStates, tap: string): StatesBatch {
+  checkArguments("llm-exit-init.statesAt", { states: [states, { taps: "an object" }], tap: [tap, "a string"] });
   return { states: states.taps[tap]!, tokens: states.tokens, last: states.last };
 }
 

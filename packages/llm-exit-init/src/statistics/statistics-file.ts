@@ -1,4 +1,5 @@
 import {
+  checkArguments,
   InputError,
   readSafetensorsFile,
   type Tensor,
@@ -8,6 +9,7 @@ import {
 } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { TokenStatistics } from "./token-statistics.ts";
+import { TOKENS } from "./token-statistics.ts";
 
 const FORMAT = "exitkit/llm-exit-init/statistics/1";
 
@@ -23,6 +25,7 @@ const header = z.object({
  * @throws InputError when the file cannot be written; an older one is then as it was.
  */
 export async function saveTokens(path: string, statistics: TokenStatistics): Promise<void> {
+  checkArguments("llm-exit-init.saveTokens", { path: [path, "a string"], statistics: [statistics, TOKENS] });
   const { source, norm, vocabulary: v, features: d, counts, sums, squares, gram, cross } = statistics;
   const tensors: Record<string, Tensor> = {
     counts: tensor("float64", [v], counts),
@@ -45,6 +48,7 @@ export async function saveTokens(path: string, statistics: TokenStatistics): Pro
  */
 export async function loadTokens(path: string): Promise<TokenStatistics> {
   const caller = "llm-exit-init.loadTokens";
+  checkArguments(caller, { path: [path, "a string"] });
   const { tensors, metadata } = await readSafetensorsFile(path);
   const refuse = (actual: string): never => {
     throw new InputError(caller, `${path} must hold token statistics`, actual, "Save them with saveTokens.");

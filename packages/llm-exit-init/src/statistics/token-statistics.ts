@@ -1,4 +1,4 @@
-import { InputError } from "@exitkit/core-gpu";
+import { type ArgumentKind, checkArguments, InputError } from "@exitkit/core-gpu";
 import type { StateNorm } from "../norms.ts";
 
 /** Sums of the last state, beside those of the tap's, for the linear map. */
@@ -35,11 +35,24 @@ export interface TokenStatistics {
   readonly cross: CrossSums | null;
 }
 
+/** What an argument must be that holds statistics of tokens. */
+export const TOKENS: ArgumentKind = {
+  source: "a string",
+  vocabulary: "a number",
+  features: "a number",
+  counts: "numbers or bigints",
+  sums: "numbers or bigints",
+};
+
 /**
  * Bytes that statistics take: 8·(v·d + v), and 8·(d² + d·d′ + d′) with Gram matrix and cross sums. They do not grow with the
  * text. GPT-2 (v 50,257, d 768) takes 309 MB, SmolLM2-135M (v 49,152, d 576) 227 MB, stories260K (v 512, d 64) .3 MB.
  */
 export function statisticsBytes(vocabulary: number, features: number, last: number | null = features): number {
+  checkArguments("llm-exit-init.statisticsBytes", {
+    vocabulary: [vocabulary, "a number"],
+    features: [features, "a number"],
+  });
   const cross = last === null ? 0 : features * last + last;
   return 8 * (vocabulary * features + vocabulary + features * features + cross);
 }
@@ -95,6 +108,7 @@ export function emptyStatistics(like: {
  */
 export function mergeTokens(a: TokenStatistics, b: TokenStatistics): TokenStatistics {
   const caller = "llm-exit-init.mergeTokens";
+  checkArguments(caller, { a: [a, TOKENS], b: [b, TOKENS] });
   const same = (what: string, left: unknown, right: unknown) => {
     if (left === right) return;
     throw new InputError(caller, `both shards must have the same ${what}`, `${String(left)} and ${String(right)}`);

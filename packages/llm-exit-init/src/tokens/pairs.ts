@@ -1,4 +1,4 @@
-import { parseOptions } from "@exitkit/core-gpu";
+import { checkArguments, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 
 /** Which token positions count, and which do not. */
@@ -43,6 +43,7 @@ export function nextTokenPairs(
   t: number,
   options?: PairsOptions & { readonly mask?: ArrayLike<number> | undefined },
 ): NextTokenPairs {
+  checkArguments("llm-exit-init.nextTokenPairs", { tokens: [tokens, "numbers or bigints"], t: [t, "a number"] });
   const { mask, ...rest } = options ?? {};
   const { skip, border } = parseOptions("llm-exit-init.nextTokenPairs", pairsSchema, rest);
   const real = (at: number) => mask === undefined || Number(mask[at]) !== 0;

@@ -1,4 +1,4 @@
-import { InputError, tensor, type training } from "@exitkit/core-gpu";
+import { checkArguments, InputError, tensor, type training } from "@exitkit/core-gpu";
 
 /** Text cut into windows of one length, [n, t]. */
 export interface TokenWindows {
@@ -51,6 +51,9 @@ export function takeWindows({ tokens, length }: TokenWindows, from: number, to: 
  * next token of each.
  */
 export function windowDataset(windows: TokenWindows): training.Dataset {
+  checkArguments("llm-exit-init.windowDataset", {
+    windows: [windows, { tokens: "numbers or bigints", length: "a number" }],
+  });
   const { tokens, length } = windows;
   const part = (indices: Int32Array, shift: number) => {
     const data = new BigInt64Array(indices.length * (length - 1));

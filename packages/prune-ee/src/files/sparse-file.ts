@@ -1,4 +1,11 @@
-import { InputError, readSafetensorsFile, type Tensor, tensor, writeSafetensorsFile } from "@exitkit/core-gpu";
+import {
+  checkArguments,
+  InputError,
+  readSafetensorsFile,
+  type Tensor,
+  tensor,
+  writeSafetensorsFile,
+} from "@exitkit/core-gpu";
 
 const FORMAT = "exitkit/sparse/1";
 const BITS = "bits:";
@@ -12,6 +19,7 @@ const caller = "prune-ee.readSparseFile";
  * @throws InputError as `writeSafetensorsFile` of core-gpu.
  */
 export async function writeSparseFile(path: string, tensors: Readonly<Record<string, Tensor>>): Promise<void> {
+  checkArguments("prune-ee.writeSparseFile", { path: [path, "a string"], tensors: [tensors, "a record of tensors"] });
   const shapes: Record<string, readonly number[]> = {};
   const entries = Object.entries(tensors).flatMap(([name, value]) => {
     const packed = packedOf(value);
@@ -28,6 +36,7 @@ export async function writeSparseFile(path: string, tensors: Readonly<Record<str
  * @throws InputError when the file is another one, cut short, or its bits do not fit its elements.
  */
 export async function readSparseFile(path: string): Promise<Record<string, Tensor>> {
+  checkArguments("prune-ee.readSparseFile", { path: [path, "a string"] });
   const { tensors, metadata } = await readSafetensorsFile(path);
   if (metadata.format !== FORMAT) {
     const fix = "Read others with readSafetensorsFile of core-gpu.";

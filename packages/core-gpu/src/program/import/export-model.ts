@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { checkArguments } from "../../arguments.ts";
 import { InputError } from "../../errors.ts";
 import { dataTypeOf, dtypeName } from "../../onnx/dtypes.ts";
 import { changed, indexModel } from "../../onnx/graph.ts";
@@ -26,6 +27,7 @@ const caller = "core-gpu.exportModel";
  * ```
  */
 export function exportModel(model: Model, params: Readonly<Record<string, Tensor>>): Model {
+  checkArguments("core-gpu.exportModel", { params: [params, "a record of tensors"] });
   const { graph } = indexModel(caller, model);
   const weights = new Map(graph.initializer.map((weight) => [weight.name, weight]));
   for (const [name, value] of Object.entries(params)) {

@@ -1,3 +1,4 @@
+import { checkArguments } from "../../arguments.ts";
 import { InputError } from "../../errors.ts";
 import { dtypeName } from "../../onnx/dtypes.ts";
 import { quoted } from "../../onnx/names.ts";
@@ -17,6 +18,7 @@ export function isHostType(elementType: number): boolean {
  * @throws InputError on an element type host tensors cannot hold, and on data that lie in another file.
  */
 export function hostTensor(caller: string, message: TensorProto): Tensor {
+  checkArguments("core-gpu.onnx.hostTensor", { caller: [caller, "a string"], message: [message, { dims: "a list" }] });
   const dtype = dtypeName(message.dataType) as DType;
   const shape = message.dims.map(Number);
   if (message.dataLocation === TensorProto_DataLocation.EXTERNAL) {
@@ -55,6 +57,10 @@ function typedField(dtype: DType, message: TensorProto): readonly (number | bigi
 
 /** What a Constant node holds; undefined for other nodes. */
 export function constantTensor(caller: string, node: NodeProto): Tensor | undefined {
+  checkArguments("core-gpu.onnx.constantTensor", {
+    caller: [caller, "a string"],
+    node: [node, { opType: "a string" }],
+  });
   if (node.opType !== "Constant" || node.domain !== "") return undefined;
   const attribute = node.attribute[0];
   switch (attribute?.name) {

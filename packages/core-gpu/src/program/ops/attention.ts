@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../../arguments.ts";
 import { InputError } from "../../errors.ts";
 import { type DType, type Tensor, tensor } from "../../tensor.ts";
 import { broadcastShapes, sameShape } from "../dimensions.ts";
@@ -124,6 +125,11 @@ const block = 128;
  */
 export function attention(q: Value | Tensor, k: Value | Tensor, v: Value | Tensor, options?: AttentionOptions): Value {
   const caller = "core-gpu.ops.attention";
+  checkArguments(caller, {
+    q: [q, "a traced value or a tensor"],
+    k: [k, "a traced value or a tensor"],
+    v: [v, "a traced value or a tensor"],
+  });
   const { causal, mask, scale = defaultScale(caller, q) } = operatorOptions("attention", attentionOptions, options);
   const added = mask?.dtype === "bool" ? where(mask, tensor(q.dtype, [], [0]), unseen) : mask;
   const attend = (...operands: readonly (Value | Tensor)[]): Value => apply(Attention, operands, { scale })[0]!;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../../arguments.ts";
 import { printShape, type Shape, sameShape } from "../dimensions.ts";
 import { type Operator, refuse, requireDType } from "../operator.ts";
 import type { Spec } from "../spec.ts";
@@ -78,6 +79,7 @@ export function convInputGradient(
   shape: Shape,
   options?: ConvGradientOptions,
 ): Value {
+  checkArguments("core-gpu.ops.convInputGradient", { shape: [shape, "a shape"] });
   const { stride = 1, ...rest } = operatorOptions("convInputGradient", gradientOptions, options);
   return applyOne(ConvInputGradient, [gradient, weight], { stride, ...rest, shape: [...shape] });
 }
@@ -89,6 +91,7 @@ export function convInputGradient(
  * @param shape The weight's shape [out, c ÷ groups, (kernel h,) kernel w].
  */
 export function convWeightGradient(x: Operand, gradient: Operand, shape: Shape, options?: ConvGradientOptions): Value {
+  checkArguments("core-gpu.ops.convWeightGradient", { shape: [shape, "a shape"] });
   const { stride = 1, ...rest } = operatorOptions("convWeightGradient", gradientOptions, options);
   return applyOne(ConvWeightGradient, [x, gradient], { stride, ...rest, shape: [...shape] });
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../../arguments.ts";
 import { parseOptions } from "../../options.ts";
 import type { Generator } from "../../random.ts";
 import { type Tensor, tensor } from "../../tensor.ts";
@@ -33,6 +34,7 @@ export function dropout(x: Value | Tensor, mask: Operand, rate: number): Value {
  * ```
  */
 export function dropoutMask(generator: Generator, shape: readonly number[], rate: number): Tensor<"bool"> {
+  checkArguments("core-gpu.ops.dropoutMask", { generator: [generator, "a generator"], shape: [shape, "a shape"] });
   parseOptions("core-gpu.ops.dropoutMask", z.strictObject({ shape: z.array(z.int().min(0)), rate: rateSchema }), {
     shape: [...shape],
     rate,

@@ -1,3 +1,4 @@
+import { checkArguments } from "../../arguments.ts";
 import { InputError } from "../../errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { type Dimension, multiplyDimensions } from "../dimensions.ts";
@@ -36,6 +37,7 @@ interface Lettered {
  * ```
  */
 export function einsum(equation: string, ...operands: readonly (Value | Tensor)[]): Value {
+  checkArguments("core-gpu.ops.einsum", { equation: [equation, "a string"] });
   const { inputs, output } = parse(equation, operands);
   const sizes = sizesOf(equation, inputs);
   let [left, ...rest] = inputs as [Lettered, ...Lettered[]];

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../../arguments.ts";
 import { addDimensions, type Dimension } from "../dimensions.ts";
 import { type Emission, normaliseAxis, type Operator, refuse, requireSameDType } from "../operator.ts";
 import type { Spec } from "../spec.ts";
@@ -85,6 +86,7 @@ export const operators = [Concat, Split] as readonly Operator[];
 
 /** Operands one after the other along an axis; all other dimensions must be equal. ONNX Concat. */
 export function concat(operands: readonly Operand[], axis: number): Value {
+  checkArguments("core-gpu.ops.concat", { operands: [operands, "a list"], axis: [axis, "a number"] });
   return applyOne(Concat, operands, { axis });
 }
 

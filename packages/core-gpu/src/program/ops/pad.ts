@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../../arguments.ts";
 import { tensor } from "../../tensor.ts";
 import { addDimensions } from "../dimensions.ts";
 import { type Operator, refuse, requireDType } from "../operator.ts";
@@ -110,6 +111,7 @@ const padOptions = z.strictObject({
 
 /** More elements before and after on each axis: `amounts[axis] = [before, after]`, each ≥ 0. ONNX Pad. */
 export function pad(x: Operand, amounts: readonly (readonly [number, number])[], options?: PadOptions): Value {
+  checkArguments("core-gpu.ops.pad", { amounts: [amounts, "pairs of numbers"] });
   const { mode, value } = operatorOptions("pad", padOptions, options);
   return applyOne(Pad, [x], { amounts, mode, value });
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../../arguments.ts";
 import { InputError } from "../../errors.ts";
 import { type Tensor, tensor } from "../../tensor.ts";
 import { type Operator, refuse, requireDType } from "../operator.ts";
@@ -119,6 +120,7 @@ const resizeOptions = z.strictObject({
  * ```
  */
 export function resize(x: Value | Tensor, size: readonly number[], options?: ResizeOptions): Value {
+  checkArguments("core-gpu.ops.resize", { x: [x, "a traced value or a tensor"], size: [size, "a shape"] });
   const checked = operatorOptions("resize", resizeOptions, { ...options, size: [...size] });
   const { mode, rounding } = checked;
   if (checked.size.length !== x.shape.length - 2) {

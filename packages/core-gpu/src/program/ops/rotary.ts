@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../../arguments.ts";
 import { InputError } from "../../errors.ts";
 import { type DType, type Tensor, tensor } from "../../tensor.ts";
 import { printSpec } from "../spec.ts";
@@ -31,6 +32,7 @@ export function rotaryEmbedding(
   sin: Operand,
   options?: RotaryEmbeddingOptions,
 ): Value {
+  checkArguments("core-gpu.ops.rotaryEmbedding", { x: [x, "a traced value or a tensor"] });
   const { layout } = operatorOptions("rotaryEmbedding", rotaryOptions, options);
   const d = x.shape.at(-1);
   if (typeof d !== "number" || d % 2 !== 0 || x.shape.length < 2) {

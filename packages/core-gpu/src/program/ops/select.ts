@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { checkArguments } from "../../arguments.ts";
 import { InputError } from "../../errors.ts";
 import { type Tensor, tensor } from "../../tensor.ts";
 import { addDimensions, type Dimension, divideDimension, multiplyDimensions } from "../dimensions.ts";
@@ -228,6 +229,7 @@ export function sort(
   x: Value | Tensor,
   options?: { readonly axis?: number; readonly descending?: boolean },
 ): { readonly values: Value; readonly indices: Value } {
+  checkArguments("core-gpu.ops.sort", { x: [x, "a traced value or a tensor"] });
   const { axis, descending } = operatorOptions("sort", sortOptions, options);
   const k = x.shape.at(axis);
   if (typeof k !== "number") {

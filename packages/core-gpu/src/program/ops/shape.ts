@@ -1,3 +1,4 @@
+import { checkArguments } from "../../arguments.ts";
 import { type Dimension, divideShapes, multiplyDimensions, printShape, type Shape } from "../dimensions.ts";
 import { normaliseAxes, type Operator, refuse } from "../operator.ts";
 import { applyOne, type Operand, type Value } from "../value.ts";
@@ -162,6 +163,7 @@ export const operators = [
  * (`[n, 4, 4]` to `[-1, 8]` is `[2*n, 8]`). ONNX Reshape.
  */
 export function reshape(x: Operand, shape: Shape): Value {
+  checkArguments("core-gpu.ops.reshape", { shape: [shape, "a shape"] });
   return applyOne(Reshape, [x], { shape: [...shape] });
 }
 
@@ -172,11 +174,13 @@ export function flatten(x: Operand, axis = 1): Value {
 
 /** Axes in another order: axis i of the result is axis `permutation[i]` of x. ONNX Transpose. */
 export function transpose(x: Operand, permutation: readonly number[]): Value {
+  checkArguments("core-gpu.ops.transpose", { permutation: [permutation, "a shape"] });
   return applyOne(Transpose, [x], { permutation: [...permutation] });
 }
 
 /** x repeated to a shape it broadcasts to; symbols must stand in x or an input of the program. ONNX Expand. */
 export function expand(x: Operand, shape: Shape): Value {
+  checkArguments("core-gpu.ops.expand", { shape: [shape, "a shape"] });
   return applyOne(Expand, [x], { shape: [...shape] });
 }
 
