@@ -12,8 +12,9 @@ import {
 } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { masked } from "../src/execution/masked.ts";
-import { firstProgram, layoutOf, logitsOf, stageProgram } from "../src/execution/programs.ts";
+import { firstProgram, layoutOf, logitsOf, sentSpec, stageProgram } from "../src/execution/programs.ts";
 import { argMaxClasses, resized } from "../src/frames/resize-logits.ts";
+import { resizedClasses } from "../src/frames/resized-classes.ts";
 import { donePixels, openSegmenter, type SegmentationExitNetwork } from "../src/index.ts";
 import { coarseNetwork, frameOf, smallNetwork } from "./networks.ts";
 
@@ -102,7 +103,8 @@ describe("what is gathered agrees with the masked planes", () => {
       const features = Object.fromEntries(
         Object.entries(layout.given[index]!)
           .filter(([key]) => layout.used[index]!.has(key))
-          .map(([key, { shape }]) => {
+          .map(([key, own]) => {
+            const { shape } = sentSpec(own, layout.grid);
             const size = (shape as number[]).reduce((product, side) => product * side, 1);
             return [
               `features.${key}`,
@@ -118,10 +120,10 @@ describe("what is gathered agrees with the masked planes", () => {
         ...features,
         before: tensor(
           "float32",
-          [1, 5, h, w],
+          [h * w, 5],
           Array.from({ length: 5 * h * w }, () => random.normal()),
         ),
-        thresholds: tensor("float32", [1, 5, 1, 1], [0.3, 0.35, 0.4, 0.45, 0.5]),
+        thresholds: tensor("float32", [1, 5], [0.3, 0.35, 0.4, 0.45, 0.5]),
       };
       const dense = await sessions[0]!.run({ ...shared, mask: tensor("bool", [1, 1, h, w], mask) });
       const pixels = await sessions[1]!.run({ ...shared, active: placesOf(mask) });
@@ -132,10 +134,10 @@ describe("what is gathered agrees with the masked planes", () => {
         else expect(actual.filter((entry, at) => entry !== expected[at]).length, `${key} at ${share}`).toBe(0);
       }
       // Logits of pixels that are done are copied, not computed.
-      if (dense.logits !== undefined) {
+      if (dense.sure !== undefined) {
         const before = shared.before.data;
         for (let at = 0; at < before.length; at++) {
-          if (mask[at % (h * w)] === 0) expect((pixels.logits!.data as Float32Array)[at]).toBe(before[at]);
+          if (mask[Math.floor(at / 5)] === 0) expect((pixels.logits!.data as Float32Array)[at]).toBe(before[at]);
         }
       }
     }
@@ -275,4 +277,26 @@ it("MACs are those of the mask: counted by hand for one convolution", async () =
   expect(cost).toEqual({ fixed: 0, perPixel: 4 * 2 * 9 + 3 * 4, interpolation: 0 });
   const adpc = stageProgram("test", network, layout, 1, "pixels", { kind: "interpolated", lambda: 3 });
   expect(adpc.cost).toEqual({ fixed: 0, perPixel: 4 * 2 * 9 + 3 * 4, interpolation: 49 * 4 * 0 });
+});
+
+it("classes of resized logits are those of resizing all, wherever the logits lie in memory", () => {
+  const random = generator(9);
+  const [k, h, w] = [4, 7, 9];
+  // Smooth enough that some neighbourhoods agree and some do not.
+  const planes = Float32Array.from(
+    { length: k * h * w },
+    (_, at) => Math.sin((at % w) / 2 + Math.floor(at / (h * w))) + 0.3 * random.normal(),
+  );
+  const rows = Float32Array.from(planes, (_, at) => planes[(at % k) * h * w + Math.floor(at / k)]!);
+  for (const size of [
+    [7, 9],
+    [28, 36],
+    [15, 20],
+    [3, 4],
+  ] as const) {
+    const all = argMaxClasses(resized({ dtype: "float32", shape: [1, k, h, w], data: planes }, size, "halfPixel"));
+    const shared = { classes: k, grid: [h, w] } as const;
+    expect([...resizedClasses({ ...shared, data: planes, layout: "planes" }, size)]).toEqual([...all]);
+    expect([...resizedClasses({ ...shared, data: rows, layout: "rows" }, size)]).toEqual([...all]);
+  }
 });

@@ -24,12 +24,16 @@ export interface Mask {
   /** int64 [m, 1] places of the pixels that go on, rising; null computes every pixel and masks. */
   readonly active: Value | null;
   readonly fill: Fill;
+  /** Planes that are known as rows [h·w, c] already. Default: none. */
+  readonly given?: ReadonlyMap<Value, Value>;
 }
 
 /** A stage's values with only what pixels that go on need computed. */
 export interface Masked {
   /** A value over the whole plane, [1, c, h, w]. */
   whole(value: Value): Value;
+  /** A value over the whole plane as rows [h·w, c]. */
+  rows(value: Value): Value;
   /** MACs of what was asked for so far. */
   cost(): StageCost;
 }
@@ -52,9 +56,9 @@ const pointwise = new Set(
  *
  * Without `active` all is computed on planes, and masked: the reference, with the same result.
  */
-export function masked({ grid, plane, active, fill }: Mask): Masked {
+export function masked({ grid, plane, active, fill, given }: Mask): Masked {
   const planes = new Map<Value, Value>();
-  const rows = new Map<Value, Value>();
+  const rows = new Map<Value, Value>(given);
   const few = new Map<Value, Value>();
   const padded = new Map<Value, Value>();
   const size = grid[0] * grid[1];
@@ -119,8 +123,13 @@ export function masked({ grid, plane, active, fill }: Mask): Masked {
       const { producer } = value;
       if (producer.kind === "result" && onGrid(value)) {
         const { application } = producer;
-        if (isCarry(application)) return spread(all(application.operands[2]!), rowsOfFew(application.operands[1]!));
-        if (byRows(application) && !interpolated(value, application.operator.name)) {
+        if (active !== null && isCarry(application)) {
+          const [, after, before] = application.operands as [Value, Value, Value];
+          const own = rowsOfFew(after);
+          const known = padded.get(value);
+          return known === undefined ? spread(all(before), own) : ops.slice(known, { axis: 0, to: size });
+        }
+        if (active !== null && byRows(application) && !interpolated(value, application.operator.name)) {
           countConv(application, "fixed");
           return rowForm(application, all);
         }
@@ -147,6 +156,18 @@ export function masked({ grid, plane, active, fill }: Mask): Masked {
         }
       }
       return ops.gather(all(value), ops.reshape(active!, [-1]));
+    });
+  }
+
+  /** All rows and one of zeros behind them, [h·w + 1, c]; a carry of padded rows is padded. */
+  function withPadding(value: Value): Value {
+    return remembered(padded, value, () => {
+      const { producer } = value;
+      if (producer.kind === "result" && onGrid(value) && isCarry(producer.application)) {
+        const [, after, before] = producer.application.operands as [Value, Value, Value];
+        return ops.scatterNd(withPadding(before), active!, rowsOfFew(after));
+      }
+      return ops.concat([all(value), tensor("float32", [1, value.shape[1] as number])], 0);
     });
   }
 
@@ -190,12 +211,11 @@ export function masked({ grid, plane, active, fill }: Mask): Masked {
   function gathered({ operands, attributes, results }: Application): Value {
     const [x, weight, bias] = operands as [Value, Value, Value | undefined];
     const window = windowOf(operands, attributes)!;
-    const [, c, h, w] = x.shape as [number, number, number, number];
+    const [, , h, w] = x.shape as [number, number, number, number];
     const [, , newHeight, newWidth] = results[0]!.shape as [number, number, number, number];
     const table = neighbourTable([h, w], [newHeight, newWidth], window);
     const places = ops.gather(table, ops.reshape(active!, [-1]));
-    const withPadding = remembered(padded, x, () => ops.concat([all(x), tensor("float32", [1, c])], 0));
-    const near = ops.flatten(ops.gather(withPadding, places), 1);
+    const near = ops.flatten(ops.gather(withPadding(x), places), 1);
     const { out, inner, matrix } = matrixOf(weight, window.kernel[0] * window.kernel[1]);
     const product = ops.matmul(near, tensor("float32", [inner, out], matrix));
     return bias === undefined ? product : ops.add(product, bias);
@@ -207,7 +227,7 @@ export function masked({ grid, plane, active, fill }: Mask): Masked {
     else perPixel += macs / size;
   }
 
-  return { whole, cost: () => ({ fixed, perPixel, interpolation }) };
+  return { whole, rows: all, cost: () => ({ fixed, perPixel, interpolation }) };
 }
 
 /** MACs of a convolution or matrix product over whole planes; 0 for other operators. */

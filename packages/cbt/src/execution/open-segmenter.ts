@@ -10,10 +10,11 @@ import {
   tensor,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { resizedClasses } from "../frames/resized-classes.ts";
 import { heldThresholds } from "../thresholds/done-pixels.ts";
 import type { Fill, StageCost } from "./masked.ts";
-import { checkNetwork, type SegmentationExitNetwork } from "./network.ts";
-import { answerProgram, firstProgram, layoutOf, plainProgram, type Reading, stageProgram } from "./programs.ts";
+import { checkNetwork, type SegmentationExitNetwork, type SegmentationNetwork } from "./network.ts";
+import { firstProgram, layoutOf, plainProgram, type Reading, stageProgram } from "./programs.ts";
 
 /** How stages behind an exit are run: `dense` computes all pixels and masks, `pixels` only those that go on, `auto` what is faster. */
 export type Execution = Reading | "auto";
@@ -98,8 +99,9 @@ const schema = z.strictObject({
  * exceeds that class' threshold; its logits are copied on, and what follows computes it no more. Behind the last exit of a frame with
  * nothing left, no stage runs at all.
  *
- * The decision is taken on the grid of the exits' logits as they are; the answer at the frame's size is the arg max of bilinearly
- * resized logits (half pixels), of the exit where the grid's nearest pixel is done, of the full network elsewhere.
+ * The decision is taken on the grid of the exits' logits as they are. The answer at the frame's size is the arg max of bilinearly
+ * resized logits (half pixels): the full network's, and where the grid's nearest pixel is done those of its exit, resized to the full
+ * network's own grid.
  *
  * @throws InputError on a network whose stages, taps or heads do not fit, thresholds of another number of classes or exits, or unknown
  * options.
@@ -154,7 +156,6 @@ export async function openSegmenter(network: SegmentationExitNetwork, options: S
   try {
     const first = firstProgram(caller, network, layout);
     const firstSession = await load(first.program);
-    const answer = await load(answerProgram(network, layout));
     const readings: readonly Reading[] = checked.execution === "auto" ? ["dense", "pixels"] : [checked.execution];
     const stages: OpenStage[] = [];
     for (let index = 1; index < network.stages.length; index++) {
@@ -173,7 +174,6 @@ export async function openSegmenter(network: SegmentationExitNetwork, options: S
       cells: checked.cells,
       first: firstSession,
       firstCost: first.cost.fixed,
-      answer,
       stages,
     };
     if (checked.execution === "auto") for (const stage of stages) stage.denseFrom = await measureStage(open, stage);
@@ -193,12 +193,11 @@ interface OpenStage {
 interface Open {
   readonly network: SegmentationExitNetwork;
   readonly grid: readonly [number, number];
-  /** [e − 1] tensors [1, k, 1, 1]. */
+  /** [e − 1] tensors [1, k]. */
   readonly thresholds: readonly Tensor<"float32">[];
   readonly cells: { readonly cell: number; readonly share: number };
   readonly first: Session;
   readonly firstCost: number;
-  readonly answer: Session;
   readonly stages: readonly OpenStage[];
 }
 
@@ -214,7 +213,7 @@ function thresholdsOf(
   }
   return Array.from({ length: exits }, (_, exit) => {
     const own = nested ? (given as readonly (readonly number[])[])[exit]! : (given as number | readonly number[]);
-    return tensor("float32", [1, classes, 1, 1], heldThresholds(caller, own, classes));
+    return tensor("float32", [1, classes], heldThresholds(caller, own, classes));
   });
 }
 
@@ -288,7 +287,7 @@ function checkFrames(caller: string, frames: Tensor, frame: readonly number[]): 
 }
 
 async function segmentFrame(caller: string, open: Open, frame: Tensor, place: number) {
-  const { stages, thresholds, grid } = open;
+  const { stages, thresholds, grid, network } = open;
   const e = stages.length + 1;
   const size = sizeOf(grid);
   const stopped = new Uint8Array(size).fill(e - 1);
@@ -305,8 +304,8 @@ async function segmentFrame(caller: string, open: Open, frame: Tensor, place: nu
     const active = goingOn(results.sure!.data as Uint8Array, stopped, index, open);
     const before = results.logits!;
     if (active.length === 0) {
-      const { classes } = await open.answer.run({ before });
-      return { classes: classes!.data as Uint8Array, stopped, macs, executions };
+      const rows = { data: before.data as Float32Array, classes: network.classes, grid, layout: "rows" } as const;
+      return { classes: resizedClasses(rows, frameSize(network)), stopped, macs, executions };
     }
     const stage = stages[index]!;
     macs += costOf(stage.cost, active.length, size);
@@ -321,8 +320,20 @@ async function segmentFrame(caller: string, open: Open, frame: Tensor, place: nu
       grid,
     );
     results = await stage.sessions[reading]!.run(feeds);
-    if (index + 1 === e - 1) return { classes: results.classes!.data as Uint8Array, stopped, macs, executions };
+    if (index + 1 === e - 1) return { classes: classesOf(results, network), stopped, macs, executions };
   }
+}
+
+function frameSize({ frame }: SegmentationNetwork): readonly [number, number] {
+  return [frame[1], frame[2]];
+}
+
+/** The frame's classes as the last program gives them, or from its logits. */
+function classesOf(results: Readonly<Record<string, Tensor>>, network: SegmentationNetwork): Uint8Array {
+  if (results.classes !== undefined) return results.classes.data as Uint8Array;
+  const { data, shape } = results.logits!;
+  const [, classes, h, w] = shape as [number, number, number, number];
+  return resizedClasses({ data: data as Float32Array, classes, grid: [h, w], layout: "planes" }, frameSize(network));
 }
 
 /** Places that go on after exit `index`; the others' stage is written down where it was open. */
@@ -413,7 +424,7 @@ async function measureStage(open: Open, { sessions }: OpenStage): Promise<number
       .filter(({ name }) => name.startsWith("features."))
       .map(({ name, shape }) => [name, tensor("float32", shape as number[])]),
   );
-  const before = tensor("float32", [1, network.classes, ...grid]);
+  const before = tensor("float32", [size, network.classes]);
   const time = async (reading: Reading, share: number): Promise<number> => {
     // Every ⌈1/share⌉-th pixel would be too regular a mask: runs of eight, as masks of frames have.
     const places = Array.from({ length: size }, (_, at) => at).filter(

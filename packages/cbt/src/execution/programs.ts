@@ -1,6 +1,6 @@
 import { InputError, ops, type Program, type Spec, spec, tensor, trace, type Value } from "@exitkit/core-gpu";
-import { type Fill, masked, type StageCost } from "./masked.ts";
-import { featureOf, type SegmentationExitNetwork } from "./network.ts";
+import { type Fill, type Masked, masked, type StageCost } from "./masked.ts";
+import { featureOf, type SegmentationExitNetwork, type SegmentationNetwork } from "./network.ts";
 
 /** How a stage is run: all pixels, then masked; or only those that go on, gathered. */
 export type Reading = "dense" | "pixels";
@@ -116,7 +116,20 @@ function usedFeatures(
   return { used, needed };
 }
 
-/** A stage behind a mask, its features given as `features`: those `made`, merged logits `logits` and which pixels are `sure`; the last gives the frame's `classes`. */
+/** Whether a feature lies on the grid of the decisions: such ones go from stage to stage as rows [h·w, c]. */
+function onGrid({ shape, dtype }: Spec, [h, w]: readonly [number, number]): boolean {
+  return dtype === "float32" && shape.length === 4 && shape[2] === h && shape[3] === w;
+}
+
+/** A feature as it goes from stage to stage. */
+export function sentSpec(feature: Spec, grid: readonly [number, number]): Spec {
+  return onGrid(feature, grid) ? spec("float32", [grid[0] * grid[1], feature.shape[1]!]) : feature;
+}
+
+/**
+ * A stage behind a mask, its features given as `features`: those `made`, merged `logits` [h·w, k] and which pixels are `sure` [h·w]. The last
+ * gives the frame's `classes` where the network's logits have its size, else `logits` [1, k, h', w'] to be resized.
+ */
 export function stageProgram(
   caller: string,
   network: SegmentationExitNetwork,
@@ -131,11 +144,12 @@ export function stageProgram(
   const last = index === heads.length;
   let cost: StageCost | undefined;
   const entries = Object.entries(layout.given[index]!);
+  const used = entries.filter(([name]) => layout.used[index]!.has(name));
   const specs = {
-    features: Object.fromEntries(entries.filter(([name]) => layout.used[index]!.has(name))),
+    features: Object.fromEntries(used.map(([name, own]) => [name, sentSpec(own, grid)])),
     ...(reading === "dense" ? { mask: spec("bool", [1, 1, ...grid]) } : { active: spec("int64", ["m", 1]) }),
-    before: spec("float32", [1, classes, ...grid]),
-    thresholds: spec("float32", [1, classes, 1, 1]),
+    before: spec("float32", [grid[0] * grid[1], classes]),
+    thresholds: spec("float32", [1, classes]),
   };
   const program = trace((inputs) => {
     const given = inputs as unknown as {
@@ -145,33 +159,35 @@ export function stageProgram(
       readonly before: Value;
       readonly thresholds: Value;
     };
+    const rows = new Map<Value, Value>();
+    const planed = (sent: Value): Value => {
+      const plane = planeOfRows(sent, grid);
+      rows.set(plane, sent);
+      return plane;
+    };
     const plane = given.mask ?? planeOf(given.active!, grid);
     const carry = (after: Value, before: Value): Value => ops.where(plane, after, before);
-    // What is read in vain is no input of the graph.
-    const unused = entries.filter(([name]) => !layout.used[index]!.has(name));
-    const stand = unused.map(([name, { dtype, shape }]) => [name, ops.expand(tensor(dtype, [], [0]), shape)]);
-    const features: Record<string, Value> = { ...given.features, ...Object.fromEntries(stand) };
+    const features: Record<string, Value> = {};
+    for (const [name, own] of entries) {
+      const sent = given.features[name];
+      // What is read in vain is no input of the graph.
+      if (sent === undefined) features[name] = ops.expand(tensor(own.dtype, [], [0]), own.shape);
+      else features[name] = onGrid(own, grid) ? planed(sent) : sent;
+    }
+    const before = planed(given.before);
     const made = stage.compute(features, carry);
     const tap = featureOf(caller, { ...features, ...made }, stage.tap, index);
-    const reading = masked({ grid, plane, active: given.active ?? null, fill });
+    const reading = masked({ grid, plane, active: given.active ?? null, fill, given: rows });
     if (last) {
-      const [h, w] = tap.shape.slice(2) as [number, number];
-      const size = frame.slice(1);
-      const onGrid = h === grid[0] && w === grid[1];
-      const logits = onGrid
-        ? ops.resize(reading.whole(carry(tap, given.before)), size)
-        : ops.where(
-            ops.greater(ops.resize(ops.cast(plane, "float32"), size, { mode: "nearest" }), 0.5),
-            ops.resize(reading.whole(tap), size),
-            ops.resize(given.before, size),
-          );
+      const logits = mergedLogits(reading, { tap, before, plane, carry, grid, size: frame.slice(1) });
       cost = reading.cost();
-      return { classes: ops.cast(ops.argMax(logits, { axis: 1 }), "uint8") };
+      return answered(logits, frame);
     }
-    const logits = reading.whole(carry(heads[index]!(tap), given.before));
+    const logits = reading.rows(carry(heads[index]!(tap), before));
     const kept: Record<string, Value> = {};
     for (const [name, value] of Object.entries(made)) {
-      if (layout.needed[index]!.has(name)) kept[name] = reading.whole(value);
+      if (!layout.needed[index]!.has(name)) continue;
+      kept[name] = onGrid(value, grid) ? reading.rows(value) : reading.whole(value);
     }
     cost = reading.cost();
     return { made: kept, logits, sure: sureOf(logits, given.thresholds) };
@@ -179,42 +195,62 @@ export function stageProgram(
   return { program, cost: cost! };
 }
 
-/** The first stage: features `made`, `logits` and which pixels are `sure`. */
+interface Merging {
+  readonly tap: Value;
+  readonly before: Value;
+  readonly plane: Value;
+  readonly carry: (after: Value, before: Value) => Value;
+  readonly grid: readonly [number, number];
+  readonly size: readonly number[];
+}
+
+/** The network's logits where pixels went on, earlier ones elsewhere: on the network's own grid, or the frame's where that is coarser than the decisions'. */
+function mergedLogits(reading: Masked, { tap, before, plane, carry, grid, size }: Merging): Value {
+  const [h, w] = tap.shape.slice(2) as [number, number];
+  if (h === grid[0] && w === grid[1]) return reading.whole(carry(tap, before));
+  const to = h >= grid[0] && w >= grid[1] ? [h, w] : size;
+  const resized = (value: Value) => (value.shape.slice(2).join() === to.join() ? value : ops.resize(value, to));
+  return ops.where(
+    ops.greater(ops.resize(ops.cast(plane, "float32"), to, { mode: "nearest" }), 0.5),
+    resized(reading.whole(tap)),
+    resized(before),
+  );
+}
+
+/** Classes where logits have the frame's size; the logits themselves, to be resized, where they are smaller. */
+function answered(logits: Value, frame: readonly number[]): { readonly classes: Value } | { readonly logits: Value } {
+  if (logits.shape.slice(2).join() !== frame.slice(1).join()) return { logits };
+  return { classes: ops.cast(ops.argMax(logits, { axis: 1 }), "uint8") };
+}
+
+/** The first stage: features `made`, `logits` [h·w, k] and which pixels are `sure` [h·w]. */
 export function firstProgram(caller: string, network: SegmentationExitNetwork, layout: Layout): StageProgram {
   const [stage] = network.stages;
   let cost: StageCost | undefined;
+  const { grid, needed } = layout;
   const program = trace(
     ({ frame, thresholds }) => {
       const made = stage!.compute({ frame }, whole);
-      const logits = network.heads[0]!(featureOf(caller, made, stage!.tap, 0));
-      const kept = Object.entries(made).filter(([name]) => layout.needed[0]!.has(name));
-      cost = wholeCost([...kept.map(([, value]) => value), logits]);
-      return { made: Object.fromEntries(kept), logits, sure: sureOf(logits, thresholds) };
+      const plane = network.heads[0]!(featureOf(caller, made, stage!.tap, 0));
+      const kept = Object.entries(made).filter(([name]) => needed[0]!.has(name));
+      cost = wholeCost([...kept.map(([, value]) => value), plane]);
+      const sent = kept.map(([name, value]) => [name, onGrid(value, grid) ? rowsOfPlane(value) : value]);
+      const logits = rowsOfPlane(plane);
+      return { made: Object.fromEntries(sent), logits, sure: sureOf(logits, thresholds) };
     },
-    { frame: spec("float32", [1, ...network.frame]), thresholds: spec("float32", [1, network.classes, 1, 1]) },
+    { frame: spec("float32", [1, ...network.frame]), thresholds: spec("float32", [1, network.classes]) },
   );
   return { program, cost: cost! };
 }
 
-/** The frame's `classes` from the logits of exits alone, once nothing is left. */
-export function answerProgram(
-  { classes, frame }: SegmentationExitNetwork,
-  { grid }: Layout,
-): Program<unknown, unknown> {
-  return trace(
-    ({ before }) => ({ classes: ops.cast(ops.argMax(ops.resize(before, frame.slice(1)), { axis: 1 }), "uint8") }),
-    { before: spec("float32", [1, classes, ...grid]) },
-  );
-}
-
-/** The network without exits: the frame's `classes`. */
-export function plainProgram(caller: string, network: Omit<SegmentationExitNetwork, "heads">): StageProgram {
+/** The network without exits: the frame's `classes`, or `logits` to be resized. */
+export function plainProgram(caller: string, network: SegmentationNetwork): StageProgram {
   let cost: StageCost | undefined;
   const program = trace(
     ({ frame }) => {
       const logits = logitsOf(caller, network, frame).at(-1)!;
       cost = wholeCost([logits]);
-      return { classes: ops.cast(ops.argMax(ops.resize(logits, network.frame.slice(1)), { axis: 1 }), "uint8") };
+      return answered(logits, network.frame);
     },
     { frame: spec("float32", [1, ...network.frame]) },
   );
@@ -222,11 +258,7 @@ export function plainProgram(caller: string, network: Omit<SegmentationExitNetwo
 }
 
 /** The taps of all stages when nothing is left out, the last the network's logits. */
-export function logitsOf(
-  caller: string,
-  network: Omit<SegmentationExitNetwork, "heads">,
-  frame: Value,
-): readonly Value[] {
+export function logitsOf(caller: string, network: SegmentationNetwork, frame: Value): readonly Value[] {
   let features: Record<string, Value> = { frame };
   return network.stages.map((stage, index) => {
     features = { ...features, ...stage.compute(features, whole) };
@@ -241,14 +273,23 @@ function wholeCost(values: readonly Value[]): StageCost {
   return reading.cost();
 }
 
-/** uint8 [1, 1, h, w], 1 where the softmax of some class exceeds its threshold. */
+/** uint8 [h·w], 1 where the softmax of some class exceeds its threshold. */
 function sureOf(logits: Value, thresholds: Value): Value {
   const exceeds = ops.cast(ops.greater(ops.softmax(logits, { axis: 1 }), thresholds), "float32");
-  return ops.cast(ops.max(exceeds, { axes: [1], keepDimensions: true }), "uint8");
+  return ops.cast(ops.max(exceeds, { axes: [1] }), "uint8");
 }
 
 /** bool [1, 1, h, w], true at the places [m, 1]. */
 function planeOf(active: Value, [h, w]: readonly [number, number]): Value {
   const ones = ops.add(ops.mul(ops.cast(active, "float32"), 0), 1);
   return ops.greater(ops.reshape(ops.scatterNd(tensor("float32", [h * w, 1]), active, ones), [1, 1, h, w]), 0.5);
+}
+
+function planeOfRows(rows: Value, [h, w]: readonly [number, number]): Value {
+  return ops.transpose(ops.reshape(rows, [1, h, w, rows.shape[1]!]), [0, 3, 1, 2]);
+}
+
+function rowsOfPlane(plane: Value): Value {
+  const [, c, h, w] = plane.shape as [number, number, number, number];
+  return ops.reshape(ops.transpose(plane, [0, 2, 3, 1]), [h * w, c]);
 }

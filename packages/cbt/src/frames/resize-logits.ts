@@ -70,7 +70,7 @@ export function resized(logits: Logits, [height, width]: readonly [number, numbe
 }
 
 /** For each new place the two old ones around it, and how much of the second there is in it. */
-function places(from: number, to: number, coordinates: Coordinates) {
+export function places(from: number, to: number, coordinates: Coordinates) {
   const low = new Int32Array(to);
   const high = new Int32Array(to);
   const share = new Float64Array(to);
