@@ -45,6 +45,7 @@ function imagined(n: number, chances: readonly number[], macs: readonly number[]
       temperature: 1,
       macs: macs[j]!,
       milliseconds: macs[j]! / 100,
+      callMilliseconds: 0,
     };
   });
   return { members, labels, batch: 64 };
@@ -123,7 +124,11 @@ describe("measureMembers", () => {
     const { exits } = await countExitCosts(device, cascade(members));
     expect(measured.members.map(({ macs }) => macs)).toEqual([exits[0], exits[1]! - exits[0]!]);
     expect(measured.labels).toEqual(data.y);
-    for (const { milliseconds } of measured.members) expect(milliseconds).toBeGreaterThan(0);
+    for (const { milliseconds, callMilliseconds } of measured.members) {
+      expect(milliseconds).toBeGreaterThan(0);
+      expect(callMilliseconds).toBeGreaterThanOrEqual(0);
+      expect(callMilliseconds).toBeLessThanOrEqual(8 * milliseconds);
+    }
     // The record of the cascade with these temperatures is what is worked out from the logits.
     for (const answer of ["own", "averaged"] as const) {
       const given = members.map((member, j) => ({ ...member, temperature: measured.members[j]!.temperature }));
@@ -175,7 +180,13 @@ describe("chooseCascade", () => {
         if (accuracy >= chosen.referenceAccuracy - 0.01) least = Math.min(least, costFraction);
       }
     }
-    const macs = chooseCascade(measured, { objective: "macs", maxAccuracyLoss: 0.01, most: 2, random: generator(1) });
+    const macs = chooseCascade(measured, {
+      objective: "macs",
+      maxAccuracyLoss: 0.01,
+      standardErrors: 0,
+      most: 2,
+      random: generator(1),
+    });
     expect(macs.best.onChosen.costFraction).toBeLessThan(least + 0.03);
   });
 
@@ -186,6 +197,53 @@ describe("chooseCascade", () => {
     const costs = { exits: subset.map(({ milliseconds }) => (sum += milliseconds)), full: 1 };
     const { accuracy } = replay(record, chosen.best.thresholds, costs);
     expect(accuracy).toBeGreaterThanOrEqual(chosen.referenceAccuracy - 0.01 - 1e-12);
+  });
+
+  it("loses less on other samples with standard errors of room than without, on average", () => {
+    const whole = imagined(6000, [0.7, 0.85, 0.9, 0.91], [10, 30, 60, 100], 11);
+    const on = (from: number, to: number) => ({
+      ...whole,
+      labels: whole.labels.slice(from, to),
+      members: whole.members.map((member) => ({
+        ...member,
+        logits: tensor("float32", [to - from, K], member.logits.data.slice(from * K, to * K)),
+      })),
+    });
+    const lostBy = (standardErrors: number) => {
+      const losses = [0, 1, 2, 3, 4, 5, 6, 7].map((part) => {
+        const seen = on(part * 750, part * 750 + 375);
+        const other = on(part * 750 + 375, part * 750 + 750);
+        const { best } = chooseCascade(seen, { objective: "macs", standardErrors, most: 2, random: generator(1) });
+        const joined = best.members.map((name) => other.members.find((member) => member.name === name)!);
+        let sum = 0;
+        const costs = { exits: joined.map(({ macs }) => (sum += macs)), full: 100 };
+        const full = replay(cascadeRecord([other.members[3]!], other.labels, "own"), [], { exits: [100], full: 100 });
+        return full.accuracy - replay(cascadeRecord(joined, other.labels, "averaged"), best.thresholds, costs).accuracy;
+      });
+      return losses;
+    };
+    const mean = (losses: readonly number[]) => losses.reduce((a, b) => a + b, 0) / losses.length;
+    const without = mean(lostBy(0));
+    expect(without).toBeGreaterThan(0.002);
+    expect(mean(lostBy(1))).toBeLessThan(without / 2);
+    expect(mean(lostBy(2))).toBeLessThan(0);
+  });
+
+  it("pays a late member's call for every batch", () => {
+    const { members, labels } = measured;
+    const dear = members.map((member, j) => ({ ...member, callMilliseconds: j === 0 ? 0 : 32 * member.milliseconds }));
+    const options = { maxAccuracyLoss: 0.01, most: 2, random: generator(1) } as const;
+    const { best } = chooseCascade({ members: dear, labels, batch: 64 }, options);
+    if (best.members.length > 1) expect(best.onChosen.costFraction).toBeGreaterThan(0.5);
+    const [pair] = chooseCascade({ members: [dear[1]!, dear[3]!], labels, batch: 64 }, options).steps.slice(1);
+    // net1 at .3 for all, half of net3's time for its call, the other half for those who reach it.
+    const record = cascadeRecord([dear[1]!, dear[3]!], labels, "averaged");
+    const reached = 1 - replay(record, pair!.thresholds, { exits: [30, 130], full: 100 }).shares[0]!;
+    expect(pair!.onChosen.costFraction).toBeCloseTo(0.3 + 0.5 + 0.5 * reached, 9);
+    const odd = [{ ...dear[0]!, callMilliseconds: 65 * dear[0]!.milliseconds }];
+    expect(() => chooseCascade({ members: odd, labels, batch: 64 }, options)).toThrow(
+      /callMilliseconds of member "net0"/,
+    );
   });
 
   it("one network is itself; a useless one is named and left out", () => {

@@ -13,6 +13,12 @@ export interface ChooseCascadeOptions {
   readonly objective?: "time" | "macs";
   /** By how much accuracy may fall below the reference's, in [−1, 1]; negative: by how much it must lie above. Default 0. */
   readonly maxAccuracyLoss?: number;
+  /**
+   * By how many standard errors the samples must stay within that loss, ≥ 0: of the difference between the cascade's and the reference's
+   * share of right answers, sample by sample. Default 1. With 0 a loss of nothing is exceeded on other samples more often than not, as
+   * the cheapest of many is the luckiest of many.
+   */
+  readonly standardErrors?: number;
   /** The member that accuracy and cost are compared with. Default: the dearest. */
   readonly reference?: string;
   /** Whether answers are averaged; see `cascade`. Default `averaged`. */
@@ -56,6 +62,7 @@ export interface ChosenCascade {
 const optionsSchema = z.strictObject({
   objective: z.enum(["time", "macs"]).default("time"),
   maxAccuracyLoss: z.number().min(-1).max(1).default(0),
+  standardErrors: z.number().min(0).default(1),
   reference: z.string().optional(),
   answer: z.enum(["own", "averaged"]).default("averaged"),
   most: z.int().min(1).max(6).default(4),
@@ -71,7 +78,8 @@ const caller = "early-exit.chooseCascade";
  *
  * Every subset of at most `most` members is tried, in rising order of cost; one whose first member alone costs more than the best
  * found is left out, as it cannot win. Thresholds on the largest probability are chosen on all samples, to keep the reference's accuracy
- * less the loss allowed; the subset is the cheapest there. What is promised of it, cost and accuracy, is seen on each half of the samples
+ * less the loss allowed, `standardErrors` of room left; the subset is the cheapest there. A cascade's time is its first member's for all
+ * samples and each later one's for those that reach it, its call paid for every batch. What is promised of it, cost and accuracy, is seen on each half of the samples
  * with thresholds chosen on the other. Which subset it is was chosen on all of them: report it on others.
  *
  * @param measured What `measureMembers` saw.
@@ -92,8 +100,12 @@ const caller = "early-exit.chooseCascade";
  * ```
  */
 export function chooseCascade(measured: MeasuredMembers, options: ChooseCascadeOptions): ChosenCascade {
-  const { objective, maxAccuracyLoss, reference, answer, most, random } = parseOptions(caller, optionsSchema, options);
-  const { labels, members } = checkMeasured(measured);
+  const { objective, maxAccuracyLoss, standardErrors, reference, answer, most, random } = parseOptions(
+    caller,
+    optionsSchema,
+    options,
+  );
+  const { labels, members, batch } = checkMeasured(measured);
   const costOf = (member: MeasuredMember) => (objective === "time" ? member.milliseconds : member.macs);
   const order = [...members].sort((a, b) => costOf(a) - costOf(b));
   const compared = reference === undefined ? order.at(-1)! : order.find(({ name }) => name === reference);
@@ -111,17 +123,29 @@ export function chooseCascade(measured: MeasuredMembers, options: ChooseCascadeO
   };
   const all = Array.from({ length: n }, (_, row) => row);
 
-  /** The cheapest thresholds of a subset on some rows, and how far its last answers lie above what is wanted there. */
+  /**
+   * The cheapest thresholds of a subset on some rows, and how far its last answers lie above what is wanted there, errors allowed for.
+   */
   const solve = (record: ExitRecord, costs: ExitCosts, rows: readonly number[]) => {
     const part = selectRows(record, rows);
-    const last = part.predictions.at(-1)!.reduce((sum, said, i) => sum + (said === part.labels[i] ? 1 : 0), 0) / part.n;
-    const spare = last - (accuracyOf(compared, rows) - maxAccuracyLoss);
-    const goal = { maxAccuracyLoss: Math.min(1, Math.max(0, spare)) };
-    return { spare, point: solveThresholds(part, costs, goal, { effort: 0 }) };
+    const comparedRight = rightOf.get(compared.name)!;
+    /** Right answers beyond the reference's: 1, 0 or −1 a sample. */
+    const gains = (said: Int32Array) =>
+      rows.map((row, i) => (said[i] === part.labels[i] ? 1 : 0) - comparedRight[row]!);
+    const spare = mean(gains(part.predictions.at(-1)!)) + maxAccuracyLoss;
+    const within = (room: number) => {
+      const goal = { maxAccuracyLoss: Math.min(1, Math.max(0, room)) };
+      return solveThresholds(part, costs, goal, { effort: 0 });
+    };
+    const point = within(spare);
+    if (standardErrors === 0 || spare < 0) return { spare, point };
+    const room =
+      spare - standardErrors * standardError(gains(replayChecked(part, point.thresholds, costs).predictions));
+    return { spare: room, point: within(room) };
   };
   const prepared = (subset: readonly MeasuredMember[]) => ({
     record: cascadeRecord(subset, labels, answer),
-    costs: costsOf(subset.map(costOf), costOf(compared)),
+    costs: costsOf(subset, objective, batch, costOf(compared)),
   });
   const promise = ({ subset, chosen }: Candidate): CascadeChoice => {
     const { record, costs } = prepared(subset);
@@ -197,13 +221,17 @@ function checkMeasured(measured: MeasuredMembers): MeasuredMembers {
     );
   }
   const k = members[0]!.logits.shape[1];
-  for (const { name, logits, macs, milliseconds } of members as MeasuredMember[]) {
+  for (const { name, logits, macs, milliseconds, callMilliseconds } of members as MeasuredMember[]) {
     if (logits.shape[0] !== labels.length || logits.shape[1] !== k) {
       const expectation = `logits of member "${name}" must be [${labels.length}, ${k}]`;
       throw new InputError(caller, expectation, `[${logits.shape.join(", ")}]`);
     }
     if (!(macs > 0 && milliseconds > 0 && Number.isFinite(macs) && Number.isFinite(milliseconds))) {
       throw new InputError(caller, `costs of member "${name}" must be > 0`, `${macs} MACs, ${milliseconds} ms`);
+    }
+    if (!(callMilliseconds >= 0 && callMilliseconds <= milliseconds * measured.batch)) {
+      const expectation = `callMilliseconds of member "${name}" must lie between 0 and a batch's ${milliseconds * measured.batch}`;
+      throw new InputError(caller, expectation, `${callMilliseconds}`);
     }
   }
   return measured;
@@ -234,9 +262,30 @@ function shuffle(n: number, random: Generator): number[] {
   return order;
 }
 
-function costsOf(members: readonly number[], full: number): ExitCosts {
-  let sum = 0;
-  return { exits: members.map((cost) => (sum += cost)), full };
+function costsOf(
+  subset: readonly MeasuredMember[],
+  objective: "time" | "macs",
+  batch: number,
+  full: number,
+): ExitCosts {
+  if (objective === "macs") {
+    let sum = 0;
+    return { exits: subset.map(({ macs }) => (sum += macs)), full };
+  }
+  // Calls behind the first are paid for every batch, whoever leaves where.
+  const calls = subset.map(({ callMilliseconds }, j) => (j === 0 ? 0 : callMilliseconds / batch));
+  let sum = calls.reduce((a, b) => a + b, 0);
+  return { exits: subset.map(({ milliseconds }, j) => (sum += Math.max(milliseconds - calls[j]!, 1e-9))), full };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Of the mean: √(variance ÷ n). */
+function standardError(values: readonly number[]): number {
+  const middle = mean(values);
+  return Math.sqrt(mean(values.map((value) => (value - middle) ** 2)) / values.length);
 }
 
 function rights({ logits }: MeasuredMember, labels: Int32Array): Uint8Array {

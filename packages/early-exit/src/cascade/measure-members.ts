@@ -27,6 +27,11 @@ export interface MeasuredMember {
   readonly macs: number;
   /** Milliseconds of a sample in batches of the size asked for: the median of interleaved runs. */
   readonly milliseconds: number;
+  /**
+   * Milliseconds that a call takes however few samples it has, from a batch and an eighth of one; 0 in batches of 1. A late stage
+   * of a cascade pays them for the few samples that reach it.
+   */
+  readonly callMilliseconds: number;
 }
 
 /** Networks measured on the same samples. */
@@ -54,8 +59,8 @@ const optionsSchema = z.strictObject({
 /**
  * Runs networks on calibration data, fits their temperatures and times them: what `chooseCascade` chooses from.
  *
- * Timed is a whole run of each network, one after another, again and again, in milliseconds a sample. Other programs on the machine
- * show in it.
+ * Timed is a whole run of each network on a batch and on an eighth of it, one after another, again and again; medians. Other
+ * programs on the machine show in it.
  *
  * @param members Networks as `cascade` takes them; temperatures are fitted here and left out of what is given.
  * @param batches Labelled samples that no network was trained on.
@@ -99,7 +104,8 @@ export async function measureMembers(
       return countMacs(model, shapes).total;
     }),
   );
-  const times = await timeAll(device, alone, rows(first, 0, batch), repeats);
+  const few = Math.ceil(batch / 8);
+  const times = await timeAll(device, alone, [rows(first, 0, batch), rows(first, 0, few)], repeats);
   const shape = [record.n, record.classes] as const;
   return {
     labels: record.labels,
@@ -113,29 +119,36 @@ export async function measureMembers(
         shape,
         logits.data.map((value) => value / temperature),
       );
-      return { name, logits: scaled, temperature, macs: macs[j]!, milliseconds: times[j]! / batch };
+      const [whole, part] = times[j]!;
+      // A line through both: what is left of it at no samples.
+      const fixed = few === batch ? 0 : (part * batch - whole * few) / (batch - few);
+      const callMilliseconds = Math.min(Math.max(0, fixed), whole);
+      return { name, logits: scaled, temperature, macs: macs[j]!, milliseconds: whole / batch, callMilliseconds };
     }),
   };
 }
 
-/** Medians of interleaved runs in milliseconds, the first of each left out. */
+/** Medians of interleaved runs in milliseconds, on each of two batches, the first of each left out. */
 async function timeAll(
   device: Device,
   networks: readonly ReturnType<typeof cascade>[],
-  x: Tensor,
+  batches: readonly [Tensor, Tensor],
   repeats: number,
-): Promise<readonly number[]> {
+): Promise<readonly (readonly [number, number])[]> {
   const sessions = await Promise.all(networks.map(({ model }) => device.load(model)));
   try {
-    const times: number[][] = networks.map(() => []);
+    const times = networks.map(() => batches.map((): number[] => []));
     for (let round = 0; round <= repeats; round++) {
       for (const [j, session] of sessions.entries()) {
-        const begin = performance.now();
-        await session.run({ [networks[j]!.input]: x });
-        if (round > 0) times[j]!.push(performance.now() - begin);
+        for (const [at, x] of batches.entries()) {
+          const begin = performance.now();
+          await session.run({ [networks[j]!.input]: x });
+          if (round > 0) times[j]![at]!.push(performance.now() - begin);
+        }
       }
     }
-    return times.map((row) => row.sort((a, b) => a - b)[Math.floor(row.length / 2)]!);
+    const median = (row: number[]) => row.sort((a, b) => a - b)[Math.floor(row.length / 2)]!;
+    return times.map(([whole, part]) => [median(whole!), median(part!)] as const);
   } finally {
     await Promise.all(sessions.map((session) => session.release()));
   }

@@ -25,9 +25,12 @@ export interface Wall {
   /** Milliseconds a picture. */
   readonly ms64: number;
   readonly ms1: number;
+  /** Milliseconds that a batch takes however few pictures it has: a line through batches of 64 and of 8. */
+  readonly callMs: number;
 }
 
 const BATCH = 64;
+const FEW = 8;
 
 /**
  * Times all in turn on the same pictures, in batches of 64 and one by one; the first of the list is what the others are
@@ -53,15 +56,17 @@ export async function wallOf(
     for (const one of list) opened.push(await open(device, one));
     const batchesOf = ({ normalisation }: Timed, size: number, count: number) =>
       Array.from({ length: count }, (_, at) => rows(inputs.get(normalisation)!, at * size, (at + 1) * size));
-    const contenders = list.map((one, at) => {
-      const batches = batchesOf(one, BATCH, n / BATCH);
-      return {
-        name: one.name,
-        run: async () => {
-          for (const batch of batches) await opened[at]!.run(batch);
-        },
-      };
-    });
+    const contenders = [BATCH, FEW].flatMap((size) =>
+      list.map((one, at) => {
+        const batches = batchesOf(one, size, n / size);
+        return {
+          name: `${one.name} ${size}`,
+          run: async () => {
+            for (const batch of batches) await opened[at]!.run(batch);
+          },
+        };
+      }),
+    );
     const times = await timeInterleaved(contenders, plan);
     const alone = list.map((one) => batchesOf(one, 1, singles));
     for (const [at, pictures] of alone.entries()) for (const x of pictures.slice(0, 20)) await opened[at]!.run(x);
@@ -74,10 +79,12 @@ export async function wallOf(
         latencies[at]![picture] = performance.now() - begun;
       }
     }
-    const plain = times.get(list[0]!.name)!.times;
+    const plain = times.get(`${list[0]!.name} ${BATCH}`)!.times;
     const mean = (values: Float64Array) => values.reduce((sum, value) => sum + value, 0) / values.length;
     return list.map(({ name }, at) => {
-      const own = times.get(name)!;
+      const own = times.get(`${name} ${BATCH}`)!;
+      const ms64 = own.median / n;
+      const ms8 = times.get(`${name} ${FEW}`)!.median / n;
       return {
         name,
         wallFraction: quantile(
@@ -88,8 +95,9 @@ export async function wallOf(
         p50Ms: quantile(latencies[at]!, 0.5),
         p95Ms: quantile(latencies[at]!, 0.95),
         p99Ms: quantile(latencies[at]!, 0.99),
-        ms64: own.median / n,
+        ms64,
         ms1: mean(latencies[at]!),
+        callMs: Math.min(BATCH * ms64, Math.max(0, ((ms8 - ms64) * BATCH * FEW) / (BATCH - FEW))),
       };
     });
   } finally {
