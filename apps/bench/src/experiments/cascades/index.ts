@@ -7,10 +7,18 @@ import { folds } from "../../measuring/halves.ts";
 import type { TimingPlan } from "../../measuring/timing.ts";
 import { type Context, experiment } from "../experiment.ts";
 import { type Chosen, choose, FAMILIES, type Measured } from "./choose.ts";
+import { inCascade, seenOnOtherHalf, type WithClassMeans, withClassMeans } from "./class-means.ts";
 import { logitsOf, type Network, REFERENCE, readNetworks } from "./networks.ts";
 import { measured, readme, report, summary } from "./report.ts";
 import { type CascadesRow, schema } from "./schema.ts";
 import { type Timed, type Wall, wallOf } from "./wall.ts";
+
+/** Exits by class means in a network, alone or last in a cascade. */
+interface ClassMeansWay {
+  readonly method: "class means" | "cascade with class means";
+  readonly members: readonly string[];
+  readonly way: WithClassMeans;
+}
 
 interface Settings {
   readonly calibrationPictures: number;
@@ -21,6 +29,8 @@ interface Settings {
   readonly timed: number;
   readonly singles: number;
   readonly plan: TimingPlan;
+  /** Training pictures that class means come from. */
+  readonly fitted: number;
 }
 
 /** Smaller networks, 8 bits and cascades beside one network. */
@@ -39,6 +49,7 @@ export const cascades = experiment({
       timed: 256,
       singles: 100,
       plan: { budget: 5000, leastRounds: 3, mostRounds: 5 },
+      fitted: 1000,
     },
     full: {
       calibrationPictures: 1000,
@@ -46,7 +57,8 @@ export const cascades = experiment({
       timedLosses: [-0.008, 0, 0.005],
       timed: 512,
       singles: 500,
-      plan: { budget: 25_000, leastRounds: 5, mostRounds: 15 },
+      plan: { budget: 50_000, leastRounds: 5, mostRounds: 15 },
+      fitted: 10_000,
     },
   } satisfies Record<string, Settings>,
   schema,
@@ -102,6 +114,27 @@ async function run(context: Context, settings: Settings) {
     }
     choosing.done();
 
+    const macs = named(REFERENCE).macs;
+    const right = Uint8Array.from(argMaxRows(logits.get(REFERENCE)!, 10), (said, i) => (said === labels[i] ? 1 : 0));
+    const lossless = chosen.find(({ family, wantedLoss }) => family.bits === 8 && wantedLoss === 0)!.choices[0];
+    const withMeans: ClassMeansWay[] = [];
+    for (const name of [REFERENCE, `${REFERENCE} 8-bit`]) {
+      const way = await withClassMeans(context, device, named(name), data, settings.fitted);
+      withMeans.push({ method: "class means", members: [name], way });
+    }
+    const before = lossless.members.slice(0, -1).map(named);
+    const last = named(lossless.members.at(-1)!);
+    const own =
+      withMeans.find(({ members: [name] }) => name === last.name)?.way ??
+      (await withClassMeans(context, device, last, data, settings.fitted));
+    const way = await inCascade(context, device, before, last, own, lossless.temperatures, data);
+    withMeans.push({ method: "cascade with class means", members: lossless.members, way });
+    const meansRows = withMeans.flatMap((one) =>
+      settings.wantedLosses
+        .filter((wantedLoss) => wantedLoss >= 0)
+        .map((wantedLoss) => ({ ...one, wantedLoss, seen: seenOnOtherHalf(one.way, right, wantedLoss, macs) })),
+    );
+
     const timed: Timed[] = [plainTimed[0]!];
     for (const one of chosen.filter(({ wantedLoss }) => settings.timedLosses.includes(wantedLoss))) {
       const exits = cascadeOf(one, named);
@@ -111,12 +144,15 @@ async function run(context: Context, settings: Settings) {
         network: { exits, thresholds: one.choices[0].thresholds },
       });
     }
+    for (const { way, seen, ...one } of meansRows) {
+      const { exits, normalisation } = way;
+      timed.push({ name: meansName(one), normalisation, network: { exits, thresholds: seen.thresholds } });
+    }
     const walls = await folder.step("cascade-times", () =>
       wallOf(device, timed, pictures, settings.singles, settings.plan),
     );
     stage.done();
 
-    const macs = named(REFERENCE).macs;
     const rows: CascadesRow[] = networks.map((network) => ({
       backbone: network.backbone,
       method: "plain",
@@ -147,6 +183,22 @@ async function run(context: Context, settings: Settings) {
         bytes: members.reduce((sum, name) => sum + named(name).bytes, 0),
       });
     }
+    for (const { way: _, seen, ...one } of meansRows) {
+      const [{ bits }] = one.members.map(named) as [Network];
+      rows.push({
+        backbone: REFERENCE,
+        method: one.method,
+        members: one.members,
+        bits,
+        answer: one.method === "class means" ? "own" : "averaged",
+        objective: "macs",
+        wantedLoss: one.wantedLoss,
+        accuracy: seen.accuracy,
+        macsFraction: seen.macsFraction,
+        ...timesOf(walls, meansName(one)),
+        bytes: one.members.reduce((sum, name) => sum + named(name).bytes, 0),
+      });
+    }
     for (const row of rows) await folder.metric({ ...row });
     const plain = plainTimes.find(({ name }) => name === REFERENCE)!;
     assert.equal(plain.wallFraction, 1);
@@ -171,6 +223,10 @@ function cascadeOf({ family, choices: [choice] }: Chosen, named: (name: string) 
 
 function nameOf({ family, wantedLoss }: Chosen): string {
   return `cascade ${family.bits} ${family.answer} ${family.objective} ${wantedLoss}`;
+}
+
+function meansName(one: { readonly method: string; readonly members: readonly string[]; readonly wantedLoss: number }) {
+  return `${one.method} ${one.members.join(" ")} ${one.wantedLoss}`;
 }
 
 function timesOf(walls: readonly Wall[], name: string) {

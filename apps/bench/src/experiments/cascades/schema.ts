@@ -5,7 +5,7 @@ import { dataSchema, list, resultSchema, weightSchema } from "../result.ts";
 /** One way to answer. Fractions are of ResNet-56 in float; those of a way that was not timed are null. */
 const row = z.object({
   backbone: z.string(),
-  method: z.enum(["plain", "cascade"]),
+  method: z.enum(["plain", "cascade", "class means", "cascade with class means"]),
   /** Names of the networks in the order in which they are run, of either fold. */
   members: list(z.string()),
   bits: z.number(),
