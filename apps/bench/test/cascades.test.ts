@@ -20,7 +20,7 @@ function network(name: string, bits: 8 | 32, chance: number, macs: number): Meas
     for (let c = 0; c < 10; c++) logits[i * 10 + c] = 0.2 * random.normal();
     logits[i * 10 + (right ? label : (label + 1) % 10)]! += right ? 6 * (1 - hard[i]!) + 1 : 1;
   });
-  const described = { name, backbone: "resnet56", bits, macs, bytes: 1000 } as Network;
+  const described = { name, backbone: name.split(" ")[0], bits, macs, bytes: 1000 } as Network;
   return { network: described, logits, times: { 64: macs / (bits === 8 ? 250 : 100), 1: macs / 100 }, callMs: 0 };
 }
 
@@ -33,7 +33,7 @@ const all = [
 
 describe("choosing cascades", () => {
   it("chooses on one half and reports on the other, both ways", () => {
-    const chosen = choose(all, labels, FAMILIES[0]!, 0.01, 1);
+    const chosen = choose(all, labels, FAMILIES[0]!, 0.01, 1)!;
     expect(chosen.choices.map(({ members }) => members)).toEqual([
       ["resnet8", "resnet56"],
       ["resnet8", "resnet56"],
@@ -43,11 +43,15 @@ describe("choosing cascades", () => {
     expect(chosen.accuracy).toBeGreaterThan(0.9);
     // Other labels on the second half do not change what was chosen on the first.
     const other = labels.map((label, i) => (i < n / 2 ? label : (label + 5) % 10));
-    expect(choose(all, other, FAMILIES[0]!, 0.01, 1).choices[0]).toEqual(chosen.choices[0]);
+    expect(choose(all, other, FAMILIES[0]!, 0.01, 1)!.choices[0]).toEqual(chosen.choices[0]);
+  });
+
+  it("says that nothing at hand is as right as was asked for", () => {
+    expect(choose(all, labels, FAMILIES[0]!, -0.05, 1)).toBeNull();
   });
 
   it("in 8 bits the float network is only what all is compared with", () => {
-    const { choices } = choose(all, labels, FAMILIES[1]!, 0.01, 1);
+    const { choices } = choose(all, labels, FAMILIES[1]!, 0.01, 1)!;
     for (const { members } of choices) expect(members).toEqual(["resnet8 8-bit", "resnet56 8-bit"]);
   });
 });

@@ -1,4 +1,4 @@
-import { generator, rows as rowsOf, tensor } from "@exitkit/core-gpu";
+import { generator, InputError, rows as rowsOf, tensor } from "@exitkit/core-gpu";
 import {
   type CascadeChoice,
   cascadeRecord,
@@ -45,14 +45,18 @@ export interface Chosen {
   readonly macsFraction: number;
 }
 
-/** Chooses on each half of the pictures, which members in which order at which thresholds, and reports on the other. */
+/**
+ * Chooses on each half of the pictures, which members in which order at which thresholds, and reports on the other.
+ *
+ * @returns null where nothing at hand is as right as was asked for.
+ */
 export function choose(
   all: readonly Measured[],
   labels: Int32Array,
   family: Family,
   wantedLoss: number,
   seed: number,
-): Chosen {
+): Chosen | null {
   const half = Math.floor(labels.length / 2);
   const parts = [
     [0, half],
@@ -61,7 +65,7 @@ export function choose(
   const own = all.filter(({ network }) => network.bits === family.bits);
   const reference = own.find(({ network }) => network.backbone === REFERENCE)!;
   const float = all.find(({ network }) => network.name === REFERENCE)!;
-  const choices = parts.map(([from, to]) => {
+  const choose = ([from, to]: readonly [number, number]) => {
     const measured = {
       members: own.map((one) => memberOn(one, labels, from, to, family)),
       labels: labels.slice(from, to),
@@ -80,7 +84,14 @@ export function choose(
       random: generator(seed),
     } as const;
     return chooseCascade(measured, options).best;
-  }) as [CascadeChoice, CascadeChoice];
+  };
+  let choices: readonly [CascadeChoice, CascadeChoice];
+  try {
+    choices = [choose(parts[0]), choose(parts[1])];
+  } catch (error) {
+    if (error instanceof InputError && wantedLoss < 0) return null;
+    throw error;
+  }
   const seen = choices.map(({ members, temperatures, thresholds }, fold) => {
     const [from, to] = parts[1 - fold]!;
     const joined = members.map((name, j) => {
