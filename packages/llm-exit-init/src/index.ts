@@ -7,6 +7,7 @@ export type { DecoderConfig, NormConfig, PositionConfig } from "./decoders/confi
 export type { ApplyOptions, Decoder, DecoderResult, GivenParameters } from "./decoders/decoder.ts";
 export { type OpenDecoderOptions, openDecoder } from "./decoders/open-decoder.ts";
 export { tokensOnly } from "./decoders/tokens-only.ts";
+export { withParameters } from "./decoders/with-parameters.ts";
 export * as heads from "./heads/index.ts";
 export { type JudgeHeadsOptions, judgeHeads, type TokenScore, type TokenScores } from "./judge.ts";
 export type { FinalNorm, StateNorm } from "./norms.ts";

@@ -4,9 +4,9 @@ import { distinct } from "../../report/series.ts";
 import type { LlmResult } from "./schema.ts";
 
 /** The heads predict before they are trained, the better the deeper, and learn. */
-export function check({ rows, models, story }: LlmResult): string {
+export function check({ rows, models, stories }: LlmResult): string {
   const [model] = models;
-  assert.ok(model !== undefined && story !== undefined, "a model and its story");
+  assert.ok(model !== undefined && stories.length > 0, "a model and its story");
   const first = rows.filter(({ setting }) => setting === "closed form");
   const of = (layer: number, init: string) => first.find((row) => row.layer === layer && row.init === init)!;
   const layers = distinct(first.map(({ layer }) => layer));

@@ -13,7 +13,7 @@ import type { LlmResult, LlmRow } from "./schema.ts";
 
 /** Its chapter of the report. */
 export function report(result: LlmResult): Report {
-  const { models, rows, alphas, noises, story, claims, speeds } = result;
+  const { models, rows, alphas, noises, stories, claims, speeds } = result;
   const trained = rows.filter(({ setting }) => setting !== "closed form");
   return {
     headline: headline(result),
@@ -38,7 +38,7 @@ export function report(result: LlmResult): Report {
       {
         id: "story",
         title: "Who would have said it first",
-        content: story === undefined ? [] : [storyFigure(story)],
+        content: stories.map(storyFigure),
       },
       {
         id: "sweeps",

@@ -72,7 +72,7 @@ export const schema = resultSchema({
   alphas: list(alpha),
   noises: list(noise),
   speeds: list(speed),
-  story: z.object({ model: z.string(), exits: list(z.string()), pieces: list(piece) }).optional(),
+  stories: list(z.object({ model: z.string(), exits: list(z.string()), pieces: list(piece) })),
   claims: list(wordedClaimSchema),
 });
 
@@ -82,5 +82,5 @@ export type LlmModel = LlmResult["models"][number];
 export type AlphaRow = LlmResult["alphas"][number];
 export type NoiseRow = LlmResult["noises"][number];
 export type SpeedRow = LlmResult["speeds"][number];
-export type Story = NonNullable<LlmResult["story"]>;
+export type Story = LlmResult["stories"][number];
 export type Claim = LlmResult["claims"][number];

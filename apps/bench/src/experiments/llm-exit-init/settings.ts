@@ -32,9 +32,28 @@ export interface TrainingPlan {
   readonly learningRates: Readonly<Record<"frozen" | "not frozen", number>>;
 }
 
+/** A decoder that is trained here. */
+export interface DecoderPlan {
+  readonly name: string;
+  readonly blocks: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly hidden: number;
+  readonly vocabulary: number;
+  /** Tokens of the fitted text that it is trained on, and of a sequence. */
+  readonly tokens: number;
+  readonly length: number;
+  readonly batch: number;
+  readonly epochs: number;
+  readonly learningRate: number;
+}
+
 /** What a preset decides. */
 export interface Settings {
   readonly stories: Plan;
+  /** A decoder that is trained here first; null where the preset is too short for it. */
+  readonly tales: (Plan & { readonly decoder: DecoderPlan }) | null;
   /** SmolLM2-135M where the data folder has it; null where the preset is too short for it. */
   readonly smollm2: Plan | null;
 }
@@ -51,21 +70,34 @@ export const QUICK: Settings = {
       ...{ epochs: 2, seeds: { frozen: 1, "not frozen": 1 }, learningRates: RATES },
     },
   },
+  tales: null,
   smollm2: null,
+};
+
+/** How heads of the small decoders are trained in full. */
+const TRAINING: TrainingPlan = {
+  ...{ settings: ["frozen", "not frozen"], tokens: 12_000, judged: 6_000, length: 64, batch: 16 },
+  ...{ epochs: 10, seeds: { frozen: 3, "not frozen": 3 }, learningRates: RATES },
 };
 
 export const FULL: Settings = {
   stories: {
     ...{ fit: 600_000, calibration: 16_000, test: 60_000, window: 256 },
     ...{ layers: [1, 2, 3, 4], layer: 2, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
-    training: {
-      ...{ settings: ["frozen", "not frozen"], tokens: 24_000, judged: 8_000, length: 64, batch: 16 },
-      ...{ epochs: 10, seeds: { frozen: 2, "not frozen": 1 }, learningRates: RATES },
+    training: TRAINING,
+  },
+  tales: {
+    decoder: {
+      ...{ name: "tales-659K", blocks: 6, width: 96, heads: 6, keyHeads: 3, hidden: 256, vocabulary: 512 },
+      ...{ tokens: 600_000, length: 128, batch: 16, epochs: 3, learningRate: 2e-3 },
     },
+    ...{ fit: 600_000, calibration: 16_000, test: 60_000, window: 256 },
+    ...{ layers: [1, 2, 3, 4, 5], layer: 3, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
+    training: TRAINING,
   },
   smollm2: {
-    ...{ fit: 20_000, calibration: 1_000, test: 2_000, window: 256 },
-    ...{ layers: [15], layer: 15, alphas: [0.6, 0.8], factors: [1, 4, 16] },
+    ...{ fit: 80_000, calibration: 3_000, test: 5_000, window: 256 },
+    ...{ layers: [10, 15, 20], layer: 15, alphas: [0.6, 1], factors: [1, 4, 16] },
     training: null,
   },
 };

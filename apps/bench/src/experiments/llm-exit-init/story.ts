@@ -4,31 +4,33 @@ import { tapOf } from "./epoch-zero.ts";
 import type { Story } from "./schema.ts";
 import type { Subject } from "./subject.ts";
 
-/** A document, each token with the first exit that would have said it right. */
-export async function colourStory(
-  device: Device,
-  subject: Subject,
-  exits: readonly { readonly layer: number; readonly head: heads.TokenHead }[],
-): Promise<Story> {
-  const { decoder, story, name } = subject;
-  const { output, tokenizer } = decoder;
+/** The likeliest next tokens that an exit gives at every position of the story. */
+export interface StoryExit {
+  readonly name: string;
+  readonly answers: readonly number[];
+}
+
+/** Runs the model over its story once; answers of heads and of the model itself follow from the states. */
+export async function readStory(device: Device, { decoder, story }: Subject, layers: readonly number[]) {
   const windows = { tokens: Int32Array.from(story), length: story.length };
-  const taps = exits.map(({ layer }) => tapOf(layer));
   const states: DecoderStates[] = [];
-  for await (const batch of readStates(device, decoder, windows, { taps })) states.push(batch);
-  const [{ last, taps: read }] = states as [DecoderStates];
-  const answers = [
-    ...(await Promise.all(
-      exits.map(({ layer, head }) => answersOf(device, read[tapOf(layer)]!, head, decoder.output.norm)),
-    )),
-    await answersOf(device, last, { norm: "none", weight: output.weight, bias: output.bias }, output.norm),
-  ];
+  for await (const batch of readStates(device, decoder, windows, { taps: layers.map(tapOf) })) states.push(batch);
+  const [{ last, taps }] = states as [DecoderStates];
+  const { output } = decoder;
+  return {
+    answersAt: (layer: number, head: heads.TokenHead) => answersOf(device, taps[tapOf(layer)]!, head, output.norm),
+    answers: () => answersOf(device, last, { norm: "none", weight: output.weight, bias: output.bias }, output.norm),
+  };
+}
+
+/** The story, each token with the first exit that would have said it right. */
+export function colourStory({ name, decoder, story }: Subject, exits: readonly StoryExit[]): Story {
   return {
     model: name,
-    exits: [...taps, "full model"],
+    exits: exits.map((exit) => exit.name),
     pieces: story.slice(1).map((token, at) => {
-      const exit = answers.findIndex((of) => of[at] === token);
-      return { text: pieceOf(tokenizer!.piece(token) ?? ""), exit: exit < 0 ? null : exit };
+      const exit = exits.findIndex(({ answers }) => answers[at] === token);
+      return { text: pieceOf(decoder.tokenizer!.piece(token) ?? ""), exit: exit < 0 ? null : exit };
     }),
   };
 }

@@ -2,8 +2,11 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
+import { type Device, generator } from "@exitkit/core-gpu";
 import { cutWindows, type Decoder, openDecoder, type TokenWindows } from "@exitkit/llm-exit-init";
-import type { Plan } from "./settings.ts";
+import type { Context } from "../experiment.ts";
+import type { DecoderPlan, Plan } from "./settings.ts";
+import { freshDecoder, trainDecoder } from "./train-decoder.ts";
 
 /** A decoder and the parts of its text. */
 export interface Subject {
@@ -28,10 +31,31 @@ const asset = (path: string) => fileURLToPath(new URL(`../../../assets/${path}`,
 /** stories260K and the sample of TinyStories, both from the repository. */
 export async function storiesSubject(plan: Plan): Promise<Subject> {
   const decoder = await openDecoder(asset("llm-stories260k"));
+  const stories = await tinyStories();
+  return subjectOf("stories260K", decoder, "TinyStories (a sample of its training split)", stories, stories, plan);
+}
+
+/** A decoder that is trained here, on the text that heads are fitted on; it knows nothing of what is reported on. */
+export async function talesSubject(
+  context: Pick<Context, "run" | "progress" | "seed">,
+  device: Device,
+  plan: Plan & { readonly decoder: DecoderPlan },
+): Promise<Subject> {
+  const { run, seed } = context;
+  const { name, tokens, length } = plan.decoder;
+  const folder = join(run.path, name);
+  const fresh = await freshDecoder(folder, asset("llm-stories260k/tokens.json"), plan.decoder, generator(seed));
+  const stories = await tinyStories();
+  const read = cutWindows(encoded(fresh, stories, tokens).slice(0, tokens), length + 1);
+  const decoder = await trainDecoder(context, device, fresh, read, plan.decoder, seed);
+  const text = `TinyStories (a sample of its training split; the decoder was trained on the ${tokens} tokens that are fitted)`;
+  return subjectOf(name, decoder, text, stories, stories, plan);
+}
+
+async function tinyStories(): Promise<readonly string[]> {
   const packed = await readFile(asset("tinystories/tinystories_sample.txt.gz"));
   // The last story is cut off.
-  const stories = gunzipSync(packed).toString("utf8").split("<|endoftext|>").slice(0, -1);
-  return subjectOf("stories260K", decoder, "TinyStories (a sample of its training split)", stories, stories, plan);
+  return gunzipSync(packed).toString("utf8").split("<|endoftext|>").slice(0, -1);
 }
 
 /**
@@ -71,7 +95,7 @@ function subjectOf(
 ): Subject {
   const begun = encoded(decoder, fitted, plan.fit + plan.calibration);
   // From the end, so that no document is in two parts.
-  const last = fitted === tested ? [...tested].reverse() : tested;
+  const last = (fitted === tested ? [...tested].reverse() : tested).filter((document) => document.trim() !== "");
   const held = encoded(decoder, last, plan.test);
   const { training } = plan;
   return {
