@@ -54,12 +54,13 @@ describe("a small run", () => {
         ...{ preset: "quick", seed: 1, device: "cpu", extras: {}, run, progress: SILENT },
         data: openDataSource(undefined, SILENT),
       };
-      const settings: Settings = { stories: plan, smollm2: null };
+      const settings: Settings = { stories: plan, tales: null, smollm2: null };
       const own = await llmExitInit.run(context, settings as never);
       return checkResult(llmExitInit, { ...config, config, environment: run.environment, ...own }) as LlmResult;
     };
     const result = await measure();
-    const { rows, alphas, noises, speeds, story, claims } = result;
+    const { rows, alphas, noises, speeds, stories, claims } = result;
+    const [story] = stories;
     expect(rows.filter(({ setting }) => setting === "closed form").length).toBe(2 * 8);
     // Seven heads side by side, six one by one; before and after one epoch.
     expect(rows.filter(({ setting }) => setting === "frozen").length).toBe(2 * 7);

@@ -1,6 +1,7 @@
-import { createHash } from "node:crypto";
-import { createWriteStream } from "node:fs";
-import { basename, join } from "node:path";
+import { createHash, type Hash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Progress } from "../terminal/progress.ts";
@@ -18,6 +19,11 @@ export interface RemoteFile {
   readonly size: number;
   /** Milliseconds the site has to answer, and later to send the next bytes. */
   readonly timeout: number;
+  /**
+   * Whether a download that broke off is gone on with the next time: what came so far stays beside the data, as `.NAME.part`.
+   * Default: it is begun again.
+   */
+  readonly resumes?: boolean;
 }
 
 /** A file on the web as a place that an archive comes from. */
@@ -32,16 +38,18 @@ export function fromWeb(remote: RemoteFile): Source {
 /**
  * Downloads a file and checks its sum.
  *
+ * @param file In a folder of its own below the one that a part stays in.
  * @returns `file`.
  * @throws Error when the site does not answer in time, sends more than it should or too slowly, or the sum is another one; what
- * was written stays in `file`.
+ * was written stays in `file`, or in the part that is gone on with.
  */
 export async function download(
-  { url, sum, size, timeout }: RemoteFile,
+  { url, sum, size, timeout, resumes = false }: RemoteFile,
   file: string,
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<string> {
+  const written = resumes ? join(dirname(dirname(file)), `.${basename(file)}.part`) : file;
   const stalled = new AbortController();
   const most = Math.ceil(size * 1.1);
   // A byte now and then is no stall, and no download either.
@@ -50,12 +58,20 @@ export async function download(
   let taken = 0;
   let timer = setTimeout(() => stalled.abort(), timeout);
   const abort = signal === undefined ? stalled.signal : AbortSignal.any([stalled.signal, signal]);
-  const hash = createHash(sum[0]);
+  let hash = createHash(sum[0]);
   try {
-    const response = await fetch(url, { signal: abort });
-    if (!response.ok || response.body === null) throw new Error(`HTTP status ${response.status}`);
-    const total = Number(response.headers.get("content-length") ?? size);
-    const stage = progress.stage(`downloading ${url}`, total, "bytes");
+    const had = resumes ? await sizeOf(written) : 0;
+    const response = await fetch(url, { signal: abort, ...(had > 0 && { headers: { range: `bytes=${had}-` } }) });
+    // All of it is there already, or more: the sum tells.
+    const whole = had > 0 && response.status === 416;
+    if (!whole && (!response.ok || response.body === null)) throw new Error(`HTTP status ${response.status}`);
+    const from = whole || response.status === 206 ? had : 0;
+    const stage = progress.stage(`downloading ${url}`, whole ? had : from + lengthOf(response, size - from), "bytes");
+    if (from > 0) {
+      hash = await hashOf(written, sum[0]);
+      taken = from;
+      stage.advance(from);
+    }
     const watch = new Transform({
       transform(chunk: Buffer, _, done) {
         clearTimeout(timer);
@@ -70,7 +86,10 @@ export async function download(
         done(null, chunk);
       },
     });
-    await pipeline(response.body, watch, createWriteStream(file), { signal: abort });
+    if (!whole) {
+      const into = createWriteStream(written, { flags: from > 0 ? "a" : "w" });
+      await pipeline(response.body!, watch, into, { signal: abort });
+    }
     stage.done();
   } catch (error) {
     if (stalled.signal.aborted)
@@ -82,6 +101,28 @@ export async function download(
     clearTimeout(late);
   }
   const got = hash.digest("hex");
-  if (got !== sum[1]) throw new Error(`the archive must have ${sum[0]} ${sum[1]}; got ${got}`);
+  if (got !== sum[1]) {
+    if (resumes) await rm(written, { force: true });
+    throw new Error(`the archive must have ${sum[0]} ${sum[1]}; got ${got}`);
+  }
+  if (resumes) await rename(written, file);
   return file;
+}
+
+function lengthOf(response: Response, otherwise: number): number {
+  return Number(response.headers.get("content-length") ?? otherwise);
+}
+
+async function sizeOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}
+
+/** The hash of what is there so far, to go on with. */
+async function hashOf(file: string, algorithm: RemoteFile["sum"][0]): Promise<Hash> {
+  const hash = createHash(algorithm);
+  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+  return hash;
 }
