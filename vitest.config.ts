@@ -10,6 +10,10 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
+    // A test file is another file's neighbour in one process: modules and the runtime are loaded once, and nothing may be left behind.
+    isolate: false,
+    // One for each core; vitest itself would leave one free.
+    maxWorkers: "100%",
     projects: [
       ...roots.map((root) => ({
         extends: true as const,

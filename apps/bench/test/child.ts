@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
-export const HOOK = new URL("./typescript-hook.mjs", import.meta.url).href;
+export const HOOK = new URL("../../../packages/core-gpu/test/support/register-typescript.mjs", import.meta.url).href;
 
 /** Starts a TypeScript file of this app in a process of its own. */
 export function startNode(

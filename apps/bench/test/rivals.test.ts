@@ -49,6 +49,7 @@ import type { Table } from "../src/report/table.ts";
 import { openRun } from "../src/runs/run.ts";
 import { createProgress, SILENT } from "../src/terminal/progress.ts";
 import { readWeights } from "../src/zoo/weights.ts";
+import { HOOK } from "./child.ts";
 import { memory, temporaryFolder } from "./helpers.ts";
 
 let device: Device;
@@ -58,11 +59,11 @@ beforeAll(async () => {
 afterAll(() => device.close());
 
 /** The measured child runs the TypeScript sources too. */
-const HOOK = `--conditions=source --import=${new URL("./typescript-hook.mjs", import.meta.url).href}`;
+const OPTIONS = `--conditions=source --import=${HOOK}`;
 const before = { data: process.env.EXITKIT_DATA, options: process.env.NODE_OPTIONS };
 beforeEach(() => {
   delete process.env.EXITKIT_DATA;
-  process.env.NODE_OPTIONS = HOOK;
+  process.env.NODE_OPTIONS = OPTIONS;
 });
 afterEach(() => {
   for (const [name, value] of [

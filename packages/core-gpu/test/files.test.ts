@@ -1,20 +1,19 @@
 import { execFile } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import fs, { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { InputError } from "../src/errors.ts";
 import { writeFileAtomic } from "../src/files.ts";
 
-type Open = typeof import("node:fs/promises").open;
-
 /** When set, what writing and forcing to disk do instead. */
 let fault: { at: "write" | "sync"; code: string } | undefined;
-vi.mock("node:fs/promises", async (original) => {
-  const real = await original<typeof import("node:fs/promises")>();
-  const open = async (...args: Parameters<Open>) => {
-    const handle = await real.open(...args);
+const { open } = fs;
+beforeAll(() => {
+  fs.open = async (...args) => {
+    const handle = await open(...args);
     if (fault === undefined) return handle;
     const failure = Object.assign(new Error(`${fault.code}: injected`), { code: fault.code });
     if (fault.at === "sync") handle.sync = () => Promise.reject(failure);
@@ -28,7 +27,11 @@ vi.mock("node:fs/promises", async (original) => {
     }
     return handle;
   };
-  return { ...real, open };
+  syncBuiltinESMExports();
+});
+afterAll(() => {
+  fs.open = open;
+  syncBuiltinESMExports();
 });
 
 let folder: string;

@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import fs, { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Device, generator, InputError, openDevice } from "@exitkit/core-gpu";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   exitRecord,
   type FittedExits,
@@ -20,14 +21,12 @@ import {
 import { batches, tinyModel } from "./fixture.ts";
 import { exampleNetwork } from "./networks.ts";
 
-type Open = typeof import("node:fs/promises").open;
-
 /** When set, files of that name fail half way through being written, as on a full disk. */
 let full: string | undefined;
-vi.mock("node:fs/promises", async (original) => {
-  const real = await original<typeof import("node:fs/promises")>();
-  const open = async (...args: Parameters<Open>) => {
-    const handle = await real.open(...args);
+const { open } = fs;
+beforeAll(() => {
+  fs.open = async (...args) => {
+    const handle = await open(...args);
     if (full === undefined || !String(args[0]).includes(full) || args[1] === "r") return handle;
     const write = handle.writeFile.bind(handle);
     handle.writeFile = async (data) => {
@@ -36,7 +35,11 @@ vi.mock("node:fs/promises", async (original) => {
     };
     return handle;
   };
-  return { ...real, open };
+  syncBuiltinESMExports();
+});
+afterAll(() => {
+  fs.open = open;
+  syncBuiltinESMExports();
 });
 
 const model = tinyModel();
