@@ -57,7 +57,12 @@ export function sampleRivals(seeds = 2): RivalsResult {
       ),
     ),
     perExit: runs.flatMap(({ skill, ...point }) =>
-      [0, 1, 2].map((exit) => ({ ...point, exit, macsFraction: 0.3 * (exit + 1), accuracy: skill - 0.1 * (2 - exit) })),
+      [0, 1, 2].map((exit) => ({
+        ...point,
+        exit,
+        macsFraction: 0.3 * (exit + 1),
+        accuracy: Math.max(0, skill - 0.1 * (2 - exit)),
+      })),
     ),
     training: points.map((point, index) => ({
       ...point,

@@ -127,7 +127,9 @@ describe("openRun", () => {
     expect(await run.step("one", () => Promise.resolve(3))).toBe(3);
   });
 
-  it("is one process's own: a second one is refused by its number, and takes over when the first is gone", async () => {
+  it("is one process's own: a second one is refused by its number, and takes over when the first is gone", {
+    timeout: 60_000,
+  }, async () => {
     const path = await temporaryFolder();
     const child = startNode("./killed-run.ts", [path]);
     await once(child.stdout!, "data");

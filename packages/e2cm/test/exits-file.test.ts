@@ -1,10 +1,7 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import fs, { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Device, generator, InputError, openDevice } from "@exitkit/core-gpu";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -125,43 +122,8 @@ describe("a round trip", () => {
   });
 });
 
+// Killed savers, and readers beside them: test/drills.test.ts at the root.
 describe("one commit point", () => {
-  const register = fileURLToPath(new URL("../../core-gpu/test/support/register-typescript.mjs", import.meta.url));
-  const saver = fileURLToPath(new URL("support/saver.ts", import.meta.url));
-  const start = () =>
-    spawn(
-      process.execPath,
-      ["--conditions", "source", "--import", register, saver, path, join(folder, "a"), join(folder, "b")],
-      {
-        stdio: ["ignore", "pipe", "inherit"],
-      },
-    );
-  // In full with EXITKIT_DRILLS=1000: docs/reliability.md.
-  const kills = Number(process.env.EXITKIT_DRILLS ?? 8);
-
-  it("savers killed at any moment, and readers beside them, always find one whole pair", {
-    timeout: 600_000,
-  }, async () => {
-    await saveExits(join(folder, "a"), fitted.euclidean!);
-    await saveExits(join(folder, "b"), fitted.sharedCovariance!);
-    await saveExits(path, fitted.euclidean!);
-    const [a, b] = [await loadExits(join(folder, "a")), await loadExits(join(folder, "b"))];
-    const whole = async () => {
-      const { exits } = await loadExits(path);
-      expect([a.exits[0]!.metric, b.exits[0]!.metric]).toContain(exits[0]!.metric);
-    };
-    const random = generator(1);
-    for (let round = 0; round < kills; round++) {
-      const savers = [start(), start()];
-      await Promise.all(savers.map(({ stdout }) => once(stdout, "data")));
-      for (let reads = 0; reads < 5; reads++) await Promise.all([whole(), whole(), whole(), whole()]);
-      await setTimeout(random.integer(20));
-      for (const child of savers) child.kill("SIGKILL");
-      await Promise.all(savers.map((child) => once(child, "exit")));
-      await whole();
-    }
-  });
-
   it("two that save at once in one process both succeed", async () => {
     for (let round = 0; round < 10; round++) {
       const both = [fitted.euclidean!, fitted.sharedCovariance!];
