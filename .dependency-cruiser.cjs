@@ -43,7 +43,7 @@ module.exports = {
       name: "mechanisms-know-no-experiment",
       severity: "error",
       from: { path: "^apps/bench/src/(?!experiments|commands|cli)" },
-      to: { path: "^apps/bench/src/experiments/([^/]+/|index)" },
+      to: { path: "^apps/bench/src/experiments/([^/]+/|index|rooms)" },
     },
     { name: "src-needs-no-test", severity: "error", from: { path: "/src/" }, to: { path: "/(test|fixtures)/" } },
     // Workspace packages are "undetermined" here; one that is not declared does not resolve at all.

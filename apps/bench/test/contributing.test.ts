@@ -1,48 +1,61 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { appendFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCli } from "../src/cli.ts";
-import { measured } from "../src/commands/measured.ts";
-import type { Experiment } from "../src/experiments/experiment.ts";
 import { openTerminal } from "../src/terminal/log.ts";
 import { memory, temporaryFolder } from "./helpers.ts";
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const page = join(here, "..", "..", "..", "CONTRIBUTING.md");
+const bench = fileURLToPath(new URL("..", import.meta.url));
+const page = join(bench, "..", "..", "CONTRIBUTING.md");
 
-/** The worked example, with the sources beside it in place of above it. */
-let code: string;
+/** The worked example, added to a copy of the sources: its files and a line of each list. */
+let blocks: readonly string[];
 let folder: string;
-let file: string;
+const files: string[] = [];
 beforeAll(async () => {
   const text = await readFile(page, "utf8");
-  code = /```ts\n(\/\/ apps\/bench\/src\/experiments\/[\s\S]*?)```/.exec(text)![1]!;
-  folder = await mkdtemp(join(here, ".example-"));
-  file = join(folder, "index.ts");
-  const moved = code.replace(/from "\.\.\/(?!\.)/g, 'from "../../src/experiments/');
-  await writeFile(file, moved.replace(/from "\.\.\/\.\.\/(?!src)/g, 'from "../../src/'));
+  blocks = [...text.matchAll(/```ts\n(\/\/ apps\/bench\/src\/[\s\S]*?)```/g)].map(([, block]) => block!);
+  folder = await mkdtemp(join(bench, ".example-"));
+  await cp(join(bench, "src"), join(folder, "src"), { recursive: true });
+  for (const name of ["assets", "package.json"]) await symlink(join(bench, name), join(folder, name));
+  for (const block of blocks) {
+    const file = join(folder, /^\/\/ apps\/bench\/(.*)\n/.exec(block)![1]!);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, block);
+    files.push(file);
+  }
+  await appendFile(join(folder, "src/data/sets/index.ts"), 'export { mirrored } from "./mirrored.ts";\n');
+  await appendFile(
+    join(folder, "src/experiments/rooms.ts"),
+    'export { sampleSizes } from "./sample-sizes/index.ts";\n',
+  );
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("the worked example of CONTRIBUTING.md", () => {
   it("is short, and type-checks", () => {
-    expect(code.split("\n").length).toBeLessThan(120);
-    const { config } = ts.readConfigFile(join(here, "..", "..", "..", "tsconfig.base.json"), ts.sys.readFile);
-    const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, here);
-    const program = ts.createProgram([file], { ...options, noEmit: true, customConditions: ["source"] });
-    const own = ts.getPreEmitDiagnostics(program, program.getSourceFile(file));
+    expect(blocks).toHaveLength(2);
+    expect(blocks.join("").split("\n").length).toBeLessThan(120);
+    const { config } = ts.readConfigFile(join(bench, "..", "..", "tsconfig.base.json"), ts.sys.readFile);
+    const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, folder);
+    const program = ts.createProgram(files, { ...options, noEmit: true, customConditions: ["source"] });
+    const own = files.flatMap((file) => ts.getPreEmitDiagnostics(program, program.getSourceFile(file)));
     expect(own.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"))).toEqual([]);
   }, 120_000);
 
   it("runs as an experiment: result, report and measured page", async () => {
-    const { plainSizes } = (await import(/* @vite-ignore */ file)) as { plainSizes: Experiment };
+    const load = (path: string) => import(/* @vite-ignore */ join(folder, "src", path));
+    const { runCli } = (await load("cli.ts")) as typeof import("../src/cli.ts");
+    const { measured } = (await load("commands/measured.ts")) as typeof import("../src/commands/measured.ts");
+    const { EXPERIMENTS } = (await load("experiments/index.ts")) as typeof import("../src/experiments/index.ts");
+    const own = EXPERIMENTS.filter(({ name }) => name === "sample-sizes");
     const out = join(await temporaryFolder(), "run");
     const [stdout, stderr] = [memory(), memory()];
-    const args = ["run", "plain-sizes", "--out", out, "--device", "cpu", "--json"];
-    expect([await runCli(args, stdout, stderr, [plainSizes]), stderr.text()]).toEqual([0, ""]);
-    const { rows } = JSON.parse(stdout.text());
+    const args = ["run", "sample-sizes", "--out", out, "--device", "cpu", "--json"];
+    expect([await runCli(args, stdout, stderr), stderr.text()]).toEqual([0, ""]);
+    const { rows, config } = JSON.parse(stdout.text());
+    expect(config.data).toBe("CIFAR-10 subset in a mirror");
     expect(rows.map(({ seed, pictures }: { seed: number; pictures: number }) => [seed, pictures])).toEqual([
       [1, 50],
       [1, 100],
@@ -56,10 +69,10 @@ describe("the worked example of CONTRIBUTING.md", () => {
     await mkdir(join(root, "docs"));
     await writeFile(join(root, "README.md"), "before\n<!-- measured -->\nold\n<!-- end of measured -->\nafter\n");
     const terminal = openTerminal(memory(), memory(), false);
-    expect(await measured([out], {}, [plainSizes], terminal, root)).toBe(true);
+    expect(await measured([out], {}, own, terminal, root)).toBe(true);
     expect(await readFile(join(root, "docs", "measured.md"), "utf8")).toMatch(/\| 50 \| \d\d\.\d\d % ± \d+\.\d\d \|/);
-    expect(await measured([], { check: true }, [plainSizes], terminal, root)).toBe(true);
+    expect(await measured([], { check: true }, own, terminal, root)).toBe(true);
     await writeFile(join(root, "docs", "measured.md"), "by hand\n");
-    expect(await measured([], { check: true }, [plainSizes], terminal, root)).toBe(false);
+    expect(await measured([], { check: true }, own, terminal, root)).toBe(false);
   }, 120_000);
 });

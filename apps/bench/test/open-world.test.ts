@@ -150,7 +150,7 @@ function spotNetwork() {
       }
   const weights = { conv0: conv(3), conv1: conv(16), conv2: conv(16), conv3: conv(16), conv4: conv(16), linear };
   const shape = [3, SIDE, SIDE] as const;
-  return makeBackbone({ name: "spots", blocksPerGroup: 1, exitsAfter: [1, 2], shape }, weights, (input, w) => {
+  return makeBackbone({ name: "spots", exitsAfter: [1, 2], shape }, weights, (input, w) => {
     const blocks = [ops.relu(ops.conv(input, w.conv0!, { padding: 1 }))];
     for (const name of ["conv1", "conv2", "conv3", "conv4"]) {
       blocks.push(ops.relu(ops.conv(blocks.at(-1)!, w[name]!, { padding: 1 })));

@@ -1,11 +1,11 @@
 import { type Device, generator, openDevice } from "@exitkit/core-gpu";
+import { countExitCosts } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { oneBatch } from "../src/data/batches.ts";
 import { openDataset } from "../src/data/directory.ts";
 import { slicePictures } from "../src/data/pictures.ts";
 import { cifar10 } from "../src/data/sets/index.ts";
-import { costsOf, withCheapExits } from "../src/experiments/staged-overhead/heads.ts";
-import { measure } from "../src/experiments/staged-overhead/measure.ts";
+import { measure, withCheapExits } from "../src/experiments/staged-overhead/measure.ts";
 import { pretrained } from "../src/zoo/resnet.ts";
 
 let device: Device;
@@ -27,11 +27,11 @@ describe("withCheapExits", () => {
     const backbone = await pretrained("resnet20");
     const exitModel = withCheapExits(backbone, generator(1));
     expect(exitModel.exits.map(({ name, tap }) => [name, tap])).toEqual([
-      ["exit1", "block4"],
-      ["exit2", "block7"],
+      ["block4", "block4"],
+      ["block7", "block7"],
       ["full", "logits"],
     ]);
-    expect(await costsOf(device, backbone, exitModel)).toEqual({
+    expect(await countExitCosts(device, exitModel)).toEqual({
       exits: [FIRST + 320, SECOND + 960, FULL + 960],
       full: FULL,
     });

@@ -64,7 +64,7 @@ describe.each(["resnet20", "resnet56"] as const)("%s", (name) => {
     const fitted = await fit(backbone.model, () => batches(train, 64), {
       classes: 10,
       metric: "euclidean",
-      taps: backbone.groups.map((group) => group.tensor),
+      taps: [1, 2, 3].map((group) => backbone.blocks[(group * (backbone.blocks.length - 1)) / 3]!),
       calibration: batches(train, 64),
       device,
     });
@@ -93,7 +93,6 @@ describe.each(["resnet20", "resnet56"] as const)("%s", (name) => {
     const depth = name === "resnet20" ? 20 : 56;
     expect(backbone.blocks).toHaveLength((depth - 2) / 2 + 1);
     expect(proposeCuts(backbone.model)).toEqual(backbone.blocks);
-    expect(backbone.groups.map(({ channels }) => channels)).toEqual([16, 32, 64]);
     expect(describeModel(backbone.model)).toMatchObject({
       inputs: [{ name: "input", dtype: "float32", shape: ["n", 3, 32, 32] }],
       outputs: [{ name: "logits", dtype: "float32", shape: ["n", 10] }],
@@ -177,6 +176,5 @@ describe("wideResnet16x4", () => {
     expect(logits.every(Number.isFinite)).toBe(true);
     expect(await logitsOf(wideResnet16x4(3), 4)).toEqual(logits);
     expect(await logitsOf(wideResnet16x4(4), 4)).not.toEqual(logits);
-    expect(backbone.groups.map(({ channels }) => channels)).toEqual([64, 128, 256]);
   }, 30_000);
 });

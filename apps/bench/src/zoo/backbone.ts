@@ -2,12 +2,6 @@ import { type Model, onnx, programToModel, spec, type Tensor, trace, type Value 
 import { CIFAR_SHAPE } from "../data/cifar.ts";
 import type { PictureShape } from "../data/pictures.ts";
 
-/** A tensor an exit can read. */
-interface Tap {
-  readonly tensor: string;
-  readonly channels: number;
-}
-
 /** A classifier of pictures as an ONNX model: `input` float32 [n, c, h, w] → `logits` float32 [n, k]. */
 export interface Backbone {
   /** "resnet20", "resnet56" or "WRN-16-4". */
@@ -17,10 +11,8 @@ export interface Backbone {
   readonly output: "logits";
   /** Tensor after each block and its activation, in order; the first is the stem's. */
   readonly blocks: readonly string[];
-  /** For each of the three widths, the tensor after its last block and that tensor's channels. */
-  readonly groups: readonly Tap[];
-  /** Two places for early exits near a third and two thirds of the way where little has to cross a cut. */
-  readonly exits: readonly Tap[];
+  /** Two of them, near a third and two thirds of the way, where little has to cross a cut: places for early exits. */
+  readonly exits: readonly string[];
 }
 
 /** What a network's function computes: the class scores and the value after the stem and every block. */
@@ -32,7 +24,6 @@ export interface Traced {
 /**
  * Traces a network with its weights as named initializers.
  *
- * @param describe.blocksPerGroup Blocks of each of the three widths.
  * @param describe.exitsAfter Numbers of the blocks that {@link Backbone.exits} stand after, counted from 1.
  * @param describe.shape [c, h, w] of a picture. Default: CIFAR's.
  * @param network Symbolic pictures and weights in, {@link Traced} out.
@@ -40,14 +31,13 @@ export interface Traced {
 export function makeBackbone(
   describe: {
     readonly name: string;
-    readonly blocksPerGroup: number;
     readonly exitsAfter: readonly number[];
     readonly shape?: PictureShape;
   },
   weights: Readonly<Record<string, Tensor>>,
   network: (input: Value, weights: Readonly<Record<string, Value>>) => Traced,
 ): Backbone {
-  const { name, blocksPerGroup, exitsAfter, shape = CIFAR_SHAPE } = describe;
+  const { name, exitsAfter, shape = CIFAR_SHAPE } = describe;
   const specs = {
     input: spec("float32", ["n", ...shape]),
     weights: Object.fromEntries(Object.entries(weights).map(([key, { dtype, shape }]) => [key, spec(dtype, shape)])),
@@ -56,23 +46,9 @@ export function makeBackbone(
     const { logits, blocks } = network(inputs.input, inputs.weights);
     return { logits, ...Object.fromEntries(blocks.map((block, index) => [blockName(index), block])) };
   }, specs);
-  const outputs = program.outputs.filter((port) => port.name !== "logits");
-  const traced = programToModel(program, { constants: { weights }, name });
-  const blocks = outputs.map((port) => port.name);
-  const tap = (block: number): Tap => {
-    const port = outputs[block]!;
-    return { tensor: port.name, channels: port.spec.shape[1] as number };
-  };
-  const groups = [1, 2, 3].map((group) => tap(group * blocksPerGroup));
-  return {
-    name,
-    model: onlyLogits(traced),
-    input: "input",
-    output: "logits",
-    blocks,
-    groups,
-    exits: exitsAfter.map(tap),
-  };
+  const blocks = program.outputs.flatMap((port) => (port.name === "logits" ? [] : [port.name]));
+  const model = onlyLogits(programToModel(program, { constants: { weights }, name }));
+  return { name, model, input: "input", output: "logits", blocks, exits: exitsAfter.map((block) => blocks[block]!) };
 }
 
 /** The blocks were outputs so that their tensors have names; from here on they are ordinary tensors. */

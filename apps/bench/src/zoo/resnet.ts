@@ -75,7 +75,7 @@ export function resnet(
   // The first block of a width gives a tensor half as large as the last block of the width before.
   const exitsAfter = [blocksPerGroup + 1, 2 * blocksPerGroup + 1];
   const { shape = CIFAR_SHAPE } = options;
-  return makeBackbone({ name: `resnet${depth}`, blocksPerGroup, exitsAfter, shape }, used, (input, w) => {
+  return makeBackbone({ name: `resnet${depth}`, exitsAfter, shape }, used, (input, w) => {
     const get = (name: string): Value => {
       const value = w[name];
       if (value === undefined) throw new InputError("bench.resnet", "weights must hold every layer's", `no "${name}"`);

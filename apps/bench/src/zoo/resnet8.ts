@@ -58,7 +58,7 @@ export function resnet8(weights: Weights): Backbone {
   }
   used["dense.weight"] = part("dense.weight");
   used["dense.bias"] = part("dense.bias");
-  return makeBackbone({ name: "resnet8", blocksPerGroup: 1, exitsAfter: [1, 2] }, used, (input, w) => {
+  return makeBackbone({ name: "resnet8", exitsAfter: [1, 2] }, used, (input, w) => {
     const conv = (x: Value, name: string, stride = 1): Value => {
       const weight = w[`${name}.weight`]!;
       const bias = w[`${name}.bias`]!;

@@ -32,7 +32,7 @@ export function wideResnet16x4(seed = 1): Backbone {
   weights["linear.weight"] = heNormal(random, [10, channels]);
   weights["linear.bias"] = tensor("float32", [10]);
   // After a width's last block only its activation crosses: the next block's shortcut reads that, not the sum before it.
-  return makeBackbone({ name: "WRN-16-4", blocksPerGroup: 2, exitsAfter: [2, 4] }, weights, (input, w) => {
+  return makeBackbone({ name: "WRN-16-4", exitsAfter: [2, 4] }, weights, (input, w) => {
     const normRelu = (x: Value, name: string) => {
       const [scale, bias, mean, variance] = NORM.map((part) => w[`${name}.${part}`]!) as Four;
       return ops.relu(ops.batchNorm(x, scale, bias, mean, variance, { epsilon: EPSILON }));
@@ -67,7 +67,7 @@ function addNorm(weights: Record<string, Tensor>, name: string, channels: number
 }
 
 /** Normal numbers of variance 2 ÷ fan-in; the first dimension of `shape` is the outputs. */
-export function heNormal(random: Generator, shape: readonly number[]): Tensor<"float32"> {
+function heNormal(random: Generator, shape: readonly number[]): Tensor<"float32"> {
   const fanIn = shape.slice(1).reduce((product, size) => product * size, 1);
   const deviation = Math.sqrt(2 / fanIn);
   const size = fanIn * shape[0]!;

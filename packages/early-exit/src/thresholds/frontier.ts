@@ -114,9 +114,9 @@ export function frontier(
 }
 
 /** The cheapest operating point of at least this accuracy, the first of equally cheap ones; undefined where none has it. */
-export function cheapestWithin(points: readonly OperatingPoint[], accuracy: number): OperatingPoint | undefined {
+export function cheapestWithin<P extends OperatingPoint>(points: readonly P[], accuracy: number): P | undefined {
   checkArguments("early-exit.cheapestWithin", { points: [points, "a list"], accuracy: [accuracy, "a number"] });
-  let best: OperatingPoint | undefined;
+  let best: P | undefined;
   for (const point of points) {
     if (point.accuracy >= accuracy - 1e-12 && (best === undefined || point.meanCost < best.meanCost)) best = point;
   }

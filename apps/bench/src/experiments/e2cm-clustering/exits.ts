@@ -2,16 +2,16 @@ import { type Model, programToModel } from "@exitkit/core-gpu";
 import { exitRecord, type FittedExits, fit, recordScores } from "@exitkit/e2cm";
 import type { ExitRecord } from "@exitkit/early-exit";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
-import { assignmentsOf, PASS_BATCH } from "./assign.ts";
+import { argMaxRows } from "../../measuring/answers.ts";
+import { PASS_BATCH } from "./assign.ts";
 import type { Clustered } from "./cluster.ts";
 import { labelledBatches } from "./pixels.ts";
 import { type ClusterNetwork, clusterProgram, layerName } from "./programs.ts";
 import type { Subject } from "./subject.ts";
 
-/** A clustering network with exits, and what they say about the test pictures. */
+/** A clustering network with exits, and a record of all test pictures; its labels are the full network's own clusters. */
 export interface ClusterExits {
   readonly fitted: FittedExits;
-  /** Of all test pictures. Its labels are the full network's own clusters: an exit is right where it agrees with them. */
   readonly record: ExitRecord;
 }
 
@@ -70,7 +70,7 @@ async function clustersOf({ device, recipe }: Subject, model: Model, pictures: P
   try {
     for await (const { x } of labelledBatches(pictures, pictures.labels, PASS_BATCH)) {
       const { scores } = await session.run({ x }, { outputs: ["scores"] });
-      const { labels } = assignmentsOf(scores!.data as Float32Array, recipe.clusters);
+      const labels = argMaxRows(scores!.data as Float32Array, recipe.clusters);
       clusters.set(labels, at);
       at += labels.length;
     }

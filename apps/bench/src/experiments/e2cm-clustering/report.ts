@@ -93,6 +93,7 @@ function headline(result: ClusteringResult): Headline {
   const over = plain.runs === 1 ? "one run" : `${plain.runs} runs`;
   const { deviation } = overRuns(plain);
   const spread = deviation === undefined ? "" : `, ± ${points(deviation)} over runs`;
+  const fact = (value: string, name: string) => ({ value, name });
   const sum = (value: (run: (typeof own)[number]) => number) => count(own.reduce((all, run) => all + value(run), 0));
   return {
     sentence:
@@ -103,22 +104,16 @@ function headline(result: ClusteringResult): Headline {
       .join(" ")
       .trimEnd(),
     facts: [
-      ...(point === null ? [] : [{ value: percent(1 - point.macsFraction), name: "of the computation saved" }]),
-      { value: percent(plain.accuracy, 1), name: `clustering accuracy of the plain network${spread}` },
-      ...(cheapest === undefined
-        ? []
-        : [
-            {
-              value: percent(cheapest.accuracy, 1),
-              name: `if all leave after the first layer, at ${percent(cheapest.macsFraction)}`,
-            },
-          ]),
-      { value: decimal(plain.nmi, 3), name: "NMI of the plain network" },
-      {
-        value: sum(({ staged }) => staged.differences),
-        name: `of ${sum(({ staged }) => staged.pictures)} pictures differ when run in stages`,
-      },
-    ],
+      point && fact(percent(1 - point.macsFraction), "of the computation saved"),
+      fact(percent(plain.accuracy, 1), `clustering accuracy of the plain network${spread}`),
+      cheapest &&
+        fact(percent(cheapest.accuracy, 1), `if all leave after the first layer, at ${percent(cheapest.macsFraction)}`),
+      fact(decimal(plain.nmi, 3), "NMI of the plain network"),
+      fact(
+        sum(({ staged }) => staged.differences),
+        `of ${sum(({ staged }) => staged.pictures)} pictures differ when run in stages`,
+      ),
+    ].filter((one) => one != null),
   };
 }
 
@@ -164,31 +159,32 @@ function curves(result: ClusteringResult): Html {
 }
 
 function linesOf({ rows, means, paper }: ClusteringResult, dataset: string): Line[] {
-  const own = rows.filter((row) => row.dataset === dataset && row.budget !== null);
+  const early = <R extends { readonly dataset: string; readonly budget: number | null }>(all: readonly R[]) =>
+    all.filter((row) => row.dataset === dataset && row.budget !== null);
+  const own = early(rows);
   const runs = distinct(own.map((row) => row.run));
-  const theirs = paper.filter((row) => row.dataset === dataset);
-  const ours = means.filter((mean) => mean.dataset === dataset && mean.budget !== null);
   return [
     ...runs.map((run): Line => {
-      const points = own
-        .filter((row) => row.run === run)
-        .map((row) => ({ x: row.macsFraction, y: row.accuracy, title: "" }));
+      const one = own.filter((row) => row.run === run);
+      const points = one.map(({ macsFraction, accuracy }) => ({ x: macsFraction, y: accuracy, title: "" }));
       return { name: `run ${run}`, color: "var(--axis)", quiet: true, points };
     }),
     {
       name: "the paper's mean",
       color: "var(--red)",
       dashed: true,
-      points: theirs.map((row) => ({
-        x: row.macsFraction,
-        y: row.paper,
-        title: `Paper: ${percent(row.paper, 1)} at ${percent(row.macsFraction, 1)} of the MACs`,
-      })),
+      points: paper
+        .filter((row) => row.dataset === dataset)
+        .map(({ macsFraction: x, paper: y }) => ({
+          x,
+          y,
+          title: `Paper: ${percent(y, 1)} at ${percent(x, 1)} of the MACs`,
+        })),
     },
     {
       name: runs.length > 1 ? `mean of ${runs.length} runs` : "this run",
       color: "var(--blue)",
-      points: ours.map((mean) => ({
+      points: early(means).map((mean) => ({
         x: mean.macsFraction,
         y: mean.accuracy,
         title: `${spreadWords(overRuns(mean), 1)} at ${percent(mean.macsFraction, 1)} of the MACs`,

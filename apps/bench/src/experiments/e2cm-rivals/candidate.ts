@@ -9,12 +9,15 @@ export type Method = ClassMeansMethod | TrainedMethod | "bwds";
 /** One forward pass or one epoch of training; or several epochs. */
 export type Budget = "one epoch" | "unlimited";
 
-/** A fitted method and what its exits said about the test pictures. */
-export interface Candidate {
+/** What names one fit of a method; no seed where nothing is random. */
+export interface Fit<Seed = number | null> {
   readonly method: Method;
   readonly budget: Budget;
-  /** Null where nothing is random. */
-  readonly seed: number | null;
+  readonly seed: Seed;
+}
+
+/** A fitted method and what its exits said about the test pictures. */
+export interface Candidate extends Fit {
   readonly epochs: number;
   /** Of fitting, those trained in the same passes included; null where an interrupted run does not know. */
   readonly seconds: number | null;
@@ -29,13 +32,9 @@ export interface Candidate {
   readonly open: (setting: Setting) => Promise<Opened>;
 }
 
-/** A training whose loss became NaN or infinite: it gave no exits. */
-export interface Divergence {
-  readonly method: Method;
-  readonly budget: Budget;
-  readonly seed: number;
+/** A training whose loss became NaN or infinite in a step, from 0: it gave no exits. */
+export interface Divergence extends Fit<number> {
   readonly epochs: number;
-  /** Of its steps, from 0. */
   readonly step: number;
 }
 

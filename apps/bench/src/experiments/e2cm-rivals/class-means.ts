@@ -1,4 +1,4 @@
-import { accumulateStatistics, type Batches, type FittedExit, type FittedExits, solveExits } from "@exitkit/e2cm";
+import { accumulateStatistics, type FittedExit, type FittedExits, solveExits } from "@exitkit/e2cm";
 import { batches } from "../../data/batches.ts";
 import { counted, PASS_BATCH } from "../../measuring/counted.ts";
 import type { Progress } from "../../terminal/progress.ts";
@@ -24,13 +24,8 @@ export async function fitClassMeans(
   method: ClassMeansMethod,
   progress: Progress | null,
 ): Promise<FittedExits> {
-  const { network, train, normalisation } = material;
-  const stream =
-    progress === null
-      ? batches(train, PASS_BATCH, normalisation)
-      : counted(progress, `${method}: one forward pass`, train, PASS_BATCH, normalisation);
-  const taps = method === "e2cm-places" ? tapsWithin(network, SDN_PLACES) : undefined;
-  return onePass(material, stream, METRICS[method], taps);
+  const taps = method === "e2cm-places" ? tapsWithin(material.network, SDN_PLACES) : undefined;
+  return onePass(material, METRICS[method], taps, progress === null ? null : [progress, method]);
 }
 
 /** Class means at the given taps alone, for the distances that "E²CM + SDN" feeds to its exits. */
@@ -39,17 +34,20 @@ export async function meansAt(
   taps: readonly string[],
   metric: FittedExit["metric"],
 ): Promise<readonly FittedExit[]> {
-  const { train, normalisation } = material;
-  return (await onePass(material, batches(train, PASS_BATCH, normalisation), metric, taps)).exits;
+  return (await onePass(material, metric, taps, null)).exits;
 }
 
 async function onePass(
-  { device, network }: Material,
-  stream: Batches,
+  { device, network, train, normalisation }: Material,
   metric: FittedExit["metric"],
-  taps?: readonly string[],
+  taps: readonly string[] | undefined,
+  shown: readonly [Progress, ClassMeansMethod] | null,
 ): Promise<FittedExits> {
   const { model } = network.folded;
+  const stream =
+    shown === null
+      ? batches(train, PASS_BATCH, normalisation)
+      : counted(shown[0], `${shown[1]}: one forward pass`, train, PASS_BATCH, normalisation);
   const places = taps === undefined ? {} : { taps };
   const statistics = await accumulateStatistics(model, stream, { classes: network.classes, metric, ...places, device });
   return solveExits(model, statistics, { metric, device });

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type Device, training } from "@exitkit/core-gpu";
-import { exitRecord, type FittedExit, type FittedExits, openClassifier, recordScores } from "@exitkit/e2cm";
+import { exitRecord, type FittedExit, openClassifier, recordScores } from "@exitkit/e2cm";
 import {
   attachGates,
   type ExitModel,
@@ -45,12 +45,11 @@ export async function classMeansCandidate(
   const { device, network, normalisation } = material;
   const { model } = network.folded;
   const key = `${dataset.name}-${method}`;
-  const kept = await run.step(`${key}-fit`, async (): Promise<{ fitted: FittedExits; seconds: number }> => {
+  const { fitted, seconds } = await run.step(`${key}-fit`, async () => {
     const begun = performance.now();
     const fitted = await fitClassMeans(material, method, progress);
-    return { fitted, seconds: (performance.now() - begun) / 1000 };
+    return { fitted, seconds: secondsSince(begun) };
   });
-  const { fitted } = kept;
   const record = await run.step(`${key}-test`, async (): Promise<ExitRecord> => {
     const stream = counted(progress, `${key}: test pictures`, test, PASS_BATCH, normalisation);
     return exitRecord(fitted, await recordScores(model, fitted, stream, { device }));
@@ -60,13 +59,13 @@ export async function classMeansCandidate(
     budget: "one epoch",
     seed: null,
     epochs: 1,
-    seconds: kept.seconds,
+    seconds,
     costs: fitted.costs,
     record,
     own: record,
     open: ({ thresholds }) => openClassifier(model, fitted, { thresholds, device }),
   };
-  return { candidate, means: { exits: fitted.exits, seconds: kept.seconds } };
+  return { candidate, means: { exits: fitted.exits, seconds } };
 }
 
 /** Class means and how long they took; at the places of Shallow-Deep exits, their distances are further inputs there. */
@@ -80,15 +79,8 @@ export async function distanceMeans({ run }: Context, { dataset, material }: Sub
   return run.step(`${dataset.name}-e2cm-sdn-means`, async () => {
     const begun = performance.now();
     const exits = await meansAt(material, tapsOf(material.network, "e2cm-sdn"), DISTANCES["e2cm-sdn"]);
-    return { exits, seconds: (performance.now() - begun) / 1000 };
+    return { exits, seconds: secondsSince(begun) };
   });
-}
-
-/** What a step keeps of training: of a frozen backbone nothing. */
-interface KeptTraining {
-  readonly exits: ExitParameters["exits"];
-  readonly backbone: ExitParameters["backbone"] | null;
-  readonly seconds: number | null;
 }
 
 /** A candidate and, of a trained one, what gates can be learned on. */
@@ -100,6 +92,13 @@ export interface Trained {
   readonly params: ExitParameters;
   /** What the exits, each for itself, say about all test pictures. */
   readonly own: LogitsRecord;
+}
+
+/** What a step keeps of training: of a frozen backbone nothing. */
+interface KeptTraining {
+  readonly exits: ExitParameters["exits"];
+  readonly backbone: ExitParameters["backbone"] | null;
+  readonly seconds: number | null;
 }
 
 /** How rivals are trained. */
@@ -129,24 +128,25 @@ export async function trainedCandidates(
   for (const method of methods) {
     rivals.push(await trainedRival(material, method, takesDistances(method) ? means?.[method].exits : []));
   }
-  const key = keyOf(dataset.name, methods.join("-and-"), plan);
+  const keyOf = (name: string) =>
+    `${dataset.name}-${name}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
+  const key = keyOf(methods.join("-and-"));
   const kept = await run.step(`${key}-fit`, async (): Promise<KeptTraining | { readonly divergedAt: number }> => {
     const steps = epochs * Math.floor(material.train.n / material.batch);
     const stage = progress.stage(`${key}: training`, steps * material.batch, "pictures");
-    let first = true;
+    let done = 0;
     try {
       const { params, seconds } = await trainRivals(material, rivals, {
         seed,
         epochs,
         checkpoint: { folder: join(run.path, "checkpoints", key), everySteps: CHECKPOINT_EVERY },
         onStep: ({ step }) => {
-          stage.advance(material.batch * (first ? step : 1));
-          first = false;
+          stage.advance(material.batch * (step - done));
+          done = step;
         },
       });
-      const { trains } = rivals[0]!.method.training;
-      const exits = params.flatMap((own) => own.exits);
-      return { exits, backbone: trains === "all" ? params[0]!.backbone : null, seconds };
+      const backbone = rivals[0]!.method.training.trains === "all" ? params[0]!.backbone : null;
+      return { exits: params.flatMap((own) => own.exits), backbone, seconds };
     } catch (error) {
       // A cause means that something else failed than the training.
       if (!(error instanceof training.TrainingError) || error.cause !== undefined) throw error;
@@ -158,66 +158,36 @@ export async function trainedCandidates(
   });
   if ("divergedAt" in kept) return methods.map((method) => ({ method, budget, seed, epochs, step: kept.divergedAt }));
   const { exits, backbone, seconds } = kept;
-  const params = apart(
-    rivals.map(({ network }) => network),
-    { exits, backbone: backbone ?? rivals[0]!.network.backbone.params },
-  );
+  const networks = rivals.map(({ network }) => network);
+  const params = apart(networks, { exits, backbone: backbone ?? networks[0]!.backbone.params });
   const trained: Trained[] = [];
-  for (const [at, method] of methods.entries()) {
-    const one = { method, rival: rivals[at]!, params: params[at]!, seconds };
-    trained.push(await askedAboutTest(context, subject, plan, one));
-  }
+  for (const [at, method] of methods.entries()) trained.push(await askedAboutTest(method, rivals[at]!, params[at]!));
   return trained;
-}
 
-function keyOf(dataset: string, name: string, { budget, epochs, seed }: TrainingPlan): string {
-  return `${dataset}-${name}-${budget === "unlimited" ? `epochs${epochs}-` : ""}seed${seed}`;
-}
-
-/** A rival whose exits are trained. */
-interface AfterTraining {
-  readonly method: TrainedMethod;
-  readonly rival: TrainedRival;
-  readonly params: ExitParameters;
-  readonly seconds: number | null;
-}
-
-/** Asks a rival with trained exits about all test pictures. */
-async function askedAboutTest(
-  { run, progress }: Context,
-  { dataset, material: { device, normalisation }, test }: Subject,
-  plan: TrainingPlan,
-  { method, rival, params, seconds }: AfterTraining,
-): Promise<Trained> {
-  const { budget, seed, epochs, means } = plan;
-  const meansSeconds = (takesDistances(method) ? means?.[method].seconds : undefined) ?? 0;
-  const key = keyOf(dataset.name, method, plan);
-  const options = rival.method.rule;
-  const model = toExitModel(rival.network, params, options);
-  const pictures = (title: string) => counted(progress, `${key}: ${title}`, test, PASS_BATCH, normalisation);
-  const own = await run.step(`${key}-own`, async (): Promise<LogitsRecord> => {
-    const each = toExitModel(rival.network, params, { ...options, whenNoneIsSure: "last" });
-    return recordLogits(device, each, pictures("test pictures, each exit for itself"));
-  });
-  const record =
-    options.whenNoneIsSure === "mostConfident"
-      ? await run.step(
-          `${key}-test`,
-          async (): Promise<ExitRecord> => recordExits(device, model, pictures("test pictures")),
-        )
-      : own;
-  const candidate: Candidate = {
-    method,
-    budget,
-    seed,
-    epochs,
-    seconds: seconds === null ? null : seconds + meansSeconds,
-    costs: rival.costs,
-    record,
-    own,
-    open: ({ thresholds }) => openAt(device, model, thresholds),
-  };
-  return { candidate, key, rival, params, own };
+  async function askedAboutTest(method: TrainedMethod, rival: TrainedRival, params: ExitParameters): Promise<Trained> {
+    const { device, normalisation } = material;
+    const key = keyOf(method);
+    const options = rival.method.rule;
+    const model = toExitModel(rival.network, params, options);
+    const pictures = (title: string) => counted(progress, `${key}: ${title}`, subject.test, PASS_BATCH, normalisation);
+    const own = await run.step(`${key}-own`, async (): Promise<LogitsRecord> => {
+      const each = toExitModel(rival.network, params, { ...options, whenNoneIsSure: "last" });
+      return recordLogits(device, each, pictures("test pictures, each exit for itself"));
+    });
+    const asked = async (): Promise<ExitRecord> => recordExits(device, model, pictures("test pictures"));
+    const candidate: Candidate = {
+      method,
+      budget,
+      seed,
+      epochs,
+      seconds: seconds && seconds + (takesDistances(method) ? (means?.[method].seconds ?? 0) : 0),
+      costs: rival.costs,
+      record: options.whenNoneIsSure === "mostConfident" ? await run.step(`${key}-test`, asked) : own,
+      own,
+      open: ({ thresholds }) => openAt(device, model, thresholds),
+    };
+    return { candidate, key, rival, params, own };
+  }
 }
 
 /** What the whole cost of the plain network counts in errors, from hardly anything to more than all of them. */
@@ -232,20 +202,19 @@ export async function gatedCandidate(
   { material: { device } }: Subject,
   { candidate, key, rival, params, own: record }: Trained,
 ): Promise<Candidate> {
-  const { costs } = candidate;
   const model = toExitModel(rival.network, params);
   const kept = await run.step(`${key}-bwds-fit`, async () => {
     const begun = performance.now();
-    const learned = [0, 1].map((half) => {
+    const [first, second] = [0, 1].map((half) => {
       const learnedOn = halfOfLogits(record, half);
-      return TRADE_OFFS.map((tradeOff) => fitGates(learnedOn, costs, { tradeOff }));
+      return TRADE_OFFS.map((tradeOff) => fitGates(learnedOn, candidate.costs, { tradeOff }));
     });
-    return { gates: learned as [Gates[], Gates[]], seconds: (performance.now() - begun) / 1000 / 2 };
+    return { gates: [first!, second!] as [Gates[], Gates[]], seconds: secondsSince(begun) / 2 };
   });
   return {
     ...candidate,
     method: "bwds",
-    seconds: candidate.seconds === null ? null : candidate.seconds + kept.seconds,
+    seconds: candidate.seconds && candidate.seconds + kept.seconds,
     record,
     own: record,
     gates: kept.gates,
@@ -256,4 +225,8 @@ export async function gatedCandidate(
 async function openAt(device: Device, model: ExitModel, thresholds: readonly number[]): Promise<Opened> {
   const staged = await openStaged(device, model);
   return { classify: (x) => staged.classify(x, thresholds), release: () => staged.release() };
+}
+
+function secondsSince(begun: number): number {
+  return (performance.now() - begun) / 1000;
 }

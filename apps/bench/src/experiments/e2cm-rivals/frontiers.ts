@@ -41,23 +41,23 @@ export function bothWays({ record, own: asked, costs, gates }: Candidate): reado
   const halves = foldRecords(record);
   const agreements = foldRecords(asked).map((half) => fitAgreement(half));
   const ways = halves.map((calibration, index): Way => {
-    const other = halves[1 - index]!;
     if (gates === undefined) {
       const points = agreementFrontier(calibration, costs, agreements[index]!, { resolution: 0 });
-      return { points, report: ({ thresholds }) => replay(other, thresholds, costs) };
+      return { points, report: ({ thresholds }) => replay(halves[1 - index]!, thresholds, costs) };
     }
-    const logits = [0, 1].map((half) => halfOfLogits(record as LogitsRecord, half));
-    return {
-      points: gates[index]!.flatMap((own) => {
-        const gated = gatedRecord(logits[index]!, own);
-        return OPEN.map((threshold) => {
-          const all = own.gates.map(() => threshold);
-          const { thresholds, accuracy, meanCost, costFraction } = replay(gated, all, costs);
-          return { thresholds, accuracy, meanCost, costFraction, gates: own };
-        });
-      }),
-      report: ({ gates: own, thresholds }) => replay(gatedRecord(logits[1 - index]!, own!), thresholds, costs),
-    };
+    const [logits, others] = [index, 1 - index].map((half) => halfOfLogits(record as LogitsRecord, half));
+    const points = gates[index]!.flatMap((own) => {
+      const gated = gatedRecord(logits!, own);
+      return OPEN.map((threshold) => {
+        const { thresholds, accuracy, meanCost, costFraction } = replay(
+          gated,
+          own.gates.map(() => threshold),
+          costs,
+        );
+        return { thresholds, accuracy, meanCost, costFraction, gates: own };
+      });
+    });
+    return { points, report: ({ gates: own, thresholds }) => replay(gatedRecord(others!, own!), thresholds, costs) };
   });
   return ways as [Way, Way];
 }
@@ -91,15 +91,9 @@ export function withinRows(
 ): readonly WithinRow[] {
   const own = foldRecords(plain).map((half) => accuracyAt(half, half.exits.length - 1));
   return RIVAL_LOSSES.map((wantedLoss) => {
-    const found = reported(ways, ({ points }, index) => cheapest(points, own[index]! - wantedLoss));
+    const found = reported(ways, ({ points }, index) => cheapestWithin(points, own[index]! - wantedLoss));
     return { dataset, method, budget, seed, wantedLoss, ...(found ?? { macsFraction: null, accuracy: null }) };
   });
-}
-
-/** The cheapest setting of at least this accuracy on calibration pictures; undefined where none has it. */
-export function cheapest(points: readonly Setting[], accuracy: number): Setting | undefined {
-  const found = cheapestWithin(points, accuracy);
-  return points.find((point) => point === found);
 }
 
 /** The most accurate point whose mean cost is at most a fraction of the plain network's, the cheaper of equals. */
@@ -107,22 +101,18 @@ export function mostAccurate<P extends OperatingPoint>(points: readonly P[], cos
   let best: P | undefined;
   for (const point of points) {
     if (point.costFraction > costFraction) continue;
-    const better = best === undefined || point.accuracy > best.accuracy;
-    if (better || (point.accuracy === best!.accuracy && point.meanCost < best!.meanCost)) best = point;
+    const gain = best === undefined ? 1 : point.accuracy - best.accuracy || best.meanCost - point.meanCost;
+    if (gain > 0) best = point;
   }
   return best;
 }
 
-function reported(
-  ways: readonly Way[],
-  choose: (way: Way, index: number) => Setting | undefined,
-): { readonly macsFraction: number; readonly accuracy: number } | null {
-  const replays: Replay[] = [];
-  for (const [index, way] of ways.entries()) {
+function reported(ways: readonly Way[], choose: (way: Way, index: number) => Setting | null | undefined) {
+  const replays = ways.flatMap((way, index) => {
     const point = choose(way, index);
-    if (point === undefined) return null;
-    replays.push(way.report(point));
-  }
+    return point == null ? [] : [way.report(point)];
+  });
+  if (replays.length < ways.length) return null;
   return {
     macsFraction: meanOf(replays.map(({ costFraction }) => costFraction)),
     accuracy: meanOf(replays.map(({ accuracy }) => accuracy)),

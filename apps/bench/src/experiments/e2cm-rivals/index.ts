@@ -1,9 +1,9 @@
-import { accuracyAt as accuracyOfExit } from "../../measuring/answers.ts";
+import { accuracyAt } from "../../measuring/answers.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
 import { type Context, experiment } from "../experiment.ts";
 import { DATASETS, EPOCHS, PICTURES, SEEDS } from "../options.ts";
-import type { Divergence } from "./candidate.ts";
+import type { Candidate, Divergence } from "./candidate.ts";
 import { claimsOf } from "./claims.ts";
 import { chosenDatasets, type RivalDataset } from "./datasets.ts";
 import { classMeansCandidate, distanceMeans, gatedCandidate, trainedCandidates } from "./fit.ts";
@@ -40,6 +40,7 @@ export const e2cmRivals = experiment({
 export async function rivals(context: Context, usual: RivalSettings) {
   const { extras } = context;
   const settings = { ...usual, epochs: extras.epochs ?? usual.epochs };
+  const { epochs, batch } = settings;
   const datasets = await chosenDatasets(context);
   return onDevice(context, async (device) => {
     const parts: Awaited<ReturnType<typeof compare>>[] = [];
@@ -49,16 +50,11 @@ export async function rivals(context: Context, usual: RivalSettings) {
     const rows = parts.flatMap((part) => part.rows);
     const diverged = parts.flatMap((part) => part.diverged);
     const plain = new Map(parts.map(({ about }) => [about.dataset, about.accuracy]));
+    const seeds = extras.seeds ?? 1;
     return {
       ranOn: device.kind,
       datasets: parts.map(({ about }) => about),
-      settings: {
-        epochs: settings.epochs,
-        batch: settings.batch,
-        seeds: extras.seeds ?? 1,
-        timedLoss: TIMED_LOSS,
-        timedFraction: TIMED_FRACTION,
-      },
+      settings: { epochs, batch, seeds, timedLoss: TIMED_LOSS, timedFraction: TIMED_FRACTION },
       rows,
       within: parts.flatMap((part) => part.within),
       perExit: parts.flatMap((part) => part.perExit),
@@ -84,9 +80,9 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
   const candidates = [e2cm.candidate, places.candidate, euclidean.candidate];
   const diverged: ({ readonly dataset: RivalDataset } & Divergence)[] = [];
   const means = { "e2cm-sdn": await distanceMeans(context, subject), "e2cm-sdn-shared": places.means };
-  for (const own of seedsOf(context)) {
-    const oneEpoch = { budget: "one epoch", epochs: 1, seed: own } as const;
-    const many = { budget: "unlimited", epochs: settings.epochs, seed: own, means } as const;
+  for (const seed of seedsOf(context)) {
+    const oneEpoch = { budget: "one epoch", epochs: 1, seed } as const;
+    const many = { budget: "unlimited", epochs: settings.epochs, seed, means } as const;
     const made = [
       ...(await trainedCandidates(context, subject, ["sdn"], oneEpoch)),
       ...(await trainedCandidates(context, subject, ["sdn-joint"], oneEpoch)),
@@ -94,93 +90,64 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
       ...(await trainedCandidates(context, subject, ["sdn", "e2cm-sdn", "e2cm-sdn-shared"], many)),
     ];
     for (const one of made) {
-      if (!("candidate" in one)) {
-        diverged.push({ dataset: name, ...one });
-        continue;
+      if (!("candidate" in one)) diverged.push({ dataset: name, ...one });
+      else {
+        candidates.push(one.candidate);
+        if (one.candidate.method === "sdn") candidates.push(await gatedCandidate(context, subject, one));
       }
-      candidates.push(one.candidate);
-      if (one.candidate.method === "sdn") candidates.push(await gatedCandidate(context, subject, one));
     }
   }
-  const plain = candidates[0]!.record;
+  const plain = e2cm.candidate.record;
   const searched = candidates.map((candidate) => ({ candidate, ways: bothWays(candidate) }));
-  const wall: WallRow[] = [];
   // Of every method the first seed that did not diverge.
-  const timed = searched.filter(
-    ({ candidate }, index) =>
-      candidates.findIndex(({ method, budget }) => method === candidate.method && budget === candidate.budget) ===
-      index,
-  );
+  const firstOf = ({ method, budget }: Candidate) =>
+    candidates.findIndex((one) => one.method === method && one.budget === budget);
+  const timed = searched.filter(({ candidate }, index) => firstOf(candidate) === index);
+  const wall: WallRow[] = [];
   const stage = progress.stage(`${name}: wall clock`, timed.length, "methods");
   for (const { candidate, ways } of timed) {
-    const { method, budget } = candidate;
-    const key = `${name}-${method}-${budget === "unlimited" ? `epochs${candidate.epochs}-` : ""}wall`;
-    const own = await folder.step(key, () =>
-      timeRival(material.device, material.network, name, candidate, ways, plain, test, {
-        normalisation: data.normalisation,
-        rounds: settings.rounds,
-        pictures: settings.timedPictures,
-      }),
-    );
-    wall.push(...own);
+    const { method, budget, epochs } = candidate;
+    const key = `${name}-${method}-${budget === "unlimited" ? `epochs${epochs}-` : ""}wall`;
+    wall.push(...(await folder.step(key, () => timeRival(subject, candidate, ways[0], plain, settings))));
     stage.advance(1);
   }
   stage.done();
   const rows: readonly RivalRow[] = [
     ...searched.flatMap(({ candidate, ways }) => frontierRows(name, candidate, ways)),
-    ...wall.map(({ dataset: own, method, budget, seed: one, macsFraction, accuracy, wallFraction }) => ({
-      dataset: own,
-      method,
-      budget,
-      seed: one,
-      askedFraction: null,
-      macsFraction,
-      accuracy,
-      wallFraction,
-    })),
+    ...wall.map(({ method, budget, seed, macsFraction, accuracy, wallFraction }) => {
+      return { dataset: name, method, budget, seed, askedFraction: null, macsFraction, accuracy, wallFraction };
+    }),
   ];
   for (const row of rows) await folder.metric({ ...row });
-  const within = searched.flatMap(({ candidate, ways }) => withinRows(name, candidate, ways, plain));
-  // Gates leave by other rules from the same exits.
-  const perExit = candidates
-    .filter(({ method }) => method !== "bwds")
-    .flatMap(({ method, budget, seed: own, costs, own: record }) =>
-      record.exits.map((_, exit) => ({
-        dataset: name,
-        method,
-        budget,
-        seed: own,
-        exit,
-        macsFraction: costs.exits[exit]! / costs.full,
-        accuracy: accuracyOfExit(record, exit),
-      })),
-    );
-  const training = candidates.map(({ method, budget, seed: own, epochs, seconds }) => ({
-    dataset: name,
-    method,
-    budget,
-    seed: own,
-    epochs,
-    seconds,
-  }));
+  const { network, train } = material;
   return {
     about: {
       dataset: name,
       name: data.name,
-      complete: data.complete && material.train.n === data.train.n && test.n === data.test.n,
-      train: material.train.n,
+      complete: data.complete && train.n === data.train.n && test.n === data.test.n,
+      train: train.n,
       test: test.n,
-      classes: material.network.classes,
+      classes: network.classes,
       network: `resnet${subject.depth}`,
-      macs: material.network.macs,
-      accuracy: accuracyOfExit(plain, plain.exits.length - 1),
+      macs: network.macs,
+      accuracy: accuracyAt(plain, plain.exits.length - 1),
       trained: trained === null ? null : { epochs: trained.epochs, seconds: trained.seconds },
       files: data.files,
     },
     rows,
-    within,
-    perExit,
-    training,
+    within: searched.flatMap(({ candidate, ways }) => withinRows(name, candidate, ways, plain)),
+    // Gates leave by other rules from the same exits.
+    perExit: candidates
+      .filter(({ method }) => method !== "bwds")
+      .flatMap(({ method, budget, seed, costs, own }) =>
+        own.exits.map((_, exit) => {
+          const macsFraction = costs.exits[exit]! / costs.full;
+          return { dataset: name, method, budget, seed, exit, macsFraction, accuracy: accuracyAt(own, exit) };
+        }),
+      ),
+    training: candidates.map(({ method, budget, seed, epochs, seconds }) => {
+      return { dataset: name, method, budget, seed, epochs, seconds };
+    }),
     diverged,
     memory: await memoryRows(context, subject, settings),
     wall,
@@ -190,18 +157,18 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
 /** Each method in a process of its own. */
 async function memoryRows(
   { run: folder, progress }: Context,
-  { dataset, material, depth, weights }: Subject,
+  { dataset: { name }, material, depth, weights }: Subject,
   { memory: methods }: RivalSettings,
 ) {
   const { train, normalisation, augmentation, batch, device } = material;
-  const stage = progress.stage(`${dataset.name}: peak memory`, methods.length, "methods");
+  const stage = progress.stage(`${name}: peak memory`, methods.length, "methods");
   const rows: RivalsResult["memory"][number][] = [];
   for (const method of methods) {
-    const bytes = await folder.step(`${dataset.name}-${method}-memory`, () => {
+    const bytes = await folder.step(`${name}-${method}-memory`, () => {
       const job = { method, device: device.kind, depth, batch, shape: train.shape, normalisation, augmentation };
-      return peakMemory(job, weights, train, `${folder.path}/memory-${dataset.name}-${method}`);
+      return peakMemory(job, weights, train, `${folder.path}/memory-${name}-${method}`);
     });
-    rows.push({ dataset: dataset.name, method, bytes });
+    rows.push({ dataset: name, method, bytes });
     stage.advance(1);
   }
   stage.done();

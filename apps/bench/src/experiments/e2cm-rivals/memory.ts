@@ -1,7 +1,8 @@
-import { spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { type DeviceKind, type Tensor, tensor, writeSafetensorsFile } from "@exitkit/core-gpu";
 import type { Dataset } from "../../data/directory.ts";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
@@ -28,8 +29,7 @@ const PICTURES = 1024;
 
 /**
  * Peak memory of fitting, in bytes: the largest resident set of a process of its own that fits the method on 1,024 pictures
- * and ends. The runtime's buffers are as large after two steps as after a thousand; the pictures of the whole data set,
- * which every method needs, are not in it.
+ * and ends. The runtime's buffers are as large after two steps as after a thousand; all other pictures are not in it.
  *
  * @param folder A folder of the run; what is written there is removed.
  */
@@ -56,23 +56,14 @@ export async function peakMemory(
   }
 }
 
-function childPeak(job: string): Promise<number> {
+async function childPeak(job: string): Promise<number> {
   const own = import.meta.url;
   const child = fileURLToPath(new URL(`./memory-child${own.slice(own.lastIndexOf("."))}`, own));
-  return new Promise((resolve, reject) => {
-    const started = spawn(process.execPath, [...process.execArgv, child, job], { stdio: ["ignore", "pipe", "pipe"] });
-    let [stdout, stderr] = ["", ""];
-    started.stdout.on("data", (chunk: Buffer) => {
-      stdout += chunk.toString();
-    });
-    started.stderr.on("data", (chunk: Buffer) => {
-      stderr += chunk.toString();
-    });
-    started.on("error", reject);
-    started.on("close", (code) => {
-      const peak = Number(stdout.trim());
-      if (code === 0 && Number.isSafeInteger(peak) && peak > 0) resolve(peak);
-      else reject(new Error(`the process whose memory is measured ended with code ${code}: ${stderr.trim()}`));
-    });
+  const run = promisify(execFile)(process.execPath, [...process.execArgv, child, job]);
+  const { stdout } = await run.catch(({ code, stderr }: { code: unknown; stderr: string }) => {
+    throw new Error(`the process whose memory is measured ended with code ${code}: ${stderr.trim()}`);
   });
+  const peak = Number(stdout.trim());
+  if (Number.isSafeInteger(peak) && peak > 0) return peak;
+  throw new Error(`the process whose memory is measured printed ${stdout.trim()}`);
 }

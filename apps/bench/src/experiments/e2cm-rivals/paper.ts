@@ -14,93 +14,39 @@ export const POSTER: readonly { readonly method: string; readonly accuracies: re
   { method: "branchynet", accuracies: [0.8, 0.8, 0.8, 0.8] },
 ];
 
-/**
- * Points (fraction of the FLOPs, accuracy) of the one-epoch figure, read from its pixels to ± .005. Source: slide 19 [M].
- */
-export const FIGURE: readonly {
-  readonly dataset: RivalDataset;
-  readonly network: string;
-  readonly method: string;
-  readonly points: readonly (readonly [number, number])[];
-}[] = [
-  {
-    dataset: "cifar10",
-    network: "ResNet-152",
-    method: "e2cm-euclidean",
-    points: [
-      [0.07, 0.3],
-      [0.08, 0.4],
-      [0.095, 0.47],
-      [0.12, 0.56],
-      [0.23, 0.8],
-      [0.3, 0.866],
-      [0.36, 0.879],
-      [0.52, 0.887],
-      [0.6, 0.889],
-      [0.99, 0.895],
-    ],
-  },
-  {
-    dataset: "cifar10",
-    network: "ResNet-152",
-    method: "sdn",
-    points: [
-      [0.16, 0.36],
-      [0.18, 0.41],
-      [0.26, 0.6],
-      [0.42, 0.825],
-      [0.49, 0.846],
-      [0.6, 0.885],
-      [1, 0.89],
-    ],
-  },
-  {
-    dataset: "cifar10",
-    network: "ResNet-152",
-    method: "branchynet",
-    points: [
-      [0.31, 0.13],
-      [0.4, 0.15],
-      [1.01, 0.19],
-      [1.1, 0.2],
-      [1.29, 0.21],
-    ],
-  },
-  {
-    dataset: "kmnist",
-    network: "WRN-101",
-    method: "e2cm-euclidean",
-    points: [
-      [0.01, 0.41],
-      [0.04, 0.52],
-      [0.19, 0.864],
-      [0.24, 0.917],
-      [0.41, 0.954],
-      [1, 0.96],
-    ],
-  },
-  {
-    dataset: "kmnist",
-    network: "WRN-101",
-    method: "sdn",
-    points: [
-      [0.19, 0.36],
-      [0.26, 0.58],
-      [0.39, 0.78],
-      [0.45, 0.85],
-      [0.58, 0.916],
-      [0.65, 0.923],
-      [0.69, 0.925],
-      [1, 0.96],
-    ],
-  },
-  {
-    dataset: "kmnist",
-    network: "WRN-101",
-    method: "branchynet",
-    points: [
-      [0.16, 0.65],
-      [1.16, 0.66],
-    ],
-  },
+/** The one-epoch figure: fraction of the FLOPs, accuracy, read from its pixels to ± .005. Source: slide 19 [M]. */
+export const FIGURE = [
+  curve("cifar10", "ResNet-152", "e2cm-euclidean", [
+    [0.07, 0.08, 0.095, 0.12, 0.23, 0.3, 0.36, 0.52, 0.6, 0.99],
+    [0.3, 0.4, 0.47, 0.56, 0.8, 0.866, 0.879, 0.887, 0.889, 0.895],
+  ]),
+  curve("cifar10", "ResNet-152", "sdn", [
+    [0.16, 0.18, 0.26, 0.42, 0.49, 0.6, 1],
+    [0.36, 0.41, 0.6, 0.825, 0.846, 0.885, 0.89],
+  ]),
+  curve("cifar10", "ResNet-152", "branchynet", [
+    [0.31, 0.4, 1.01, 1.1, 1.29],
+    [0.13, 0.15, 0.19, 0.2, 0.21],
+  ]),
+  curve("kmnist", "WRN-101", "e2cm-euclidean", [
+    [0.01, 0.04, 0.19, 0.24, 0.41, 1],
+    [0.41, 0.52, 0.864, 0.917, 0.954, 0.96],
+  ]),
+  curve("kmnist", "WRN-101", "sdn", [
+    [0.19, 0.26, 0.39, 0.45, 0.58, 0.65, 0.69, 1],
+    [0.36, 0.58, 0.78, 0.85, 0.916, 0.923, 0.925, 0.96],
+  ]),
+  curve("kmnist", "WRN-101", "branchynet", [
+    [0.16, 1.16],
+    [0.65, 0.66],
+  ]),
 ];
+
+function curve(
+  dataset: RivalDataset,
+  network: string,
+  method: string,
+  [costs, accuracies]: readonly [number[], number[]],
+) {
+  return { dataset, network, method, points: costs.map((cost, at): [number, number] => [cost, accuracies[at]!]) };
+}

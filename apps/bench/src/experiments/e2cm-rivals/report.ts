@@ -9,19 +9,8 @@ import { backboneName } from "../../report/series.ts";
 import type { Kept, Summary } from "../experiment.ts";
 import { oneEpochFigures, unlimitedFigure } from "./charts.ts";
 import type { RivalData, RivalsResult } from "./schema.ts";
-import { atFraction, datasetName, methodsOf, passMethod, rivalSeries } from "./series.ts";
-import {
-  effortTable,
-  exitTable,
-  frontierTable,
-  MOST_EXITS,
-  mebibytes,
-  posterTable,
-  readmeTable,
-  SHOWN,
-  wallTable,
-  withinTable,
-} from "./tables.ts";
+import { alike, atFraction, datasetName, methodsOf, passMethod, rivalSeries } from "./series.ts";
+import * as tables from "./tables.ts";
 
 /** Where the methods are compared in one sentence. */
 const FRACTION = 0.25;
@@ -29,7 +18,8 @@ const FRACTION = 0.25;
 /** Its chapter of the report. */
 export function report(result: RivalsResult): Report {
   const { datasets, rows, within, training, poster, wall, claims } = result;
-  const exits = exitTable(result, datasets);
+  const some = (part: readonly unknown[]) => part.length > 0 && datasets.length > 0;
+  const exits = tables.exitTable(result, datasets);
   return {
     headline: headline(result),
     sections: [
@@ -44,15 +34,12 @@ export function report(result: RivalsResult): Report {
         id: "within",
         title: "What a small loss buys",
         about: "The cheapest setting that keeps to a loss against the plain network, on the pictures that chose it.",
-        content: within.length === 0 || datasets.length === 0 ? [] : [withinTable(result, datasets), caption(WITHIN)],
+        content: some(within) ? [tables.withinTable(result, datasets), caption(WITHIN)] : [],
       },
       {
         id: "effort",
         title: "What fitting takes",
-        content:
-          training.length === 0 || datasets.length === 0
-            ? []
-            : [effortTable(result, datasets), caption(effortWords(result))],
+        content: some(training) ? [tables.effortTable(result, datasets), caption(effortWords(result))] : [],
       },
       {
         id: "unlimited",
@@ -71,14 +58,15 @@ export function report(result: RivalsResult): Report {
         title: "The poster's table",
         about: "Accuracy where little may be computed, after several epochs of training.",
         content:
-          poster === undefined || rows.length === 0 ? [] : [posterTable(result), caption(posterWords(result, poster))],
+          poster === undefined || rows.length === 0
+            ? []
+            : [tables.posterTable(result), caption(posterWords(result, poster))],
       },
       {
         id: "wall",
         title: "Is less computation less time?",
         about: "The networks really stop early, against the plain network in one session.",
-        content:
-          wall.length === 0 || datasets.length === 0 ? [] : [wallTable(result, datasets), caption(wallWords(wall[0]!))],
+        content: some(wall) ? [tables.wallTable(result, datasets), caption(wallWords(wall[0]!))] : [],
       },
       {
         id: "claims",
@@ -101,7 +89,7 @@ const EXITS =
 function effortWords(result: RivalsResult): string {
   const plain = result.memory
     .filter(({ method }) => method === "plain")
-    .map(({ dataset, bytes }) => `${mebibytes(bytes)} (${datasetName(result, dataset)})`);
+    .map(({ dataset, bytes }) => `${tables.mebibytes(bytes)} (${datasetName(result, dataset)})`);
   const beside =
     plain.length === 0 ? "" : `; one that only answers some with the plain network takes ${plain.join(", ")}`;
   return `Time: from the plain network to exits that can be used, compilation of the training step included; means over seeds, each measured once in the course of the run. Over several epochs all kinds of exits are trained in the same passes, and the time is that of all. Gates: with the exits they are learned on, whose memory is given. Memory: the largest resident set of a process of its own that fits the method on 1,024 pictures${beside}.`;
@@ -120,18 +108,16 @@ function wallWords({ batch, pictures, runs }: RivalsResult["wall"][number]): str
 /** What one pass gives beside one epoch, on the first data set. */
 function headline({ datasets, rows, training }: RivalsResult): Headline {
   const [first] = datasets;
-  const own = rows.filter((row) => row.dataset === first?.dataset);
-  const at = (method: string) => atFraction(own, method, "one epoch", FRACTION);
-  const form = passMethod(own);
+  const { dataset = "" } = first ?? {};
+  const budget = "one epoch";
+  const at = (method: string) => atFraction(rows, { dataset, method, budget }, FRACTION);
+  const form = passMethod(rows.filter((row) => row.dataset === dataset));
   const [pass, sdn] = [at(form), at("sdn")];
   if (first === undefined || pass === null || sdn === null) {
     return { sentence: "E²CM against trained exits: nothing to compare was measured in this run." };
   }
   const lead = pass.mean - sdn.mean;
-  const time = (method: string) =>
-    training.find((row) => row.dataset === first.dataset && row.method === method && row.budget === "one epoch")
-      ?.seconds;
-  const [passTime, sdnTime] = [time(form), time("sdn")];
+  const [passTime, sdnTime] = [form, "sdn"].map((method) => alike(training, { dataset, method, budget })[0]?.seconds);
   const { name } = rivalSeries("sdn");
   const fitting =
     passTime == null || sdnTime == null
@@ -181,11 +167,11 @@ function method({ datasets, settings }: RivalsResult): Report["method"] {
 
 /** What docs/results holds: the frontier at the costs shown, the timed settings, and the exits that a table shows. */
 export function keep({ rows, perExit, ...result }: RivalsResult): Kept {
-  const many = new Set(perExit.filter(({ exit }) => exit >= MOST_EXITS).map(({ method }) => method));
+  const many = new Set(perExit.filter(({ exit }) => exit >= tables.MOST_EXITS).map(({ method }) => method));
   return {
     value: {
       ...result,
-      rows: rows.filter(({ askedFraction }) => askedFraction === null || SHOWN.includes(askedFraction)),
+      rows: rows.filter(({ askedFraction }) => askedFraction === null || tables.SHOWN.includes(askedFraction)),
       perExit: perExit.filter(({ method }) => !many.has(method)),
     },
   };
@@ -196,7 +182,7 @@ export function readme(result: RivalsResult): readonly Block[] {
   const [{ dataset, name, network, accuracy }] = result.datasets as readonly [RivalData];
   return [
     `One pass of class means against exits that are trained, ${backboneName(network)} on ${name} (plain: ${exact(accuracy)}); right where so much of its MACs was allowed, mean over ${result.settings!.seeds} seeds:`,
-    readmeTable(result, dataset),
+    tables.readmeTable(result, dataset),
     "The exits of the last three lines were trained in the same passes; their times are of all three.",
   ];
 }
@@ -221,14 +207,14 @@ function datasetPart(result: RivalsResult, data: RivalData): readonly Block[] {
   return [
     `### ${name}: ${backboneName(network)}, ${exact(accuracy)} right with ${(macs / 1e6).toFixed(1)} million MACs`,
     `${count(train)} training and ${count(test)} test pictures${partWords(data)}; the network is ${origin}. Accuracy where a mean cost of at most so much of the plain network's, exits included, was allowed on the pictures that chose the thresholds:`,
-    frontierTable(result, [data]),
+    tables.frontierTable(result, [data]),
     `How right each exit is if all pictures leave there. ${EXITS}`,
-    exitTable(result, [data]) ?? "",
+    tables.exitTable(result, [data]) ?? "",
     effortWords(result),
-    effortTable(result, [data]),
+    tables.effortTable(result, [data]),
     `The cheapest setting that keeps to a loss on the pictures that chose it. ${WITHIN}`,
-    withinTable(result, [data]),
-    ...(wall === undefined ? [] : [`Wall clock. ${wallWords(wall)}`, wallTable(result, [data])]),
+    tables.withinTable(result, [data]),
+    ...(wall === undefined ? [] : [`Wall clock. ${wallWords(wall)}`, tables.wallTable(result, [data])]),
   ];
 }
 
@@ -236,7 +222,11 @@ function datasetPart(result: RivalsResult, data: RivalData): readonly Block[] {
 export function summary(result: RivalsResult): Summary {
   const { datasets, diverged } = result;
   return {
-    table: [frontierTable(result, datasets), wallTable(result, datasets), effortTable(result, datasets)],
+    table: [
+      tables.frontierTable(result, datasets),
+      tables.wallTable(result, datasets),
+      tables.effortTable(result, datasets),
+    ],
     notes: [
       "Thresholds from one half of the test pictures, accuracy on the other half, both ways; timed on the second half only, batch 64.",
       ...diverged.map(

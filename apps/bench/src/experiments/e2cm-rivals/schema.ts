@@ -33,18 +33,6 @@ const within = z.object({
   accuracy: share.nullable(),
 });
 
-/** How right one exit is about all test pictures, from 0, the network's own answer last; MACs of a picture that leaves there. */
-const perExit = z.object({ ...point, exit: z.number(), macsFraction: amount, accuracy: share });
-
-/** What one method took to fit. */
-const training = z.object({ ...point, epochs: amount, seconds: amount.nullable() });
-
-/** A training whose loss became NaN or infinite, and in which of its steps, from 0. */
-const diverged = z.object({ ...point, epochs: amount, step: z.number() });
-
-/** Largest resident set of a process that fits the method on some pictures; "plain": answers them. */
-const memory = z.object({ dataset: z.string(), method: z.string(), bytes: amount });
-
 /** Wall clock of one setting of a method. */
 const wall = z.object({
   ...point,
@@ -55,16 +43,14 @@ const wall = z.object({
   ...wallFields,
 });
 
-/** A data set with its plain network. */
+/** A data set with its plain network: the accuracy on all test pictures, and how it was trained; null: pretrained. */
 const dataset = dataSchema.extend({
   dataset: z.string(),
   complete: z.boolean(),
   classes: z.number().optional(),
   network: z.string(),
   macs: amount,
-  /** Of the plain network, on all test pictures. */
   accuracy: share,
-  /** Null: pretrained. */
   trained: z.object({ epochs: amount, seconds: amount }).nullable(),
 });
 
@@ -76,24 +62,22 @@ const figure = z.object({
   points: z.array(z.tuple([z.number(), z.number()]).readonly()).readonly(),
 });
 
+const settings = { epochs: amount, batch: amount, seeds: amount, timedLoss: z.number(), timedFraction: z.number() };
+
 /** result.json of e2cm-rivals. */
 export const schema = resultSchema({
   datasets: list(dataset),
-  settings: z
-    .object({
-      epochs: amount,
-      batch: amount,
-      seeds: amount,
-      timedLoss: z.number(),
-      timedFraction: z.number(),
-    })
-    .optional(),
+  settings: z.object(settings).optional(),
   rows: list(row),
   within: list(within),
-  perExit: list(perExit),
-  training: list(training),
-  diverged: list(diverged),
-  memory: list(memory),
+  /** How right one exit is about all test pictures, from 0, the network's own answer last; MACs of a picture that leaves there. */
+  perExit: list(z.object({ ...point, exit: z.number(), macsFraction: amount, accuracy: share })),
+  /** What one method took to fit. */
+  training: list(z.object({ ...point, epochs: amount, seconds: amount.nullable() })),
+  /** A training whose loss became NaN or infinite, and in which of its steps, from 0. */
+  diverged: list(z.object({ ...point, epochs: amount, step: z.number() })),
+  /** Largest resident set of a process that fits the method on some pictures; "plain": answers them. */
+  memory: list(z.object({ dataset: z.string(), method: z.string(), bytes: amount })),
   wall: list(wall),
   /** The paper's poster: accuracy at fractions of the cost. */
   poster: z

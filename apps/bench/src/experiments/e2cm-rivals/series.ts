@@ -1,9 +1,6 @@
 import { spread } from "../../measuring/spread.ts";
 import { distinct, type Series } from "../../report/series.ts";
-import { allowedRows } from "./allowance.ts";
 import type { RivalRow, RivalsResult } from "./schema.ts";
-
-type Point = Pick<RivalRow, "dataset" | "method" | "budget" | "seed">;
 
 const METHODS: Readonly<Record<string, Series & { readonly dashed?: boolean }>> = {
   e2cm: { name: "E²CM, shared covariance", color: "var(--blue)" },
@@ -17,16 +14,21 @@ const METHODS: Readonly<Record<string, Series & { readonly dashed?: boolean }>> 
   "e2cm-sdn-shared": { name: "E²CM + SDN, shared covariance", color: "var(--purple)" },
 };
 
-/**
- * The form of E²CM that trained exits are set beside: the package's metric with exits where SDN has them; of older runs its default.
- */
-export function passMethod(rows: readonly Point[]): "e2cm-places" | "e2cm" {
-  return rows.some(({ method }) => method === "e2cm-places") ? "e2cm-places" : "e2cm";
-}
-
 /** The words, the colour and the stroke of a method. */
 export function rivalSeries(method: string): Series & { readonly dashed?: boolean } {
   return METHODS[method] ?? { name: method, color: "var(--ink-2)" };
+}
+
+/** A method with its budget on a data set. */
+export interface Kind {
+  readonly dataset: string;
+  readonly method: string;
+  readonly budget: string;
+}
+
+/** The form of E²CM that trained exits are set beside: the package's metric with exits where SDN has them; of older runs its default. */
+export function passMethod(rows: readonly Kind[]): "e2cm-places" | "e2cm" {
+  return rows.some(({ method }) => method === "e2cm-places") ? "e2cm-places" : "e2cm";
 }
 
 const DATASETS: Readonly<Record<string, string>> = { cifar10: "CIFAR-10", kmnist: "KMNIST", mnist: "MNIST" };
@@ -37,40 +39,41 @@ export function datasetName({ datasets }: RivalsResult, dataset: string): string
 }
 
 /** Methods of a budget in the order of their first appearance. */
-export function methodsOf(rows: readonly Point[], budget: string): string[] {
+export function methodsOf(rows: readonly Kind[], budget: string): string[] {
   return distinct(rows.filter((row) => row.budget === budget).map(({ method }) => method));
 }
 
-/** A method with its budget on a data set, and its rows. */
-export interface Kind<R> {
-  readonly dataset: string;
-  readonly method: string;
-  readonly budget: string;
-  readonly rows: readonly R[];
-}
-
 /** Rows by data set, method and budget, in the order of their first appearance. */
-export function kindsOf<R extends Point>(rows: readonly R[]): Kind<R>[] {
-  const keyOf = ({ dataset, method, budget }: Point) => `${dataset}\n${method}\n${budget}`;
+export function kindsOf<R extends Kind>(rows: readonly R[]): (Kind & { readonly rows: readonly R[] })[] {
+  const keyOf = ({ dataset, method, budget }: Kind) => `${dataset}\n${method}\n${budget}`;
   return distinct(rows.map(keyOf)).map((key) => {
-    const own = rows.filter((row) => keyOf(row) === key);
-    const { dataset, method, budget } = own[0]!;
-    return { dataset, method, budget, rows: own };
+    const [dataset, method, budget] = key.split("\n") as [string, string, string];
+    return { dataset, method, budget, rows: rows.filter((row) => keyOf(row) === key) };
   });
 }
 
 /** The rows that belong to a kind. */
-export function alike<R extends Point>(rows: readonly R[], { dataset, method, budget }: Kind<unknown>): R[] {
+export function alike<R extends Kind>(rows: readonly R[], { dataset, method, budget }: Kind): R[] {
   return rows.filter((row) => row.dataset === dataset && row.method === method && row.budget === budget);
 }
 
-/** A method's setting at the largest allowance up to a fraction, over its seeds; null where it cannot be so cheap. */
-export function atFraction(rows: readonly RivalRow[], method: string, budget: string, fraction: number) {
-  const own = rows.filter((row) => row.method === method && row.budget === budget);
-  const best = allowedRows(own, fraction);
+/**
+ * Of every seed the row of a kind with the largest allowed cost up to a fraction of the plain network's; none of a seed that cannot be
+ * so cheap. Rows without an allowance are passed over.
+ */
+export function allowedRows(rows: readonly RivalRow[], kind: Kind, fraction: number): readonly RivalRow[] {
+  const best = new Map<number | null, RivalRow>();
+  for (const row of alike(rows, kind)) {
+    if (row.askedFraction === null || row.askedFraction > fraction + 1e-9) continue;
+    if (row.askedFraction > (best.get(row.seed)?.askedFraction ?? -1)) best.set(row.seed, row);
+  }
+  return [...best.values()];
+}
+
+/** The same over the seeds; null where the method cannot be so cheap. */
+export function atFraction(rows: readonly RivalRow[], kind: Kind, fraction: number) {
+  const best = allowedRows(rows, kind, fraction);
   if (best.length === 0) return null;
-  return {
-    macsFraction: spread(best.map((row) => row.macsFraction)).mean,
-    ...spread(best.map((row) => row.accuracy)),
-  };
+  const { mean: macsFraction } = spread(best.map((row) => row.macsFraction));
+  return { macsFraction, ...spread(best.map(({ accuracy }) => accuracy)) };
 }

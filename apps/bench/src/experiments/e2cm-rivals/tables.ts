@@ -12,7 +12,7 @@ export const SHOWN = [0.15, 0.2, 0.25, 0.3, 0.5, 0.75, 1];
 export const MOST_EXITS = 7;
 
 /** What names a kind; the data set where there are several. */
-function kindColumns(result: RivalsResult, datasets: readonly RivalData[]): (Column<Kind<unknown>> | false)[] {
+function kindColumns(result: RivalsResult, datasets: readonly RivalData[]): (Column<Kind> | false)[] {
   return [
     datasets.length > 1 && ["data", ({ dataset }) => datasetName(result, dataset)],
     ["method", ({ method }) => rivalSeries(method).name],
@@ -20,25 +20,29 @@ function kindColumns(result: RivalsResult, datasets: readonly RivalData[]): (Col
   ];
 }
 
-function inOrder<R extends { readonly dataset: string }>(rows: readonly R[], datasets: readonly RivalData[]): R[] {
+function inOrder<R extends Kind>(rows: readonly R[], datasets: readonly RivalData[]): R[] {
   return datasets.flatMap(({ dataset }) => rows.filter((row) => row.dataset === dataset));
+}
+
+/** A column for each allowed cost: how right those are of which the rows are. */
+function costColumns<R>(fractions: readonly number[], rowsOf: (row: R) => RivalsResult["rows"]): Column<R>[] {
+  return fractions.map((fraction) => [
+    `≤ ${fraction}`,
+    (row) => {
+      const at = rowsOf(row).filter(({ askedFraction }) => askedFraction === fraction);
+      return at.length === 0 ? "costs more" : spreadWords(spread(at.map(({ accuracy }) => accuracy)));
+    },
+  ]);
 }
 
 /** Accuracy where so much of the cost was allowed, ours and the poster's. */
 export function frontierTable(result: RivalsResult, datasets: readonly RivalData[]): Table {
   const { rows, poster } = result;
   const asked = inOrder(rows, datasets).filter(({ askedFraction }) => askedFraction !== null);
-  const ours = tableOf(kindsOf(asked), [
+  const kinds = kindsOf(asked);
+  const ours = tableOf(kinds, [
     ...kindColumns(result, datasets),
-    ...SHOWN.map(
-      (fraction): Column<Kind<(typeof asked)[number]>> => [
-        `≤ ${fraction}`,
-        ({ rows: own }) => {
-          const at = own.filter(({ askedFraction }) => askedFraction === fraction).map(({ accuracy }) => accuracy);
-          return at.length === 0 ? "costs more" : spreadWords(spread(at));
-        },
-      ],
-    ),
+    ...costColumns<(typeof kinds)[number]>(SHOWN, ({ rows: own }) => own),
   ]);
   if (poster === undefined || !datasets.some(({ dataset }) => dataset === "cifar10")) return ours;
   const theirs = poster.paper.map(({ method, accuracies }) => [
@@ -56,13 +60,17 @@ export function frontierTable(result: RivalsResult, datasets: readonly RivalData
 /** Accuracy at the poster's cost fractions, ours and the paper's. */
 export function posterTable({ poster, datasets, rows, settings }: RivalsResult): Table {
   const { fractions, paper } = poster!;
-  const budget = settings === undefined ? "" : `, ${settings.epochs} epochs`;
+  const epochs = settings === undefined ? "" : `, ${settings.epochs} epochs`;
+  const budget = "unlimited";
   const own = datasets.flatMap(({ dataset, name }) => {
-    const of = rows.filter((row) => row.dataset === dataset);
-    return methodsOf(of, "unlimited").map((method) => ({
-      title: `${name}: ${rivalSeries(method).name}${budget}`,
+    const methods = methodsOf(
+      rows.filter((row) => row.dataset === dataset),
+      budget,
+    );
+    return methods.map((method) => ({
+      title: `${name}: ${rivalSeries(method).name}${epochs}`,
       at: (fraction: number) => {
-        const found = atFraction(of, method, "unlimited", fraction);
+        const found = atFraction(rows, { dataset, method, budget }, fraction);
         return found && spreadWords(found);
       },
     }));
@@ -71,48 +79,41 @@ export function posterTable({ poster, datasets, rows, settings }: RivalsResult):
     title: `the paper, CIFAR-10: ${rivalSeries(method).name}`,
     at: (fraction: number) => exact(accuracies[fractions.indexOf(fraction)]!),
   }));
-  return tableOf(
+  return tableOf<(typeof own)[number]>(
     [...own, ...theirs],
     [
       ["accuracy at", "title"],
-      ...fractions.map(
-        (fraction) => [`at most ${percent(fraction)}`, ({ at }) => at(fraction)] as Column<(typeof own)[number]>,
-      ),
+      ...fractions.map((at): Column<(typeof own)[number]> => [`at most ${percent(at)}`, (row) => row.at(at)]),
     ],
   );
 }
 
 /** How right every exit is, if all pictures leave there; null where no method has so few exits. */
 export function exitTable(result: RivalsResult, datasets: readonly RivalData[]): Table | null {
-  const kinds = kindsOf(inOrder(result.perExit, datasets)).filter(({ rows }) =>
-    rows.every(({ exit }) => exit < MOST_EXITS),
-  );
+  const all = kindsOf(inOrder(result.perExit, datasets));
+  const kinds = all.filter(({ rows }) => rows.every(({ exit }) => exit < MOST_EXITS));
   if (kinds.length === 0) return null;
-  return tableOf(kinds, [
-    ...kindColumns(result, datasets),
-    ...Array.from(
-      { length: MOST_EXITS },
-      (_, exit): Column<(typeof kinds)[number]> => [
-        `exit ${exit + 1}`,
-        ({ rows }) => {
-          const own = rows.filter((row) => row.exit === exit);
-          const right = spread(own.map(({ accuracy }) => accuracy)).mean;
-          return own.length === 0 ? "" : `${exact(right)} (${times(own[0]!.macsFraction)})`;
-        },
-      ],
-    ),
-  ]);
+  const exits = Array.from(
+    { length: MOST_EXITS },
+    (_, exit): Column<(typeof kinds)[number]> => [
+      `exit ${exit + 1}`,
+      ({ rows }) => {
+        const own = rows.filter((row) => row.exit === exit);
+        const right = spread(own.map(({ accuracy }) => accuracy)).mean;
+        return own.length === 0 ? "" : `${exact(right)} (${times(own[0]!.macsFraction)})`;
+      },
+    ],
+  );
+  return tableOf(kinds, [...kindColumns(result, datasets), ...exits]);
 }
 
 /** How long fitting takes, and how much memory. */
 export function effortTable(result: RivalsResult, datasets: readonly RivalData[]): Table {
   const { training, memory, diverged } = result;
-  const timeOf = (rows: readonly { readonly seconds: number | null }[]) => {
-    const known = rows.flatMap((row) => row.seconds ?? []);
+  const timeOf = (kind: Kind) => {
+    const known = alike(training, kind).flatMap((row) => row.seconds ?? []);
     return known.length === 0 ? undefined : spread(known).mean;
   };
-  const trained = (kind: Kind<unknown>) => alike(training, kind);
-  const lost = (kind: Kind<unknown>) => alike(diverged, kind);
   return tableOf(kindsOf(inOrder([...training, ...diverged], datasets)), [
     ...kindColumns(result, datasets),
     [
@@ -120,18 +121,10 @@ export function effortTable(result: RivalsResult, datasets: readonly RivalData[]
       ({ rows: [first] }) =>
         first!.seed === null ? "one pass" : `${first!.epochs} ${first!.epochs === 1 ? "epoch" : "epochs"}`,
     ],
-    [
-      "time to fit",
-      (kind) => timeOf(trained(kind)),
-      (time) => (time < 100 ? `${decimal(time, 1)}\u00a0s` : seconds(time)),
-    ],
+    ["time to fit", timeOf, (time) => (time < 100 ? `${decimal(time, 1)}\u00a0s` : seconds(time))],
     [
       "of E²CM's",
-      (kind) => {
-        const pass = timeOf(training.filter((row) => row.dataset === kind.dataset && row.method === "e2cm"));
-        const time = timeOf(trained(kind));
-        return pass === undefined || time === undefined ? undefined : time / pass;
-      },
+      (kind) => (timeOf(kind) ?? Number.NaN) / (timeOf({ ...kind, method: "e2cm", budget: "one epoch" }) ?? Number.NaN),
       (ratio) => `${decimal(ratio, 1)}\u00a0×`,
     ],
     [
@@ -144,8 +137,8 @@ export function effortTable(result: RivalsResult, datasets: readonly RivalData[]
     [
       "seeds",
       (kind) => {
-        const seeds = trained(kind).flatMap(({ seed }) => seed ?? []);
-        const steps = lost(kind).map(({ seed, step }) => `seed ${seed} in step ${step}`);
+        const seeds = alike(training, kind).flatMap(({ seed }) => seed ?? []);
+        const steps = alike(diverged, kind).map(({ seed, step }) => `seed ${seed} in step ${step}`);
         return `${seeds.length === 0 ? "none" : seeds.length}${steps.length === 0 ? "" : `; diverged: ${steps.join(", ")}`}`;
       },
     ],
@@ -158,24 +151,22 @@ export function mebibytes(bytes: number): string {
 
 /** The cheapest settings within some losses. */
 export function withinTable(result: RivalsResult, datasets: readonly RivalData[]): Table {
-  const { within } = result;
-  const losses = distinct(within.map(({ wantedLoss }) => wantedLoss));
-  return tableOf(kindsOf(inOrder(within, datasets)), [
-    ...kindColumns(result, datasets),
-    ...losses.map(
-      (loss): Column<Kind<(typeof within)[number]>> => [
-        `to lose at most ${points(loss)}`,
-        ({ rows }) => {
-          const own = rows.filter(({ wantedLoss }) => wantedLoss === loss);
-          const costs = own.flatMap(({ macsFraction }) => macsFraction ?? []);
-          if (own.length === 0 || costs.length === 0) return undefined;
-          const missing = own.length - costs.length;
-          if (missing > 0) return `not kept with ${missing} of ${own.length} seeds`;
-          return `${times(spread(costs).mean)}, ${spreadWords(spread(own.map(({ accuracy }) => accuracy!)))}`;
-        },
-      ],
-    ),
-  ]);
+  const kinds = kindsOf(inOrder(result.within, datasets));
+  const losses = distinct(result.within.map(({ wantedLoss }) => wantedLoss));
+  const within = losses.map(
+    (loss): Column<(typeof kinds)[number]> => [
+      `to lose at most ${points(loss)}`,
+      ({ rows }) => {
+        const own = rows.filter(({ wantedLoss }) => wantedLoss === loss);
+        const costs = own.flatMap(({ macsFraction }) => macsFraction ?? []);
+        if (costs.length === 0) return undefined;
+        const missing = own.length - costs.length;
+        if (missing > 0) return `not kept with ${missing} of ${own.length} seeds`;
+        return `${times(spread(costs).mean)}, ${spreadWords(spread(own.map(({ accuracy }) => accuracy!)))}`;
+      },
+    ],
+  );
+  return tableOf(kinds, [...kindColumns(result, datasets), ...within]);
 }
 
 /** Wall clock of every method in stages. */
@@ -186,9 +177,7 @@ export function wallTable(result: RivalsResult, datasets: readonly RivalData[]):
     cost: `at most ${settings === undefined ? "so much" : percent(settings.timedFraction)} of the MACs`,
   };
   return tableOf(inOrder(result.wall, datasets), [
-    datasets.length > 1 && ["data", ({ dataset }) => datasetName(result, dataset)],
-    ["method", ({ method }) => rivalSeries(method).name],
-    ["budget", "budget"],
+    ...kindColumns(result, datasets),
     ["asked", (row) => asked[row.asked] ?? row.asked],
     ["MACs", "macsFraction", times],
     ["time", "wallFraction", times],
@@ -199,36 +188,22 @@ export function wallTable(result: RivalsResult, datasets: readonly RivalData[]):
   ]);
 }
 
-/** The costs of the README's lines. */
-const HEADLINE = [0.25, 0.5, 0.75];
-
-/** Who is how accurate for how much on one data set. */
+/** Who is how accurate for how much on one data set: the README's lines. */
 export function readmeTable({ rows, training, settings }: RivalsResult, dataset: string): Table {
   const epochs = `${settings!.epochs} epochs`;
+  const line = (method: string, budget: string, words: string) => ({ dataset, method, budget, words });
   const lines = [
-    ["e2cm", "one epoch", "class means with a shared covariance, one pass"],
-    ["e2cm-places", "one epoch", "the same, exits at the places of the following"],
-    ["sdn", "one epoch", "Shallow-Deep exits, one epoch"],
-    ["branchynet", "one epoch", "BranchyNet, one epoch"],
-    ["sdn", "unlimited", `Shallow-Deep exits, ${epochs}`],
-    ["e2cm-sdn", "unlimited", `the same with class distances (E²CM + SDN), ${epochs}`],
-    ["e2cm-sdn-shared", "unlimited", `the same with distances by a shared covariance, ${epochs}`],
-  ] as const;
-  const of = <R extends { readonly dataset: string; readonly method: string; readonly budget: string }>(
-    all: readonly R[],
-    [method, budget]: (typeof lines)[number],
-  ) => all.filter((row) => row.dataset === dataset && row.method === method && row.budget === budget);
+    line("e2cm", "one epoch", "class means with a shared covariance, one pass"),
+    line("e2cm-places", "one epoch", "the same, exits at the places of the following"),
+    line("sdn", "one epoch", "Shallow-Deep exits, one epoch"),
+    line("branchynet", "one epoch", "BranchyNet, one epoch"),
+    line("sdn", "unlimited", `Shallow-Deep exits, ${epochs}`),
+    line("e2cm-sdn", "unlimited", `the same with class distances (E²CM + SDN), ${epochs}`),
+    line("e2cm-sdn-shared", "unlimited", `the same with distances by a shared covariance, ${epochs}`),
+  ];
   return tableOf(lines, [
-    ["", ([, , words]) => words],
-    ...HEADLINE.map(
-      (fraction): Column<(typeof lines)[number]> => [
-        `≤ ${fraction}`,
-        (line) => {
-          const own = of(rows, line).filter(({ askedFraction }) => askedFraction === fraction);
-          return own.length === 0 ? "costs more" : spreadWords(spread(own.map(({ accuracy }) => accuracy)));
-        },
-      ],
-    ),
-    ["fitting", (line) => spread(of(training, line).flatMap((row) => row.seconds ?? [])).mean, seconds],
+    ["", "words"],
+    ...costColumns<(typeof lines)[number]>([0.25, 0.5, 0.75], (kind) => alike(rows, kind)),
+    ["fitting", (kind) => spread(alike(training, kind).flatMap((row) => row.seconds ?? [])).mean, seconds],
   ]);
 }

@@ -1,4 +1,4 @@
-import { generator } from "@exitkit/core-gpu";
+import { type Device, generator } from "@exitkit/core-gpu";
 import { distanceInputs, type FittedExit } from "@exitkit/e2cm";
 import {
   branchyNet,
@@ -7,7 +7,6 @@ import {
   type ExitCosts,
   type ExitMethod,
   type ExitNetwork,
-  type ExitParameters,
   exitNetwork,
   heads,
   importBackbone,
@@ -41,7 +40,6 @@ export function takesDistances(method: string): method is DistanceMethod {
 const BRANCHES: readonly number[] = [0.15, 0.45, 0.75];
 const BRANCH_CHANNELS = 16;
 
-/** A network with exits, ready to be trained. */
 export interface TrainedRival {
   readonly network: ExitNetwork;
   readonly costs: ExitCosts;
@@ -82,39 +80,15 @@ export async function trainedRival(
 }
 
 /** Counted in the graph; of distances, what is no matrix product is added, of pooled features their sums. */
-async function costsOf(
-  device: Material["device"],
-  network: ExitNetwork,
-  means: readonly FittedExit[],
-): Promise<ExitCosts> {
+async function costsOf(device: Device, network: ExitNetwork, means: readonly FittedExit[]): Promise<ExitCosts> {
   const { exits, full } = await countExitCosts(device, toExitModel(network, network.init(generator(1))));
-  let uncounted = 0;
-  return {
-    full,
-    exits: exits.map((macs, j) => {
-      const own = means[j];
-      if (own !== undefined) uncounted += uncountedOf(own);
-      return macs + uncounted;
-    }),
-  };
-}
-
-function uncountedOf(exit: FittedExit): number {
-  const { map } = exit;
-  if (exit.metric === "sharedCovariance") return map.shape.reduce((product, size) => product * size, 1);
-  const k = exit.distances.length;
-  return classMeansOverhead(k, map.d).macs - k * map.d;
-}
-
-/** What training gave. */
-export interface TrainedExitsOf {
-  /** Of each rival. */
-  readonly params: readonly ExitParameters[];
-  /**
-   * Of the whole call, compilation included. Of an interrupted run the mean time of the steps seen stands for all steps; null
-   * where none was left.
-   */
-  readonly seconds: number | null;
+  const uncounted = means.map((exit) => {
+    if (exit.metric === "sharedCovariance") return exit.map.shape.reduce((product, size) => product * size, 1);
+    const k = exit.distances.length;
+    return classMeansOverhead(k, exit.map.d).macs - k * exit.map.d;
+  });
+  const upTo = (exit: number) => uncounted.slice(0, exit + 1).reduce((sum, macs) => sum + macs, 0);
+  return { full, exits: exits.map((macs, exit) => macs + upTo(exit)) };
 }
 
 /**
@@ -125,20 +99,21 @@ export interface TrainedExitsOf {
  * Shallow-Deep Networks' exits are trained (after 15 of 25 epochs) [S].
  *
  * @param rivals One, or several that are trained by the same method.
+ * @returns The parameters of each; the seconds of the whole call, compilation included. Of an interrupted run the mean time of the
+ * steps seen stands for all steps; null where none was left.
  */
 export async function trainRivals(
   { device, train, normalisation, augmentation, batch }: Material,
   rivals: readonly TrainedRival[],
   options: Pick<TrainExitsOptions, "epochs" | "checkpoint" | "onStep"> & { readonly seed: number },
-): Promise<TrainedExitsOf> {
+) {
   const { seed, epochs, onStep } = options;
   const networks = rivals.map(({ network }) => network);
-  const [first] = rivals as readonly [TrainedRival];
-  const { training } = first.method;
-  const perEpoch = Math.floor(train.n / batch);
+  const { training } = rivals[0]!.method;
   const { learningRate } = training;
+  const falls = 0.6 * Math.floor(train.n / batch) * epochs;
   const falling = (step: number) =>
-    (typeof learningRate === "number" ? learningRate : learningRate(step)) * (step < 0.6 * perEpoch * epochs ? 1 : 0.1);
+    (typeof learningRate === "number" ? learningRate : learningRate(step)) * (step < falls ? 1 : 0.1);
   const begun = performance.now();
   const seen = { steps: 0, first: 0, last: 0 };
   const network = together(networks);

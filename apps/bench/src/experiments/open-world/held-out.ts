@@ -4,6 +4,7 @@ import { REJECTED } from "@exitkit/early-exit";
 import { type Pictures, selectPictures } from "../../data/pictures.ts";
 import { counted } from "../../measuring/counted.ts";
 import { spread } from "../../measuring/spread.ts";
+import { distinct } from "../../report/series.ts";
 import { accuracyOf, aurocRows } from "./measures.ts";
 import type { AurocRow, OnlineRow } from "./schema.ts";
 import { FULL, METRICS, nearestMeans, OUTPUTS, type Subject, sumUp } from "./subject.ts";
@@ -18,19 +19,12 @@ const SAMPLES = [1, 5, 10, 50] as const;
 /** Pictures that must be there of every class. */
 export const LEAST_OF_A_CLASS = Math.max(...SAMPLES);
 
-/** One class means network with new classes: how right it is afterwards. */
-export interface OnlineMeasure {
-  /** Pictures of every new class; null: all there are, which is what fitting again gives. */
-  readonly samples: number | null;
-  readonly exit: string;
-  readonly macsFraction: number;
-  readonly predictFrom: "raw" | "normalised";
+/** One class means network with new classes, of one draw of their pictures: how right it is about old and new ones, and was before. */
+export interface OnlineMeasure extends Pick<OnlineRow, "samples" | "exit" | "macsFraction" | "predictFrom"> {
   readonly seed: number;
   readonly draw: number;
-  /** Right among old classes' test pictures, and before there were new ones. */
   readonly old: number;
   readonly before: number;
-  /** Right among new classes' test pictures. */
   readonly fresh: number;
 }
 
@@ -51,26 +45,25 @@ export function heldOutNames(order: readonly number[], names: readonly string[])
 
 /** Those among reordered pictures whose class is not held out. */
 export function knownOnly(pictures: Pictures): Pictures {
-  const rows = Array.from({ length: pictures.n }, (_, row) => row);
   return selectPictures(
     pictures,
-    rows.filter((row) => pictures.labels[row]! < KNOWN),
+    rowsWhere(pictures, (label) => label < KNOWN),
   );
 }
 
-/** Settings of {@link heldOut}. */
-export interface HeldOutSettings {
-  readonly seed: number;
-  /** "held out" or "held out, unseen". */
-  readonly unknown: string;
-  /** Random draws of every number of samples. */
-  readonly draws: number;
+function rowsWhere({ labels }: { readonly labels: Int32Array }, wanted: (label: number) => boolean): readonly number[] {
+  return [...labels.keys()].filter((row) => wanted(labels[row]!));
 }
 
-/** Means of eight classes; the two others are first unknown, then added. */
+/**
+ * Means of eight classes; the two others are first unknown, then added.
+ *
+ * @param settings.unknown "held out" or "held out, unseen".
+ * @param settings.draws Random draws of every number of samples.
+ */
 export async function heldOut(
   subject: Subject,
-  { seed, unknown, draws }: HeldOutSettings,
+  { seed, unknown, draws }: { readonly seed: number; readonly unknown: string; readonly draws: number },
 ): Promise<{ readonly auroc: readonly AurocRow[]; readonly online: readonly OnlineMeasure[] }> {
   const { context, backbone, device, data } = subject;
   const { name, model } = backbone;
@@ -84,11 +77,8 @@ export async function heldOut(
   for (const metric of METRICS) {
     const statistics = await sumUp(subject, `means of ${KNOWN} classes, ${metric}`, known, KNOWN, metric);
     const exits = await nearestMeans(subject, statistics, metric);
-    const stream = counted(
-      context.progress,
-      `${name}: ${KNOWN} classes and ${HELD_OUT} unknown, ${metric}`,
-      unlabelled,
-    );
+    const title = `${name}: ${KNOWN} classes and ${HELD_OUT} unknown, ${metric}`;
+    const stream = counted(context.progress, title, unlabelled);
     const scores = await recordScores(model, exits, stream, { device });
     const rows = (wanted: boolean) => rowsOf(scores, (label) => (label === REJECTED) === wanted);
     auroc.push(...aurocRows({ backbone: name, unknown, metric }, exits, rows(false), rows(true)));
@@ -106,18 +96,13 @@ async function addedOnline(
 ): Promise<readonly OnlineMeasure[]> {
   const { context, backbone, device } = subject;
   const random = generator(seed).split();
-  const perClass = Array.from({ length: HELD_OUT }, (_, held) =>
-    Array.from({ length: train.n }, (_, row) => row).filter((row) => train.labels[row] === KNOWN + held),
-  );
-  const all = perClass.flat();
+  const perClass = Array.from({ length: HELD_OUT }, (_, held) => rowsWhere(train, (label) => label === KNOWN + held));
+  const few = (samples: number) =>
+    perClass.flatMap((rows) => Array.from(random.permutation(rows.length).subarray(0, samples), (at) => rows[at]!));
   const choices: { samples: number | null; draw: number; rows: readonly number[] }[] = SAMPLES.flatMap((samples) =>
-    Array.from({ length: draws }, (_, draw) => ({
-      samples,
-      draw,
-      rows: perClass.flatMap((rows) => [...random.permutation(rows.length)].slice(0, samples).map((at) => rows[at]!)),
-    })),
+    Array.from({ length: draws }, (_, draw) => ({ samples, draw, rows: few(samples) })),
   );
-  choices.push({ samples: null, draw: 0, rows: all });
+  choices.push({ samples: null, draw: 0, rows: perClass.flat() });
   const variants: FittedExits[] = [];
   for (const { rows, samples, draw } of choices) {
     const title = samples === null ? "all pictures of new classes" : `${samples} of new classes, draw ${draw + 1}`;
@@ -167,7 +152,7 @@ async function addedOnline(
 
 /** The scores of some of the rows. */
 function rowsOf(record: ScoreRecord, among: (label: number) => boolean): ScoreRecord {
-  const rows = Array.from({ length: record.n }, (_, row) => row).filter((row) => among(record.labels[row]!));
+  const rows = rowsWhere(record, among);
   return {
     n: rows.length,
     classes: record.classes,
@@ -188,18 +173,17 @@ export function onlineRows(
   label: Pick<OnlineRow, "backbone" | "unknown">,
   measures: readonly OnlineMeasure[],
 ): readonly OnlineRow[] {
-  const groups = new Map<string, OnlineMeasure[]>();
-  for (const one of measures) {
-    const key = `${one.samples} ${one.exit} ${one.predictFrom}`;
-    groups.set(key, [...(groups.get(key) ?? []), one]);
-  }
-  return [...groups.values()].map((own) => {
+  const keyOf = ({ samples, exit, predictFrom }: OnlineMeasure) => `${samples} ${exit} ${predictFrom}`;
+  return distinct(measures.map(keyOf)).map((key) => {
+    const own = measures.filter((one) => keyOf(one) === key);
     const { samples, exit, macsFraction, predictFrom } = own[0]!;
     const bySeed = new Map(own.map(({ seed, before }) => [seed, before]));
-    const place = { samples, exit, macsFraction, predictFrom };
     return {
       ...label,
-      ...place,
+      samples,
+      exit,
+      macsFraction,
+      predictFrom,
       old: spread(own.map(({ old }) => old)),
       before: spread([...bySeed.values()]),
       fresh: spread(own.map(({ fresh }) => fresh)),

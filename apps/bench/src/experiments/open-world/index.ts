@@ -20,25 +20,11 @@ import { type AurocRow, type OnlineRow, type OpenWorldResult, type RejectionRow,
 import type { Subject } from "./subject.ts";
 import { unknownsOf } from "./unknowns.ts";
 
-interface Settings {
+interface Settings
+  extends Pick<NonNullable<OpenWorldResult["settings"]>, "heldOutPictures" | "seeds" | "draws" | "unseen"> {
   readonly backbones: readonly ("resnet20" | "resnet56")[];
   /** Unknown pictures of each kind, at most. */
   readonly unknown: number;
-  /** Training pictures that the means of eight classes are made of, at most. */
-  readonly heldOutPictures: number;
-  /** Choices of held-out classes. */
-  readonly seeds: number;
-  /** Draws of every number of samples of a new class. */
-  readonly draws: number;
-  /** Networks trained here that have never seen the held-out classes, each with two of its own; null: none. */
-  readonly unseen: UnseenSettings | null;
-}
-
-interface UnseenSettings {
-  readonly seeds: number;
-  /** Training pictures, at most, those of the held-out classes included. */
-  readonly pictures: number;
-  readonly epochs: number;
 }
 
 /** Pictures of no known class, and classes added later. */
@@ -107,6 +93,7 @@ async function run(context: Context, preset: Settings) {
     }
     for (const row of auroc) await folder.metric({ ...row });
     const { complete, train, test } = data;
+    const { backbones: _, unknown: __, ...kept } = settings;
     return {
       ranOn: device.kind,
       data: { name: data.name, complete, train: train.n, test: test.n, files: data.files },
@@ -116,14 +103,7 @@ async function run(context: Context, preset: Settings) {
         files: other?.files ?? [],
       },
       weights,
-      settings: {
-        heldOutPictures: settings.heldOutPictures,
-        seeds: settings.seeds,
-        draws: settings.draws,
-        quantile: QUANTILE,
-        wantedLoss: WANTED_LOSS,
-        unseen: settings.unseen,
-      },
+      settings: { ...kept, quantile: QUANTILE, wantedLoss: WANTED_LOSS },
       heldOut: seeds.map((seed) => ({ seed, classes: classesOf(seed) })),
       unseen,
       rows: auroc,
@@ -185,22 +165,15 @@ function countOf({ labels }: Pictures, label: number): number {
 async function unseenNetwork(
   { context, device, data }: Omit<Subject, "backbone">,
   seed: number,
-  { pictures, epochs }: UnseenSettings,
+  { pictures, epochs }: NonNullable<Settings["unseen"]>,
 ): Promise<{ readonly backbone: Backbone; readonly accuracy: number }> {
   const { run: folder, progress } = context;
   const order = classOrder(seed);
   const name = `unseen-seed${seed}`;
-  const training = {
-    device,
-    network: trainableResnet(20),
-    recipe: { ...FULL_RECIPE, epochs },
-    seed,
-    train: knownOnly(reordered(limited(data, pictures).train, order)),
-    test: knownOnly(reordered(data.test, order)),
-    name,
-    run: folder,
-    progress,
-  };
+  const network = trainableResnet(20);
+  const recipe = { ...FULL_RECIPE, epochs };
+  const [train, test] = [limited(data, pictures).train, data.test].map((all) => knownOnly(reordered(all, order)));
+  const training = { device, network, recipe, seed, train: train!, test: test!, name, run: folder, progress };
   const { row } = await folder.step(`${name}-training`, () => trainNetwork(training));
   const { tensors } = await readSafetensorsFile(join(folder.path, `weights-${name}.safetensors`));
   return { backbone: resnet(20, trainedWeights(tensors)), accuracy: row.testAccuracy };

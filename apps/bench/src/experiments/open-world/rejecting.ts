@@ -34,16 +34,14 @@ export async function rejecting(
   subject: Subject,
   unknowns: readonly Unknowns[],
 ): Promise<{ readonly auroc: readonly AurocRow[]; readonly rejection: readonly RejectionRow[] }> {
-  const { run } = subject.context;
-  const parts: { auroc: readonly AurocRow[]; rejection: readonly RejectionRow[] }[] = [];
+  const [auroc, rejection]: [AurocRow[], RejectionRow[]] = [[], []];
   for (const metric of METRICS) {
     const key = `${subject.backbone.name}-${metric}-unknown`;
-    parts.push(await run.step(key, () => withMetric(subject, metric, unknowns)));
+    const part = await subject.context.run.step(key, () => withMetric(subject, metric, unknowns));
+    auroc.push(...part.auroc);
+    rejection.push(...part.rejection);
   }
-  return {
-    auroc: parts.flatMap(({ auroc }) => auroc),
-    rejection: parts.flatMap(({ rejection }) => rejection),
-  };
+  return { auroc, rejection };
 }
 
 async function withMetric(subject: Subject, metric: Metric, unknowns: readonly Unknowns[]) {
@@ -60,18 +58,10 @@ async function withMetric(subject: Subject, metric: Metric, unknowns: readonly U
   for (const [fold, calibration] of halves.entries()) {
     const fitted: FittedExits[] = [];
     for (const { at, by } of WAYS) {
-      const stream = counted(
-        progress,
-        `${name}: calibration on half ${fold + 1}, ${metric}, rejection ${at}`,
-        calibration,
-      );
-      fitted.push(
-        await calibrateExits(model, candidates, {
-          calibration: stream,
-          device,
-          ...(by === null ? {} : { reject: { quantile: QUANTILE, at, by } }),
-        }),
-      );
+      const title = `${name}: calibration on half ${fold + 1}, ${metric}, rejection ${at}`;
+      const options = { calibration: counted(progress, title, calibration), device };
+      const reject = by === null ? {} : { reject: { quantile: QUANTILE, at, by } };
+      fitted.push(await calibrateExits(model, candidates, { ...options, ...reject }));
     }
     const scored = (title: string, pictures: typeof calibration) =>
       recordScores(model, fitted[0]!, counted(progress, `${name}: ${title}, ${metric}`, pictures), { device });
@@ -105,14 +95,9 @@ async function withMetric(subject: Subject, metric: Metric, unknowns: readonly U
       });
     });
   }
-  const rejection = WAYS.map(({ at, by }, way) => ({
-    backbone: name,
-    metric,
-    at,
-    by,
-    quantile: QUANTILE,
-    ...mean(replays[way]!),
-  }));
+  const rejection = WAYS.map(({ at, by }, way) => {
+    return { backbone: name, metric, at, by, quantile: QUANTILE, ...mean(replays[way]!) };
+  });
   // The deviation over two halves would say nothing.
   const auroc = averaged(aurocs).map(({ deviation: _, ...row }) => row);
   return { auroc, rejection };

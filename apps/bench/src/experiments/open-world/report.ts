@@ -71,9 +71,7 @@ function headline({ rows, rejection, online }: OpenWorldResult): Headline {
     decimal(Math.max(...own.filter((row) => row.score === score).map((row) => row.auroc)), 3);
   const ways = rejection.filter((row) => row.backbone === first.backbone && row.at === "leaving");
   const tens = online.filter((row) => row.exit === FULL && row.predictFrom === "normalised" && row.samples === 10);
-  const few = Object.keys(HELD_OUT)
-    .flatMap((unknown) => tens.find((row) => row.unknown === unknown) ?? [])
-    .slice(0, 1);
+  const [few] = Object.keys(HELD_OUT).flatMap((unknown) => tens.find((row) => row.unknown === unknown) ?? []);
   return {
     sentence: `Unknown pictures (${first.unknown}) are told from known ones with an AUROC of ${best("novelty")} by their distance to the class means, and of ${best("maxProbability")} by the largest probability.`,
     detail:
@@ -85,10 +83,12 @@ function headline({ rows, rejection, online }: OpenWorldResult): Headline {
           value: unknown.map(({ rejected }) => percent(rejected)).join(", "),
           name: `of unknown pictures (${unknown.map(({ kind }) => kind).join(", ")}) turned away by ${by}, and ${percent(falseRejections, 1)} of known ones`,
         })),
-      ...few.map(({ fresh, unknown }) => ({
-        value: percent(fresh.mean, 1),
-        name: `of new classes’ pictures right, from 10 pictures a class: ${HELD_OUT[unknown]!}`,
-      })),
+      ...[few]
+        .flatMap((one) => one ?? [])
+        .map(({ fresh, unknown }) => ({
+          value: percent(fresh.mean, 1),
+          name: `of new classes’ pictures right, from 10 pictures a class: ${HELD_OUT[unknown]!}`,
+        })),
     ],
   };
 }
@@ -98,13 +98,8 @@ function charts<R extends Pick<AurocRow, "backbone" | "unknown">>(
   rows: readonly R[],
   chart: (own: readonly R[], title: string) => Omit<TitledChart, "title">,
 ): TitledChart[] {
-  return distinct(rows.map(titleOf)).map((title) => ({
-    title,
-    ...chart(
-      rows.filter((row) => titleOf(row) === title),
-      title,
-    ),
-  }));
+  const own = (title: string) => rows.filter((row) => titleOf(row) === title);
+  return distinct(rows.map(titleOf)).map((title) => ({ title, ...chart(own(title), title) }));
 }
 
 function titleOf({ backbone, unknown }: Pick<AurocRow, "backbone" | "unknown">): string {
@@ -118,11 +113,7 @@ function aurocFigure(rows: readonly AurocRow[]) {
       label: `${title.replace(": ", ": AUROC of unknown pictures (")}) by exit`,
       lines: distinct(own.map((row) => `${row.metric}\n${row.score}`)).map((series) => aurocLine(own, series)),
       x: percentAxis("MACs up to the exit", [0, 1.1]),
-      y: {
-        label: "AUROC",
-        domain: [Math.min(0.5, ...own.map((row) => row.auroc)) - 0.02, 1] as const,
-        format: digits(1),
-      },
+      y: { label: "AUROC", domain: [Math.min(0.5, ...own.map((row) => row.auroc)) - 0.02, 1], format: digits(1) },
       reference: { y: 0.5, name: "chance" },
     })),
     "Whole lines: the smallest distance to any class mean. Dashed lines: one minus the largest probability of the same exit. The pretrained networks have seen the classes that are “held out” of the means; they have not seen CIFAR-100. The networks of “held out, unseen” were trained here without the two classes. ±: standard deviation over pairs of held-out classes.",
@@ -138,28 +129,17 @@ function aurocLine(rows: readonly AurocRow[], series: string): Line {
     name,
     color: metricSeries(metric).color,
     dashed,
-    points: own.map((row) => ({
-      x: row.macsFraction,
-      y: row.auroc,
-      title: `${row.exit}, ${name}: ${decimal(row.auroc, 3)}`,
-    })),
+    points: own.map(({ macsFraction: x, auroc: y, exit }) => ({ x, y, title: `${exit}, ${name}: ${decimal(y, 3)}` })),
   };
 }
 
 /** Both scores of every exit. */
 function aurocTable(rows: readonly AurocRow[]): Table {
+  const keyOf = ({ exit, metric, unknown, backbone }: AurocRow) => [exit, metric, unknown, backbone].join();
   const score = (name: string) => (row: AurocRow) => {
-    const found = rows.find(
-      (one) =>
-        one.score === name &&
-        one.exit === row.exit &&
-        one.metric === row.metric &&
-        one.unknown === row.unknown &&
-        one.backbone === row.backbone,
-    );
-    return (
-      found && `${decimal(found.auroc, 3)}${found.deviation === undefined ? "" : ` ± ${decimal(found.deviation, 3)}`}`
-    );
+    const found = rows.find((one) => one.score === name && keyOf(one) === keyOf(row));
+    const deviation = found?.deviation === undefined ? "" : ` ± ${decimal(found.deviation, 3)}`;
+    return found && `${decimal(found.auroc, 3)}${deviation}`;
   };
   return tableOf(
     rows.filter((row) => row.score === "novelty"),

@@ -1,7 +1,6 @@
 import type { Quality } from "../schema.ts";
+import { adjustedRandIndex, mutualInformation } from "./agreement.ts";
 import { hungarianMapping, mappedAccuracy } from "./hungarian.ts";
-import { mutualInformation } from "./mutual-information.ts";
-import { adjustedRandIndex } from "./rand-index.ts";
 
 /**
  * Judges clusters by classes.
