@@ -46,7 +46,7 @@ describe("unknown pictures", () => {
     expect(names(near)).toContain("wolf");
     expect([...names(far), ...names(near)]).not.toContain("pickup_truck");
     expect(new Set([...far!.pictures.labels, ...near!.pictures.labels])).toEqual(new Set([-1]));
-    expect(unknownsOf({ test } as unknown as Dataset, 10).map((one) => one.pictures.n)).toEqual([10, 10]);
+    expect(unknownsOf({ test, classNames: cifar100.classNames }, 10).map((one) => one.pictures.n)).toEqual([10, 10]);
   });
 });
 

@@ -13,7 +13,7 @@ import type { Common, OwnValues } from "./result.ts";
 export type Preset = "quick" | "full";
 
 /**
- * Something `bench run` can run, with all that is said of it. It lives in a folder of its own; `experiments/index.ts` lists it.
+ * Something `bench run` can run, with all that is said of it. It lives in a folder of its own; `experiments/rooms.ts` lists it.
  *
  * Type parameters: `S` the schema of its result.json; `P` what its presets decide.
  */
