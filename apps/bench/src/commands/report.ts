@@ -33,7 +33,7 @@ export async function report(
  */
 export function renderReport(results: readonly unknown[], experiments: readonly Experiment[] = EXPERIMENTS): string {
   if (results.length === 0) {
-    const fix = "Run one: bench run e2cm-cifar10";
+    const fix = "Run one: bench run <experiment>";
     throw new InputError("bench.report", "there must be at least one result", "none", fix);
   }
   const chapters = results.map((json, index) => {

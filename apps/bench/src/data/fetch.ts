@@ -92,28 +92,27 @@ export async function fetchFiles(
   const folder = join(target, `.fetch-${process.pid}`);
   await mkdir(folder);
   try {
-    const given = { name: archive ?? "", bring: () => Promise.resolve(archive!) };
-    const source = await firstThatDelivers(archive === undefined ? origin.sources : [given]);
+    if (archive !== undefined) await take(archive);
+    const source = archive ?? (await firstThatDelivers());
     return { directory: target, kept, written: wanted, source };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 
-  async function firstThatDelivers(sources: readonly Source[]): Promise<string> {
+  async function firstThatDelivers(): Promise<string> {
     const failures: string[] = [];
-    for (const { name, bring } of sources) {
+    for (const { name, bring } of origin.sources) {
       try {
         await take(await bring(folder, progress, signal));
         return name;
       } catch (error) {
         signal?.throwIfAborted();
-        if (archive !== undefined) throw error;
         const { message } = error as Error;
         failures.push(`${name}: ${message}`);
         progress.note(`not from ${name}: ${message}`);
       }
     }
-    const expectation = `${title} must come from ${sources.map(({ name }) => name).join(" or ")}`;
+    const expectation = `${title} must come from ${origin.sources.map(({ name }) => name).join(" or ")}`;
     throw new InputError(caller, expectation, failures.join(" | "), origin.fix);
   }
 

@@ -26,20 +26,21 @@ export const datasetClaimSchema = wordedClaimSchema.extend({
 
 export type DatasetClaim = z.output<typeof datasetClaimSchema>;
 
-type Shown = z.output<typeof wordedClaimSchema> & { readonly dataset?: string };
+type Shown = z.output<typeof wordedClaimSchema> & { readonly dataset?: string; readonly claim?: string };
 
 /**
- * "The paper says / measured here / status" as a table.
+ * "The paper says / measured here / status" as a table; before them what is claimed, where claims say it.
  *
  * @param nameOf What a data set is called. Default: claims are of one, and it is not shown.
  */
 export function claimsTable(claims: readonly Shown[], nameOf?: (dataset: string) => string): Table {
-  const words = (heading: string, key: "paper" | "measured"): Column<Shown> => [
+  const words = (heading: string, key: "claim" | "paper" | "measured"): Column<Shown> => [
     heading,
-    (claim) => ({ text: claim[key], tone: "words" }),
+    (claim) => ({ text: claim[key] ?? "", tone: "words" }),
   ];
   return tableOf(claims, [
     nameOf !== undefined && ["data", ({ dataset }) => nameOf(dataset!)],
+    claims.some(({ claim }) => claim !== undefined) && words("claim", "claim"),
     words("the paper says", "paper"),
     words("measured here", "measured"),
     [

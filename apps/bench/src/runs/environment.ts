@@ -23,7 +23,8 @@ export interface Environment {
 
 /** Describes the environment of this process, now. */
 export async function describeEnvironment(): Promise<Environment> {
-  const names = ["@exitkit/core-gpu", "@exitkit/early-exit", "@exitkit/e2cm"];
+  const { dependencies } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+  const names = Object.keys(dependencies).filter((name) => name.startsWith("@exitkit/"));
   const versions = await Promise.all(names.map(packageVersion));
   return {
     time: new Date().toISOString(),

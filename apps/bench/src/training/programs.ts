@@ -1,5 +1,7 @@
 import {
+  type Device,
   type Dimension,
+  type Generator,
   gradients,
   layers,
   ops,
@@ -7,6 +9,7 @@ import {
   type Program,
   type Spec,
   spec,
+  type Tensor,
   type TreeRecord,
   trace,
   type Value,
@@ -59,6 +62,26 @@ export function evaluationProgram(
     },
     { params, ...network.inputs(batch) },
   );
+}
+
+/** The training step of a network, compiled, its first parameters with the device. */
+export async function openTrainingStep(
+  device: Device,
+  network: TrainableNetwork,
+  batch: number,
+  optimiser: optimisers.Optimiser,
+  random: Generator,
+) {
+  const params = network.init(random);
+  const state = optimiser.init(layers.trainable<object>(params) as TreeRecord<Tensor>);
+  const begun = performance.now();
+  const specs = {
+    params: layers.specsOf<TreeRecord<Spec>>(params),
+    optimiser: layers.specsOf<TreeRecord<Spec>>(state),
+  };
+  const program = trainingProgram(network, batch, optimiser, specs);
+  const runner = await device.compile(program, { state: STATE, initial: { params, optimiser: state } });
+  return { runner, params, specs, nodes: program.nodes.length, compileSeconds: (performance.now() - begun) / 1000 };
 }
 
 function accuracyOf(logits: Value, y: Value): Value {

@@ -2,13 +2,10 @@ import { join } from "node:path";
 import {
   type Device,
   generator,
-  layers,
   optimisers,
   type Runner,
-  type Spec,
   schedules,
   type Tensor,
-  type TreeRecord,
   tensor,
   training,
   writeSafetensorsFile,
@@ -22,7 +19,7 @@ import { exact } from "../report/numbers.ts";
 import type { RunFolder } from "../runs/run.ts";
 import type { Progress } from "../terminal/progress.ts";
 import type { TrainableNetwork } from "../zoo/trainable.ts";
-import { evaluationProgram, STATE, trainingProgram } from "./programs.ts";
+import { evaluationProgram, openTrainingStep } from "./programs.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** One epoch of one seed; the measures are what the report draws. */
@@ -92,29 +89,17 @@ export async function trainNetwork(options: Training): Promise<{
   const { device, network, recipe, seed, train, normalisation, augmentation, run, progress } = options;
   const { name = `seed${seed}` } = options;
   const random = generator(seed);
-  const params = network.init(random.split());
   const optimiser = optimisers.sgd({
     momentum: recipe.momentum,
     nesterov: true,
     weightDecay: recipe.weightDecay,
     mask: (_, { shape }) => shape.length > 1,
   });
-  const state = optimiser.init(layers.trainable<object>(params) as TreeRecord<Tensor>);
-  const specs = {
-    params: layers.specsOf<TreeRecord<Spec>>(params),
-    optimiser: layers.specsOf<TreeRecord<Spec>>(state),
-  };
   const perEpoch = Math.floor(train.n / recipe.batch);
-  const schedule = schedules.oneCycle({
-    maximum: recipe.peakLearningRate,
-    steps: perEpoch * recipe.epochs,
-    rise: recipe.warmUp,
-  });
-  const initial = { params, optimiser: state };
-  const step = await device.compile(trainingProgram(network, recipe.batch, optimiser, specs), {
-    state: STATE,
-    initial,
-  });
+  const steps = perEpoch * recipe.epochs;
+  const schedule = schedules.oneCycle({ maximum: recipe.peakLearningRate, steps, rise: recipe.warmUp });
+  const opened = await openTrainingStep(device, network, recipe.batch, optimiser, random.split());
+  const { runner: step, params, specs } = opened;
   const judge = await device.compile(evaluationProgram(network, "n", specs.params), {
     state: ["params"],
     initial: { params },
@@ -165,16 +150,10 @@ export async function trainNetwork(options: Training): Promise<{
     });
     const curve: EpochRow[] = [];
     for (const { epoch, learningRate, metrics, evaluation } of result.history) {
-      curve.push({
-        seed,
-        epoch: epoch + 1,
-        learningRate: learningRate!,
-        trainLoss: metrics.loss!,
-        trainAccuracy: metrics.accuracy!,
-        testLoss: evaluation.loss!,
-        testAccuracy: evaluation.accuracy!,
-        seconds: await timeOf(epoch + 1),
-      });
+      const [trainLoss, trainAccuracy] = [metrics.loss!, metrics.accuracy!];
+      const [testLoss, testAccuracy] = [evaluation.loss!, evaluation.accuracy!];
+      const measured = { learningRate: learningRate!, trainLoss, trainAccuracy, testLoss, testAccuracy };
+      curve.push({ seed, epoch: epoch + 1, ...measured, seconds: await timeOf(epoch + 1) });
       await run.metric({ ...curve.at(-1)! });
     }
     const trained = Object.entries(await step.readState()).filter(([name]) => name.startsWith("params."));
@@ -190,18 +169,9 @@ export async function trainNetwork(options: Training): Promise<{
 function rowOf({ network, seed, train, recipe }: Training, curve: readonly EpochRow[], steps: number): TrainedRow {
   const { trainLoss, testLoss, testAccuracy } = curve.at(-1)!;
   const seconds = curve.reduce((sum, row) => sum + row.seconds, 0);
-  return {
-    network: network.name,
-    seed,
-    pictures: train.n,
-    epochs: curve.length,
-    steps,
-    trainLoss,
-    testLoss,
-    testAccuracy,
-    seconds,
-    imagesPerSecond: (steps * recipe.batch) / seconds,
-  };
+  const trained = { network: network.name, seed, pictures: train.n, epochs: curve.length, steps };
+  const imagesPerSecond = (steps * recipe.batch) / seconds;
+  return { ...trained, trainLoss, testLoss, testAccuracy, seconds, imagesPerSecond };
 }
 
 /** Mean loss and accuracy on all pictures. */

@@ -1,8 +1,10 @@
 import { type Generator, optimisers, type Runner, training } from "@exitkit/core-gpu";
+import { countRight } from "../../measuring/answers.ts";
+import { STATE } from "../../training/programs.ts";
 import { type IdecParameters, targetDistribution } from "../../zoo/idec.ts";
 import { assign } from "./assign.ts";
 import { parametersOf } from "./pretrain.ts";
-import { type ClusterNetwork, clusteringProgram, clusterProgram, STATE } from "./programs.ts";
+import { type ClusterNetwork, clusteringProgram, clusterProgram } from "./programs.ts";
 import { judge } from "./quality/judge.ts";
 import { roundDataset, sampleOrder } from "./rounds.ts";
 import type { Quality } from "./schema.ts";
@@ -64,7 +66,7 @@ export async function improveClusters(
       // What an earlier process trained further is only read again.
       const now = steps < trained ? null : await assignAll(assigner, params, subject);
       const { update, labels } = await run.step(`${name}-update${round}`, async () => {
-        const changed = before === undefined ? 1 : shareOfDifferent(now!.labels, before);
+        const changed = before === undefined ? 1 : (before.length - countRight(now!.labels, before)) / before.length;
         const update: Update = { steps, changed, ...judge(now!.labels, train.labels) };
         await run.metric({ run: name, ...update });
         return { update, labels: now!.labels };
@@ -110,8 +112,4 @@ async function takeUp(runner: Runner, folder: string): Promise<number> {
 async function assignAll(assigner: Runner, { encoder, centres }: ClusterNetwork, { train }: Subject) {
   await assigner.writeState({ encoder, centres });
   return assign(assigner, train);
-}
-
-function shareOfDifferent(labels: Int32Array, before: Int32Array): number {
-  return labels.reduce((sum, label, at) => sum + (label === before[at] ? 0 : 1), 0) / labels.length;
 }

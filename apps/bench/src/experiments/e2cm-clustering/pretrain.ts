@@ -1,8 +1,9 @@
 import { type Generator, layers, optimisers, type Tensor, training } from "@exitkit/core-gpu";
 import { pictureBytes } from "../../data/pictures.ts";
+import { STATE } from "../../training/programs.ts";
 import { type AutoencoderParameters, initAutoencoder } from "../../zoo/autoencoder.ts";
 import { pixelDataset } from "./pixels.ts";
-import { pretrainingProgram, STATE } from "./programs.ts";
+import { pretrainingProgram } from "./programs.ts";
 import type { Subject } from "./subject.ts";
 
 /** A trained autoencoder and its reconstruction error (mean square over pictures and pixels) after every epoch. */

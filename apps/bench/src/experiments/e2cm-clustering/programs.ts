@@ -9,30 +9,20 @@ import {
   type TreeRecord,
   trace,
   type Value,
+  type ValuesOf,
 } from "@exitkit/core-gpu";
 import { type AutoencoderParameters, decode, encode } from "../../zoo/autoencoder.ts";
 import { assignmentScores, type IdecParameters, idecLoss } from "../../zoo/idec.ts";
-
-/** What stays with the device between the steps of both trainings. */
-export const STATE = ["params", "optimiser"] as const;
 
 /**
  * A step of the autoencoder's own training: inputs `params`, `optimiser` (state), `x` [batch, pixels] and `learningRate` [];
  * outputs the next state and `loss` [], the mean squared error of the reconstruction before the update.
  */
-export function pretrainingProgram(
-  params: AutoencoderParameters,
-  optimiser: optimisers.Optimiser,
-  batch: number,
-): Program<unknown, unknown> {
-  const inputs = { x: spec("float32", [batch, pixelsOf(params)]) };
-  return trace(
-    ({ params, optimiser: state, learningRate, x }) => {
-      const loss = ops.mse(decode(params.decoder, encode(params.encoder, x).code), x);
-      return { loss, ...updated(optimiser, loss, params, state, learningRate) };
-    },
-    { params: layers.specsOf(params), ...optimiserSpecs(optimiser, params), ...inputs },
-  );
+export function pretrainingProgram(params: AutoencoderParameters, optimiser: optimisers.Optimiser, batch: number) {
+  const x = spec("float32", [batch, pixelsOf(params)]);
+  return step(params, optimiser, { x }, ({ params: { encoder, decoder }, x }) => {
+    return { loss: ops.mse(decode(decoder, encode(encoder, x).code), x) };
+  });
 }
 
 /**
@@ -46,16 +36,28 @@ export function clusteringProgram(
   optimiser: optimisers.Optimiser,
   batch: number,
   gamma: number,
+) {
+  const target = spec("float32", [batch, params.centres.shape[0]!]);
+  const inputs = { x: spec("float32", [batch, pixelsOf(params)]), target };
+  return step(params, optimiser, inputs, ({ params, x, target }) => idecLoss(params, x, target, gamma));
+}
+
+/** The losses of a step, and the optimiser's update by their gradients. */
+function step<P extends AutoencoderParameters, I extends Readonly<Record<string, Spec>>>(
+  params: P,
+  optimiser: optimisers.Optimiser,
+  inputs: I,
+  lossesOf: (given: ValuesOf<{ readonly params: P } & I>) => { readonly loss: Value },
 ): Program<unknown, unknown> {
-  const k = params.centres.shape[0]!;
-  const inputs = { x: spec("float32", [batch, pixelsOf(params)]), target: spec("float32", [batch, k]) };
-  return trace(
-    ({ params, optimiser: state, learningRate, x, target }) => {
-      const losses = idecLoss(params, x, target, gamma);
-      return { ...losses, ...updated(optimiser, losses.loss, params, state, learningRate) };
-    },
-    { params: layers.specsOf(params), ...optimiserSpecs(optimiser, params), ...inputs },
-  );
+  const state = layers.specsOf({ params, optimiser: optimiser.init(params) }) as TreeRecord<Spec>;
+  const specs: TreeRecord<Spec> = { ...state, learningRate: spec("float32", []), ...inputs };
+  return trace((given) => {
+    const losses = lossesOf(given as never);
+    const [own, before] = [given.params, given.optimiser] as readonly TreeRecord<Value>[];
+    const options = { learningRate: given.learningRate as Value };
+    const next = optimiser.update(gradients(losses.loss, own!), before!, own!, options);
+    return { ...losses, params: next.params, optimiser: next.state };
+  }, specs);
 }
 
 /** Pictures to codes: inputs `encoder` (state) and `x` [n, pixels]; output `code` [n, d]. */
@@ -94,20 +96,4 @@ export function layerName(index: number): string {
 
 function pixelsOf(params: Pick<AutoencoderParameters, "encoder">): number {
   return params.encoder[0]!.weight.shape[1]!;
-}
-
-function optimiserSpecs(optimiser: optimisers.Optimiser, params: AutoencoderParameters) {
-  const state = optimiser.init(params);
-  return { optimiser: layers.specsOf(state) as TreeRecord<Spec>, learningRate: spec("float32", []) };
-}
-
-function updated(
-  optimiser: optimisers.Optimiser,
-  loss: Value,
-  params: AutoencoderParameters<Value>,
-  state: TreeRecord<Value>,
-  learningRate: Value,
-) {
-  const next = optimiser.update(gradients(loss, params), state, params, { learningRate });
-  return { params: next.params, optimiser: next.state };
 }

@@ -3,7 +3,7 @@ import { type Mean, meanOf, studyMeans } from "./means.ts";
 import type { EepruneResult } from "./schema.ts";
 
 /** What the paper says, what was measured here, and what became of it. */
-export interface Claim {
+interface Claim {
   readonly claim: string;
   readonly paper: string;
   readonly measured: string;

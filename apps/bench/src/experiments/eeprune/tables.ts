@@ -1,8 +1,9 @@
+import { claimsTable } from "../../measuring/claims.ts";
 import { count, digits, exact, large, percent } from "../../report/numbers.ts";
 import { distinct } from "../../report/series.ts";
 import { type Table, tableOf } from "../../report/table.ts";
 import { accuracyCell, type Mean, meanOf, studyMeans } from "./means.ts";
-import { type Claim, claimsOf } from "./paper.ts";
+import { claimsOf } from "./paper.ts";
 import type { EepruneResult, NoiseRow, StudyRow } from "./schema.ts";
 import { methodName } from "./words.ts";
 
@@ -124,12 +125,7 @@ export function averageOf(own: EepruneResult["classes"], method: string, k: numb
 
 /** The paper's claims. */
 export function claimTable(result: EepruneResult, means: readonly Mean[]): Table {
-  return tableOf<Claim>(claimsOf(result, means), [
-    ["claim", ({ claim }) => ({ text: claim, tone: "words" })],
-    ["paper says", ({ paper }) => ({ text: paper, tone: "words" })],
-    ["we measured", ({ measured }) => ({ text: measured, tone: "words" })],
-    ["status", ({ status }) => ({ text: status, tone: "words" })],
-  ]);
+  return claimsTable(claimsOf(result, means));
 }
 
 /** What was reduced, left out, or is not the paper's, in a sentence or two. */

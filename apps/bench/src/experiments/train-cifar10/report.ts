@@ -1,3 +1,4 @@
+import { meanOf } from "../../measuring/answers.ts";
 import { caption, details } from "../../report/chart.ts";
 import { dataFiles } from "../../report/files.ts";
 import { type Axis, countAxis, type Line, lineFigure, percentAxis } from "../../report/lines.ts";
@@ -88,36 +89,16 @@ function headline({ rows, curve, data, spread }: TrainCifar10Result): Headline {
 /** Loss and accuracy by epoch, of training and of test pictures. */
 function curves(curve: readonly Epoch[]) {
   const losses = curve.flatMap((row) => [row.trainLoss, row.testLoss]);
-  const loss = {
-    label: "cross-entropy",
-    domain: [Math.max(0, Math.min(...losses) - 0.1), Math.max(...losses) + 0.1] as const,
-    format: digits(1),
-  };
+  const domain = [Math.max(0, Math.min(...losses) - 0.1), Math.max(...losses) + 0.1] as const;
   const x = countAxis("epoch", [1, Math.max(2, ...curve.map((row) => row.epoch))]);
-  const chart = (title: string, y: Axis, lines: readonly Line[]) => ({
-    title,
-    label: `${title} by epoch`,
-    lines,
-    x,
-    y,
-    phoneHeight: 280,
-  });
+  const chart = (title: string, y: Axis, part: "Loss" | "Accuracy", format: (value: number) => string) => {
+    const lines = seedLines(curve, (row) => [row[`train${part}`], row[`test${part}`]], format);
+    return { title, label: `${title} by epoch`, lines, x, y, phoneHeight: 280 };
+  };
   return lineFigure(
     [
-      chart(
-        "Loss",
-        loss,
-        seedLines(curve, (row) => [row.trainLoss, row.testLoss], digits(3)),
-      ),
-      chart(
-        "Accuracy",
-        percentAxis("right answers", [0, 1]),
-        seedLines(
-          curve,
-          (row) => [row.trainAccuracy, row.testAccuracy],
-          (value) => percent(value, 1),
-        ),
-      ),
+      chart("Loss", { label: "cross-entropy", domain, format: digits(1) }, "Loss", digits(3)),
+      chart("Accuracy", percentAxis("right answers", [0, 1]), "Accuracy", (value) => percent(value, 1)),
     ],
     "Training pictures are cropped and mirrored by chance and counted while the network still changes, so they look harder than they are.",
   );
@@ -132,17 +113,15 @@ function seedLines(
   const seeds = distinct(curve.map((row) => row.seed));
   const one = seeds.length === 1;
   const mean = distinct(curve.map((row) => row.epoch)).map((epoch) => {
-    const own = curve.filter((row) => row.epoch === epoch).map((row) => values(row)[0]);
-    const y = own.reduce((sum, value) => sum + value, 0) / own.length;
+    const y = meanOf(curve.filter((row) => row.epoch === epoch).map((row) => values(row)[0]));
     return { x: epoch, y, title: `Epoch ${epoch}: ${format(y)} (training${one ? "" : ", mean over seeds"})` };
   });
   const tested = (seed: number) =>
-    curve
-      .filter((row) => row.seed === seed)
-      .map((row) => {
-        const y = values(row)[1];
-        return { x: row.epoch, y, title: `Epoch ${row.epoch}, seed ${seed}: ${format(y)} (test)` };
-      });
+    curve.flatMap((row) => {
+      const y = values(row)[1];
+      const title = `Epoch ${row.epoch}, seed ${seed}: ${format(y)} (test)`;
+      return row.seed === seed ? [{ x: row.epoch, y, title }] : [];
+    });
   return [
     { name: one ? "training" : "training, mean", color: "var(--red)", points: mean },
     ...seeds.map((seed, index) => ({

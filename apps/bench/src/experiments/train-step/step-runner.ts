@@ -7,10 +7,9 @@ import {
   optimisers,
   type Spec,
   type Tensor,
-  type TreeRecord,
   tensor,
 } from "@exitkit/core-gpu";
-import { STATE, trainingProgram } from "../../training/programs.ts";
+import { openTrainingStep } from "../../training/programs.ts";
 import { trainableResnet } from "../../zoo/train-resnet.ts";
 import { trainableDecoder, trainableVit } from "../../zoo/train-transformer.ts";
 import type { TrainableNetwork } from "../../zoo/trainable.ts";
@@ -68,23 +67,15 @@ export async function openStep(
   }
   const network = STEPS[model].make();
   const random = generator(seed);
-  const params = network.init(random);
   const { optimiser, learningRate } = optimiserOf(model);
-  const state = optimiser.init(layers.trainable<object>(params) as TreeRecord<Tensor>);
-  const begun = performance.now();
-  const specs = {
-    params: layers.specsOf<TreeRecord<Spec>>(params),
-    optimiser: layers.specsOf<TreeRecord<Spec>>(state),
-  };
-  const program = trainingProgram(network, batch, optimiser, specs);
-  const runner = await device.compile(program, { state: STATE, initial: { params, optimiser: state } });
-  const compileSeconds = (performance.now() - begun) / 1000;
+  const opened = await openTrainingStep(device, network, batch, optimiser, random);
+  const { runner, params, nodes, compileSeconds } = opened;
   const feeds = { ...exampleBatch(network, batch, random), learningRate: tensor("float32", [], [learningRate]) };
   return {
     network,
     batch,
     parameters: layers.countParameters(params),
-    nodes: program.nodes.length,
+    nodes,
     flops: FLOPS_PER_MAC * network.macs * batch,
     compileSeconds,
     step: async () => (await runner.run(feeds, { outputs: ["loss"] })).loss!.data[0] as number,
@@ -105,20 +96,18 @@ export function optimiserOf(model: string): {
 
 /** Normal numbers as pictures, uniform ones as tokens and labels. */
 function exampleBatch(network: TrainableNetwork, batch: number, random: Generator): Record<string, Tensor> {
-  const { x, y } = network.inputs(batch);
-  const sizeOf = (shape: readonly (number | string)[]) => shape.reduce<number>((size, one) => size * Number(one), 1);
-  const integers = (size: number, below: number) =>
-    BigInt64Array.from({ length: size }, () => BigInt(random.integer(below)));
-  const made = (shape: readonly (number | string)[], data: Float32Array | BigInt64Array): Tensor =>
-    ({ dtype: data instanceof Float32Array ? "float32" : "int64", shape: shape.map(Number), data }) as Tensor;
-  const size = sizeOf(x.shape);
-  return {
-    x: made(
-      x.shape,
-      x.dtype === "float32"
-        ? Float32Array.from({ length: size }, () => random.normal())
-        : integers(size, network.classes),
-    ),
-    y: made(y.shape, integers(sizeOf(y.shape), network.classes)),
+  const example = ({ dtype, shape: dimensions }: Spec): Tensor => {
+    const shape = dimensions.map(Number);
+    const length = shape.reduce((size, one) => size * one, 1);
+    if (dtype === "float32")
+      return tensor(
+        "float32",
+        shape,
+        Float32Array.from({ length }, () => random.normal()),
+      );
+    const whole = BigInt64Array.from({ length }, () => BigInt(random.integer(network.classes)));
+    return tensor("int64", shape, whole);
   };
+  const { x, y } = network.inputs(batch);
+  return { x: example(x), y: example(y) };
 }
