@@ -206,6 +206,7 @@ describe("openRun", () => {
     expect(computed.length).toBeGreaterThan(0);
     const result = (folder: string) => readFile(join(folder, "result.json"), "utf8");
     expect(await result(path)).toBe(await result(whole));
-    expect(await readdir(join(path, "steps"))).toHaveLength(30);
+    const steps = (await readdir(join(path, "steps"))).filter((name) => name.endsWith(".step"));
+    expect(steps).toHaveLength(30);
   }, 60_000);
 });

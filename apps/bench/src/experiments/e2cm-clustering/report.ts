@@ -14,7 +14,7 @@ import type { ClusteringResult, Mean } from "./schema.ts";
 
 /** Its chapter of the report. */
 export function report(result: ClusteringResult): Report {
-  const { data, recipe, rows, runs, paper } = result;
+  const { data, recipe, means, runs, paper } = result;
   const sizes = data.length === 0 ? "Not recorded." : `${data.map(sizeWords).join("; ")}.`;
   const words = pairsWords(recipe);
   return {
@@ -25,7 +25,7 @@ export function report(result: ClusteringResult): Report {
         title: "Clustering accuracy for computation",
         about:
           "Pictures whose cluster is clear after a layer or two leave there. How good are the clusters for how much computation?",
-        content: rows.length === 0 ? [] : [curves(result), details("Means over the runs", meansTable(result))],
+        content: means.length === 0 ? [] : [curves(result), details("Means over the runs", meansTable(result))],
       },
       {
         id: "paper",
@@ -133,7 +133,7 @@ function settledWords({ runs, recipe }: ClusteringResult): string {
 
 /** Clustering accuracy for cost, one figure a data set: every run, their mean, the paper's mean. */
 function curves(result: ClusteringResult): Html {
-  const figures = distinct(result.rows.map((row) => row.dataset)).map((dataset) => {
+  const figures = distinct(result.means.map((mean) => mean.dataset)).map((dataset) => {
     const lines = linesOf(result, dataset);
     const plain = plainOf(result.means, dataset)?.accuracy;
     const ends = [...lines.flatMap((line) => line.points.map(({ y }) => y)), ...(plain === undefined ? [] : [plain])];
@@ -152,9 +152,10 @@ function curves(result: ClusteringResult): Html {
     };
     return html`<h3>${dataset}</h3>${lineChart(chart, COLUMN)}`;
   });
+  const grey = result.rows.length === 0 ? "" : "Grey: every run, with a seed of its own. ";
   return figure(
     figures,
-    "Grey: every run, with a seed of its own. A picture's cluster is right when the class the cluster stands for is the picture's; clusters are named once, by the training pictures.",
+    `${grey}A picture's cluster is right when the class the cluster stands for is the picture's; clusters are named once, by the training pictures.`,
   );
 }
 
@@ -162,9 +163,10 @@ function linesOf({ rows, means, paper }: ClusteringResult, dataset: string): Lin
   const early = <R extends { readonly dataset: string; readonly budget: number | null }>(all: readonly R[]) =>
     all.filter((row) => row.dataset === dataset && row.budget !== null);
   const own = early(rows);
-  const runs = distinct(own.map((row) => row.run));
+  const ours = early(means);
+  const runs = ours[0]?.runs ?? 0;
   return [
-    ...runs.map((run): Line => {
+    ...distinct(own.map((row) => row.run)).map((run): Line => {
       const one = own.filter((row) => row.run === run);
       const points = one.map(({ macsFraction, accuracy }) => ({ x: macsFraction, y: accuracy, title: "" }));
       return { name: `run ${run}`, color: "var(--axis)", quiet: true, points };
@@ -182,9 +184,9 @@ function linesOf({ rows, means, paper }: ClusteringResult, dataset: string): Lin
         })),
     },
     {
-      name: runs.length > 1 ? `mean of ${runs.length} runs` : "this run",
+      name: runs > 1 ? `mean of ${runs} runs` : "this run",
       color: "var(--blue)",
-      points: early(means).map((mean) => ({
+      points: ours.map((mean) => ({
         x: mean.macsFraction,
         y: mean.accuracy,
         title: `${spreadWords(overRuns(mean), 1)} at ${percent(mean.macsFraction, 1)} of the MACs`,
