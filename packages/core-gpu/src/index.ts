@@ -24,6 +24,7 @@ export type { Model, ModelDescription, ReadModelOptions, TensorInfo } from "./on
 export { describeModel, hashModel, readModel, readModelFile, writeModel, writeModelFile } from "./onnx/model.ts";
 export type { ProposeCutsOptions } from "./onnx/propose.ts";
 export { proposeCuts } from "./onnx/propose.ts";
+export { raiseOpset } from "./onnx/raise-opset.ts";
 export { probeShapes } from "./onnx/shapes.ts";
 export * as onnx from "./onnx/surgery.ts";
 export { addTaps } from "./onnx/taps.ts";

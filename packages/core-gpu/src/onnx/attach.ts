@@ -121,7 +121,8 @@ function checkWiring(caller: string, model: Model, part: Model, { prefix, inputs
   }
 }
 
-function innerNames(graph: GraphProto, names: Set<string>): void {
+/** Adds every name inside a subgraph. */
+export function innerNames(graph: GraphProto, names: Set<string>): void {
   for (const { name } of [...graph.input, ...graph.initializer]) names.add(name);
   for (const node of graph.node) {
     for (const name of node.output) names.add(name);

@@ -7,6 +7,7 @@ import {
   ops,
   parseOptions,
   programToModel,
+  raiseOpset,
   type Spec,
   spec,
   type TensorInfo,
@@ -19,7 +20,7 @@ import { z } from "zod";
 import { type Confidence, confidenceOf, predictionOf } from "../exits/confidence.ts";
 import { defineExits } from "../exits/define-exits.ts";
 import type { Exit, ExitModel } from "../exits/exits.ts";
-import { type CascadeMember, columnsOf, entrance, memberSchema, partOf } from "./member.ts";
+import { type CascadeMember, columnsOf, entrance, type MemberPart, memberSchema, partOf } from "./member.ts";
 
 /** How sure a member of a cascade is: see {@link CascadeOptions}. */
 export type CascadeConfidence = Confidence | "agreement";
@@ -67,8 +68,8 @@ const LEAST = 1e-30;
  *
  * @param members One or more, in the order in which they are run. All read the same input; one that takes another height and width
  * gets it resized (bilinear).
- * @throws InputError on no members, a repeated name, members with several inputs or outputs, of other operator sets, with inputs that do
- * not fit, with other numbers of classes or other classes, or unknown options.
+ * @throws InputError on no members, a repeated name, members with several inputs or outputs, of operator sets that cannot be raised to the highest of
+ * them, with inputs that do not fit, with other numbers of classes or other classes, or unknown options.
  * Source: cascades of whole networks as Wang et al., "Wisdom of committees", 2022 [M]; averaging what is already paid for, the same [M].
  * @example
  * ```ts
@@ -98,7 +99,7 @@ export function cascade(members: readonly CascadeMember[], options: CascadeOptio
   }
   const parts = members.map((member) => partOf(caller, member));
   const input = inputOf(parts.at(-1)!.input, sampleShape);
-  const opset = describeModel(parts[0]!.model).opset;
+  const opset = Math.max(...parts.map((part) => describeModel(part.model).opset));
   let model = emptyModel(parts[0]!.model, input, opset);
   const attach = (prefix: string, part: Model, inputs: Readonly<Record<string, string>>) => {
     const attached = attachModel(model, part, { prefix, inputs });
@@ -120,12 +121,7 @@ export function cascade(members: readonly CascadeMember[], options: CascadeOptio
       const program = trace(({ x }) => ({ y: enter(x) }), { x: spec("float32", shape) });
       reads = attach(`${name}/input`, programToModel(program, { opset }), { x: reads }).y!;
     }
-    const { opset: own } = describeModel(part.model);
-    if (own !== opset) {
-      const expectation = `members must use one operator set, ${opset} as member "${members[0]!.name}" does`;
-      throw new InputError(caller, expectation, `${own} of member "${name}"`, "Export them for the same version.");
-    }
-    const made = attach(name, part.model, { [part.input.name]: reads });
+    const made = attach(name, raised(part, opset), { [part.input.name]: reads });
     for (const exit of early) {
       const scores = exit.scores === undefined ? {} : { scores: made[exit.scores]! };
       const names = { tap: made[exit.tap]!, confidence: made[exit.confidence]!, prediction: made[exit.prediction]! };
@@ -153,6 +149,18 @@ export function cascade(members: readonly CascadeMember[], options: CascadeOptio
   const known = new Map(graph.valueInfo.map((info) => [info.name, info]));
   const output = outputs.map((name) => known.get(name) ?? onnx.create(onnx.ValueInfoProtoSchema, { name }));
   return defineExits({ proto: onnx.changed(model.proto, { graph: onnx.changed(graph, { output }) }) }, exits);
+}
+
+/** A member's network in the operator set of all. */
+function raised({ name, model }: MemberPart, opset: number): Model {
+  try {
+    return raiseOpset(model, opset);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const expectation = `member "${name}" must go into the members' operator set, ${opset}`;
+    const own = String(describeModel(model).opset);
+    throw new InputError(caller, expectation, own, `Export it for that version. (${error.message})`, error);
+  }
 }
 
 function checkMembers(members: readonly CascadeMember[]): void {
