@@ -20,7 +20,10 @@ const plan: Plan = {
     ...{ settings: ["frozen", "not frozen"], tokens: 600, judged: 400, length: 32, batch: 8, epochs: 1 },
     learningRates: { frozen: 1e-3, "not frozen": 1e-4 },
     seeds: { frozen: 1, "not frozen": 1 },
+    rates: [0.1],
   },
+  hidden: 8,
+  shift: { tokens: [600], calibration: 300, test: 300, epochs: 1 },
 };
 
 describe("the text of stories260K", () => {
@@ -59,13 +62,16 @@ describe("a small run", () => {
       return checkResult(llmExitInit, { ...config, config, environment: run.environment, ...own }) as LlmResult;
     };
     const result = await measure();
-    const { rows, alphas, noises, speeds, stories, claims } = result;
+    const { rows, alphas, noises, rates, shifts, speeds, stories, claims } = result;
     const [story] = stories;
-    expect(rows.filter(({ setting }) => setting === "closed form").length).toBe(2 * 8);
+    expect(rows.filter(({ setting }) => setting === "closed form").length).toBe(2 * 9);
     // Seven heads side by side, six one by one; before and after one epoch.
     expect(rows.filter(({ setting }) => setting === "frozen").length).toBe(2 * 7);
     expect(rows.filter(({ setting }) => setting === "not frozen").length).toBe(2 * 6);
     expect([alphas.length, noises.length, speeds.length, claims.length]).toEqual([8, 4, 2, 5]);
+    // Three heads before and after three epochs; four as they were, two made anew, two merged, three trained.
+    expect([rates.length, shifts.length]).toEqual([3 * 4, 4 + 2 + 2 + 3]);
+    expect(shifts.every(({ full, accuracy }) => full === shifts[0]!.full && accuracy <= 1)).toBe(true);
     const of = (init: string, setting = "closed form", layer = 4, epoch = 0) =>
       rows.find((row) => row.init === init && row.setting === setting && row.layer === layer && row.epoch === epoch)!;
     expect(of("copy+norm").accuracy).toBeGreaterThan(of("copy+norm", "closed form", 1).accuracy);
@@ -90,8 +96,8 @@ describe("a small run", () => {
     expect(headline.sentence).toMatch(/After 1 of 5 blocks of stories260K/);
     expect(JSON.stringify(sections)).toMatch(/border-bottom: 3px/);
     expect(JSON.stringify(sections)).not.toMatch(/NaN|undefined/);
-    expect(llmExitInit.summary(result).table).toMatchObject({ body: { length: 8 } });
-  }, 120_000);
+    expect(llmExitInit.summary(result).table).toMatchObject({ body: { length: 9 } });
+  }, 240_000);
 
   test("of nothing says so", () => {
     const empty = schema.parse({ experiment: "llm-exit-init", preset: "quick", seed: 1, device: "cpu" });

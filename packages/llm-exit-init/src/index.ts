@@ -9,6 +9,7 @@ export { type OpenDecoderOptions, openDecoder } from "./decoders/open-decoder.ts
 export { tokensOnly } from "./decoders/tokens-only.ts";
 export { withParameters } from "./decoders/with-parameters.ts";
 export * as heads from "./heads/index.ts";
+export { type HiddenUnits, type HiddenUnitsOptions, hiddenUnits } from "./hidden-units.ts";
 export { type JudgeHeadsOptions, judgeHeads, type TokenScore, type TokenScores } from "./judge.ts";
 export type { FinalNorm, StateNorm } from "./norms.ts";
 export type { OutputLayer } from "./output-layer.ts";

@@ -107,7 +107,17 @@ describe("class-aware", () => {
           const n = counts.reduce((a, b) => a + b);
           const means = Float64Array.from({ length: v * d }, () => 2 * random.normal());
           const statistics: TokenStatistics = {
-            ...{ source: "", norm: "none", vocabulary: v, features: d, counts, squares: 0, gram: null, cross: null },
+            ...{
+              source: "",
+              norm: "none",
+              hidden: null,
+              vocabulary: v,
+              features: d,
+              counts,
+              squares: 0,
+              gram: null,
+              cross: null,
+            },
             sums: means.map((value, at) => value * counts[Math.floor(at / d)]!),
           };
           const n0 = 2 * deviation ** 2;
@@ -251,7 +261,7 @@ describe("what is refused", () => {
       /heads\.copy: the output layer's weight must be float32 \[v, d\]; got none/,
     );
     expect(() => heads.mix(heads.classAware(raw), heads.copy(output, { norm: "final" }), { alpha: 0.5 })).toThrow(
-      /one shape and norm/,
+      /one shape, norm and hidden units/,
     );
     expect(() => heads.mix(heads.classAware(raw), heads.copy(output), {} as never)).toThrow(/"alpha"/);
     expect(() => heads.randomUniform(generator(1), { vocabulary: 3 } as never)).toThrow(/"features"/);

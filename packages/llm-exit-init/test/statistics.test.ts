@@ -48,6 +48,7 @@ function plainly(batches: readonly StatesBatch[], change = (x: number[]) => x): 
   const result = {
     source: "",
     norm: "none" as const,
+    hidden: null,
     vocabulary: v,
     features: d,
     counts: new Float64Array(v),

@@ -1,6 +1,7 @@
 import { type Device, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Decoder } from "../decoders/decoder.ts";
+import type { HiddenUnits } from "../hidden-units.ts";
 import type { StateNorm } from "../norms.ts";
 import { openAccumulator } from "../statistics/accumulate.ts";
 import type { TokenStatistics } from "../statistics/token-statistics.ts";
@@ -10,8 +11,8 @@ import { readStates, statesAt } from "./read-states.ts";
 
 /** Options of {@link accumulateDecoder}. */
 export interface AccumulateDecoderOptions extends PairsOptions {
-  /** What is summed up: a tap each, and what is done to its states before (default `none`). */
-  readonly exits: readonly { readonly tap: string; readonly norm?: StateNorm }[];
+  /** What is summed up: a tap each, what is done to its states before (default `none`), and what is added to them (default nothing). */
+  readonly exits: readonly { readonly tap: string; readonly norm?: StateNorm; readonly hidden?: HiddenUnits }[];
   /** Whether to keep Σ x xᵀ. Default true. */
   readonly gram?: boolean;
   /** Whether to keep Σ x zᵀ with the last states z, for the linear map. Default true. */
@@ -27,8 +28,13 @@ export interface AccumulateDecoderOptions extends PairsOptions {
 }
 
 const caller = "llm-exit-init.accumulateDecoder";
+const units = z.custom<HiddenUnits>((value) => typeof value === "object" && value !== null);
 const schema = pairsSchema.extend({
-  exits: z.array(z.strictObject({ tap: z.string(), norm: z.enum(["none", "final"]).default("none") })).min(1),
+  exits: z
+    .array(
+      z.strictObject({ tap: z.string(), norm: z.enum(["none", "final"]).default("none"), hidden: units.optional() }),
+    )
+    .min(1),
   gram: z.boolean().default(true),
   cross: z.boolean().default(true),
   batchSize: z.int().min(1).optional(),
@@ -58,10 +64,11 @@ export async function accumulateDecoder(
     throw new InputError(caller, `resume must have statistics of all ${exits.length} exits`, `${resume.length}`);
   }
   const finalNorm = decoder.output.norm;
-  const accumulators = exits.map(({ tap, norm }, at) =>
+  const accumulators = exits.map(({ tap, norm, hidden }, at) =>
     openAccumulator(caller, device, {
       ...{ vocabulary: decoder.config.vocabulary, source: tap, norm, finalNorm, gram, cross, skip },
       ...(border === undefined ? {} : { border }),
+      ...(hidden === undefined ? {} : { hidden }),
       ...(resume === undefined ? {} : { resume: resume[at]! }),
       ...(maxBytes === undefined ? {} : { maxBytes }),
     }),

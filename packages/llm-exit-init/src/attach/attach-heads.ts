@@ -2,6 +2,7 @@ import { checkArguments, InputError, layers, ops, type Tensor, tensor, type Valu
 import { type ExitNetwork, type ExitParameters, type heads as earlyExitHeads, exitNetwork } from "@exitkit/early-exit";
 import type { Decoder } from "../decoders/decoder.ts";
 import { checkHead, type TokenHead } from "../heads/token-head.ts";
+import { type HiddenUnits, withHidden } from "../hidden-units.ts";
 import type { FinalNorm } from "../norms.ts";
 import { checkTaps } from "./read-states.ts";
 
@@ -61,13 +62,16 @@ export function attachHeads(decoder: Decoder, exits: readonly TokenExit[], lengt
 /** Parameters of a head as they are trained. */
 type HeadParameters<Leaf = Tensor> = {
   readonly linear: Required<layers.LinearParameters<Leaf>>;
+  readonly hidden?: HiddenUnits<Leaf>;
   readonly norm?: { readonly weight: Leaf; readonly bias?: Leaf };
 };
 
-function parametersOf({ weight, bias, norm }: TokenHead, finalNorm: FinalNorm): HeadParameters {
-  if (norm === "none") return { linear: { weight, bias } };
+function parametersOf({ weight, bias, norm, hidden }: TokenHead, finalNorm: FinalNorm): HeadParameters {
+  const linear = { weight, bias };
+  const layer = hidden === null || hidden === undefined ? { linear } : { linear, hidden };
+  if (norm === "none") return layer;
   const own = finalNorm.bias === undefined ? {} : { bias: finalNorm.bias };
-  return { linear: { weight, bias }, norm: { weight: finalNorm.weight, ...own } };
+  return { ...layer, norm: { weight: finalNorm.weight, ...own } };
 }
 
 /** A head over every token: [n, t, d] → [n · t, v]. */
@@ -78,7 +82,8 @@ function tokenExitHead(initial: TokenHead, norm: FinalNorm): earlyExitHeads.Head
     apply(given, states) {
       const params = given as HeadParameters<Value>;
       const rows = ops.reshape(states, [-1, states.shape.at(-1)!]);
-      return { logits: layers.linear(params.linear, normed(params, rows, norm)), updated: {} };
+      const features = withHidden(normed(params, rows, norm), params.hidden ?? null);
+      return { logits: layers.linear(params.linear, features), updated: {} };
     },
   };
 }

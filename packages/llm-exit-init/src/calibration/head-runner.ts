@@ -11,6 +11,7 @@ import {
   type Value,
 } from "@exitkit/core-gpu";
 import { checkHead, type TokenHead } from "../heads/token-head.ts";
+import { withHidden } from "../hidden-units.ts";
 import { applyNorm, checkNorm, type FinalNorm } from "../norms.ts";
 import { chunks, type TokenRows } from "./rows.ts";
 
@@ -61,21 +62,29 @@ export async function openHeads(
   const specs: Record<string, Spec> = { next: spec("int64", ["m"]), ...more };
   const norms = [...new Set(heads.map(({ norm }) => norm))];
   for (const norm of norms) specs[`x_${norm}`] = spec("float32", ["m", d]);
-  heads.forEach((_, r) => {
-    specs[`weight${r}`] = spec("float32", [v, d]);
+  heads.forEach((head, r) => {
+    specs[`weight${r}`] = spec("float32", head.weight.shape);
     specs[`bias${r}`] = spec("float32", [v]);
+    if (head.hidden === null || head.hidden === undefined) return;
+    specs[`hidden${r}`] = spec("float32", head.hidden.weight.shape);
+    specs[`threshold${r}`] = spec("float32", head.hidden.bias.shape);
   });
   const program = trace((given: Record<string, Value>) => {
-    const logits = heads.map(({ norm }, r) =>
-      ops.linear(given[`x_${norm}`]!, given[`weight${r}`]!, given[`bias${r}`]!),
-    );
+    const logits = heads.map(({ norm }, r) => {
+      const own = given[`hidden${r}`];
+      const hidden = own === undefined ? null : { weight: own, bias: given[`threshold${r}`]! };
+      return ops.linear(withHidden(given[`x_${norm}`]!, hidden), given[`weight${r}`]!, given[`bias${r}`]!);
+    });
     return compute({ logits, next: given.next!, more: given });
   }, specs);
   const session = await device.load(programToModel(program));
   const weights: Record<string, Tensor> = {};
-  heads.forEach(({ weight, bias }, r) => {
+  heads.forEach(({ weight, bias, hidden }, r) => {
     weights[`weight${r}`] = weight;
     weights[`bias${r}`] = bias;
+    if (hidden === null || hidden === undefined) return;
+    weights[`hidden${r}`] = hidden.weight;
+    weights[`threshold${r}`] = hidden.bias;
   });
   return {
     async run(rows, feeds, each, perRow = {}) {

@@ -54,5 +54,6 @@ export function weighted(name: string, heads: readonly TokenHead[], weights: rea
     first.norm,
     sum(({ weight }) => weight.data),
     sum(({ bias }) => bias.data),
+    first.hidden,
   );
 }

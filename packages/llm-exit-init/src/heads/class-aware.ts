@@ -59,7 +59,7 @@ export function classAware(statistics: TokenStatistics, options?: ClassAwareOpti
     bias[token] = smallest;
     if (rows !== null) weight.set(rows.subarray(token * d, (token + 1) * d), token * d);
   });
-  return tokenHead("class-aware", statistics.norm, weight, bias);
+  return tokenHead("class-aware", statistics.norm, weight, bias, statistics.hidden);
 }
 
 function rowsOf(output: OutputLayer | undefined, v: number, d: number): Float32Array {

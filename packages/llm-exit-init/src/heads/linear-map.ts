@@ -54,7 +54,7 @@ export async function linearMap(
     for (let j = 0; j < last; j++) sum += embedding.data[token * last + j]! * offset[j]!;
     return sum;
   });
-  return tokenHead("linear map", statistics.norm, weight.data, bias);
+  return tokenHead("linear map", statistics.norm, weight.data, bias, statistics.hidden);
 }
 
 /** A = (S_xx + λ·N·s²·I)⁻¹ S_xz of centred sums, and c = z̄ − x̄·A. */

@@ -31,5 +31,5 @@ export function mix(first: TokenHead, second: TokenHead, options: MixOptions): T
   const bias = combineBias === "both" ? combined(first.bias.data, second.bias.data) : first.bias.data;
   const share = Math.round(100 * (1 - alpha)) / 100;
   const name = `${alpha} ${first.name} + ${share} ${second.name}`;
-  return tokenHead(name, first.norm, combined(first.weight.data, second.weight.data), bias);
+  return tokenHead(name, first.norm, combined(first.weight.data, second.weight.data), bias, first.hidden);
 }

@@ -41,5 +41,5 @@ export async function priorMatch(
     const frequency = (statistics.counts[token]! + 0.5) / (n + v / 2);
     return value + Math.log(frequency) - Math.log((predicted[token]! + 0.5) / (m + v / 2));
   });
-  return tokenHead(`${head.name}, prior matched`, head.norm, head.weight.data, bias);
+  return tokenHead(`${head.name}, prior matched`, head.norm, head.weight.data, bias, head.hidden);
 }

@@ -58,7 +58,7 @@ export async function sharedCovariance(
     }
     return (prior ? Math.log((count + 0.5) / (n + v / 2)) : 0) - middle;
   });
-  return tokenHead("shared covariance", norm, weight.data, bias);
+  return tokenHead("shared covariance", norm, weight.data, bias, statistics.hidden);
 }
 
 function inverseOf(covariance: Float64Array, d: number, shrinkage: number, n: number): Float64Array {

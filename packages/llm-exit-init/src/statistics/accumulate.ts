@@ -1,5 +1,6 @@
 import { type Device, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { checkHidden, type HiddenUnits, openHidden, sameHidden } from "../hidden-units.ts";
 import { applyNorm, checkNorm, type FinalNorm, type StateNorm } from "../norms.ts";
 import { checkStates, type StatesBatch, type StatesBatches } from "../states.ts";
 import { nextTokenPairs, type PairsOptions, pairsSchema } from "../tokens/pairs.ts";
@@ -16,6 +17,8 @@ export interface AccumulateTokensOptions extends PairsOptions {
   readonly finalNorm?: FinalNorm;
   /** What is done to a state before it is summed up. Default `none`. */
   readonly norm?: StateNorm;
+  /** Features that are added to a state after its norm, see `hiddenUnits`. Sums, memory and heads are of d + h features then. Default: none. */
+  readonly hidden?: HiddenUnits;
   /** Whether to keep Σ x xᵀ, d² numbers. Default true. */
   readonly gram?: boolean;
   /** Whether to keep Σ x zᵀ of the last states z; batches must have them then. Default false. */
@@ -36,6 +39,7 @@ const schema = pairsSchema.extend({
   source: z.string().default(""),
   finalNorm: record.optional(),
   norm: z.enum(["none", "final"]).default("none"),
+  hidden: record.optional(),
   gram: z.boolean().default(true),
   cross: z.boolean().default(false),
   resume: record.optional(),
@@ -103,13 +107,15 @@ export interface Accumulator {
 export function openAccumulator(caller: string, device: Device, options: AccumulateTokensOptions): Accumulator {
   const parsed = parseOptions(caller, schema, options);
   const { vocabulary, source, norm, gram, cross, maxBytes, skip, border } = parsed;
-  const { finalNorm, resume } = options;
+  const { finalNorm, resume, hidden = null } = options;
+  const h = checkHidden(caller, hidden, null);
   if (norm === "final" && finalNorm === undefined) {
     throw new InputError(caller, 'norm: "final" needs the model\'s final norm', "none", "Pass finalNorm.");
   }
   let statistics: Growing | null =
-    resume === undefined ? null : copied(caller, resume, { vocabulary, source, norm, gram, cross });
+    resume === undefined ? null : copied(caller, resume, { vocabulary, source, norm, gram, cross }, hidden);
   let products: Awaited<ReturnType<typeof openMultiplier>> | null = null;
+  let expander: Awaited<ReturnType<typeof openHidden>> | null = null;
   let index = 0;
   const begin = (d: number, last: number | null): Growing => {
     const bytes = statisticsBytes(vocabulary, d, last);
@@ -118,19 +124,27 @@ export function openAccumulator(caller: string, device: Device, options: Accumul
       const fix = "Raise maxBytes if the machine has the memory.";
       throw new InputError(caller, `statistics may take ${maxBytes} bytes`, actual, fix);
     }
-    return { ...emptyStatistics({ source, norm, vocabulary, features: d, gram, last }), positions: 0 };
+    return { ...emptyStatistics({ source, norm, hidden, vocabulary, features: d, gram, last }), positions: 0 };
   };
   return {
     async add(batch) {
       const width = cross ? (statistics?.cross?.features ?? 0) : null;
-      const { t, d } = checkStates(caller, batch, { vocabulary, features: statistics?.features, last: width });
-      statistics ??= begin(d, cross ? batch.last!.shape[2]! : null);
+      const { t, d } = checkStates(caller, batch, {
+        vocabulary,
+        features: statistics === null ? undefined : statistics.features - h,
+        last: width,
+      });
+      checkHidden(caller, hidden, d);
+      statistics ??= begin(d + h, cross ? batch.last!.shape[2]! : null);
       if (norm === "final") checkNorm(caller, finalNorm!, d);
       const given = { skip, ...(border === undefined ? {} : { border }), mask: batch.mask };
       const pairs = nextTokenPairs(batch.tokens, t, given);
-      const rows = rowsOf(batch, pairs.positions, d, norm === "final" ? finalNorm! : null, cross);
+      const states = rowsOf(batch, pairs.positions, d, norm === "final" ? finalNorm! : null, cross);
       if (pairs.next.length > 0) {
-        if (gram || cross) products ??= await openMultiplier(device, d, statistics.cross?.features ?? null);
+        if (hidden !== null) expander ??= await openHidden(device, hidden);
+        const x = expander === null ? states.x : await expander.apply(states.x, pairs.next.length);
+        const rows = { x, z: states.z };
+        if (gram || cross) products ??= await openMultiplier(device, d + h, statistics.cross?.features ?? null);
         await addRows(statistics, rows, pairs.next, products);
         if (!Number.isFinite(statistics.squares) || !Number.isFinite(statistics.cross?.squares ?? 0)) {
           const fix = "Check the model's weights and the text of that batch.";
@@ -150,6 +164,7 @@ export function openAccumulator(caller: string, device: Device, options: Accumul
     },
     async release() {
       await products?.release();
+      await expander?.release();
     },
   };
 }
@@ -161,12 +176,16 @@ function copied(
   caller: string,
   resume: TokenStatistics,
   wanted: { vocabulary: number; source: string; norm: StateNorm; gram: boolean; cross: boolean },
+  hidden: HiddenUnits | null,
 ): Growing {
   const kept = { ...wanted, gram: resume.gram !== null, cross: resume.cross !== null };
   const found = { ...kept, vocabulary: resume.vocabulary, source: resume.source, norm: resume.norm };
   if (JSON.stringify(found) !== JSON.stringify(wanted)) {
     const expectation = `statistics to resume from must be of ${JSON.stringify(wanted)}`;
     throw new InputError(caller, expectation, JSON.stringify(found), "Pass the options of the earlier pass.");
+  }
+  if (!sameHidden(resume.hidden, hidden)) {
+    throw new InputError(caller, "statistics to resume from must be of the same hidden units", "others");
   }
   const { cross } = resume;
   return {

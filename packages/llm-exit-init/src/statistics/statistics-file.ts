@@ -26,12 +26,13 @@ const header = z.object({
  */
 export async function saveTokens(path: string, statistics: TokenStatistics): Promise<void> {
   checkArguments("llm-exit-init.saveTokens", { path: [path, "a string"], statistics: [statistics, TOKENS] });
-  const { source, norm, vocabulary: v, features: d, counts, sums, squares, gram, cross } = statistics;
+  const { source, norm, hidden, vocabulary: v, features: d, counts, sums, squares, gram, cross } = statistics;
   const tensors: Record<string, Tensor> = {
     counts: tensor("float64", [v], counts),
     sums: tensor("float64", [v, d], sums),
     squares: tensor("float64", [], [squares]),
   };
+  if (hidden !== null) Object.assign(tensors, { hiddenWeight: hidden.weight, hiddenBias: hidden.bias });
   if (gram !== null) tensors.gram = tensor("float64", [d, d], gram);
   if (cross !== null) {
     tensors.lastSums = tensor("float64", [cross.features], cross.sums);
@@ -57,6 +58,12 @@ export async function loadTokens(path: string): Promise<TokenStatistics> {
   if (!parsed.success) return refuse(`format "${metadata.format ?? "none"}"`);
   const { source, norm } = parsed.data;
   const [v = 0, d = 0] = tensors.sums?.shape ?? [];
+  const units = tensors.hiddenBias?.shape[0];
+  const unit = (name: string, shape: readonly number[]): Tensor<"float32"> => {
+    const found = tensors[name];
+    if (found?.dtype === "float32" && found.shape.join() === shape.join()) return found as Tensor<"float32">;
+    return refuse(`"${name}" ${found === undefined ? "missing" : `${found.dtype} [${found.shape.join(", ")}]`}`);
+  };
   const take = (name: string, shape: readonly number[]): Float64Array => {
     const found = tensors[name];
     if (found?.dtype === "float64" && found.shape.join() === shape.join()) return found.data;
@@ -66,6 +73,10 @@ export async function loadTokens(path: string): Promise<TokenStatistics> {
   return {
     source,
     norm,
+    hidden:
+      units === undefined
+        ? null
+        : { weight: unit("hiddenWeight", [units, d - units]), bias: unit("hiddenBias", [units]) },
     vocabulary: v,
     features: d,
     counts: take("counts", [v]),

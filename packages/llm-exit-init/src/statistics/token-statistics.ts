@@ -1,4 +1,5 @@
 import { type ArgumentKind, checkArguments, InputError } from "@exitkit/core-gpu";
+import { type HiddenUnits, sameHidden } from "../hidden-units.ts";
 import type { StateNorm } from "../norms.ts";
 
 /** Sums of the last state, beside those of the tap's, for the linear map. */
@@ -19,9 +20,11 @@ export interface TokenStatistics {
   readonly source: string;
   /** What was done to a state before it was summed up. */
   readonly norm: StateNorm;
+  /** What is added to a normed state before it is summed up; null: nothing. */
+  readonly hidden: HiddenUnits | null;
   /** v */
   readonly vocabulary: number;
-  /** d */
+  /** d, hidden units included. */
   readonly features: number;
   /** |S_u|: positions whose next token is u, [v]. */
   readonly counts: Float64Array;
@@ -61,16 +64,18 @@ export function statisticsBytes(vocabulary: number, features: number, last: numb
 export function emptyStatistics(like: {
   readonly source: string;
   readonly norm: StateNorm;
+  readonly hidden: HiddenUnits | null;
   readonly vocabulary: number;
   readonly features: number;
   readonly gram: boolean;
   /** d′, or null for no cross sums. */
   readonly last: number | null;
 }): TokenStatistics {
-  const { source, norm, vocabulary, features, gram, last } = like;
+  const { source, norm, hidden, vocabulary, features, gram, last } = like;
   return {
     source,
     norm,
+    hidden,
     vocabulary,
     features,
     counts: new Float64Array(vocabulary),
@@ -115,6 +120,7 @@ export function mergeTokens(a: TokenStatistics, b: TokenStatistics): TokenStatis
   };
   same("source", a?.source, b?.source);
   same("norm", a.norm, b.norm);
+  same("hidden units", true, sameHidden(a.hidden, b.hidden));
   same("vocabulary", a.vocabulary, b.vocabulary);
   same("features", a.features, b.features);
   same("Gram matrix (kept or not)", a.gram === null, b.gram === null);

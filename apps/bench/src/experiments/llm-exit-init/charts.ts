@@ -19,13 +19,19 @@ const COLOURS: Readonly<Record<string, string>> = {
 
 const DRAWN_FIRST = ["copy+norm", "class-aware", "linear map", "map + classes"];
 
+/** Heads with hidden units, however many. */
+export function isHidden(init: string): boolean {
+  return init.endsWith("hidden units");
+}
+
 /** Accuracy before training by the blocks in front of the exit. */
 export function byLayer(rows: readonly LlmRow[], { name, accuracy }: LlmModel): Html {
   const own = rows.filter((row) => row.model === name && row.setting === "closed form");
   const layers = own.map(({ layer }) => layer);
-  const lines = DRAWN_FIRST.map((init) => ({
+  const wide = own.map(({ init }) => init).filter(isHidden);
+  const lines = [...DRAWN_FIRST, ...wide.slice(0, 1)].map((init) => ({
     name: init,
-    color: COLOURS[init]!,
+    color: COLOURS[init] ?? "var(--purple)",
     points: own
       .filter((row) => row.init === init)
       .map((row) => ({
@@ -45,7 +51,7 @@ export function byLayer(rows: readonly LlmRow[], { name, accuracy }: LlmModel): 
   return lineFigure([chart], "No head has been trained. Copying reads the state through the model's final norm.");
 }
 
-/** The paper's two panels: accuracy by epoch, frozen and not, and below them the cross entropy. */
+/** The paper's two panels of one model: accuracy by epoch, frozen and not, and below them the cross entropy. */
 export function byEpoch(rows: readonly LlmRow[]): readonly Html[] {
   const settings = (["not frozen", "frozen"] as const).filter((setting) => rows.some((row) => row.setting === setting));
   const trained = rows.filter(({ setting }) => setting !== "closed form");
@@ -65,7 +71,8 @@ export function byEpoch(rows: readonly LlmRow[]): readonly Html[] {
       return { name: init, color, dashed: mixed, points };
     });
   };
-  const title = { "not frozen": "Decoder and head trained", frozen: "Head trained alone" } as const;
+  const model = trained[0]!.model;
+  const title = { "not frozen": `${model}, trained with its head`, frozen: `${model}: head trained alone` } as const;
   const losses = trained.map(({ crossEntropy }) => crossEntropy);
   const crossEntropy = {
     label: "nats a token",

@@ -17,10 +17,17 @@ export function claimsOf(rows: readonly LlmRow[], alphas: readonly AlphaRow[]): 
   return [
     ...distinct(rows.map(({ model }) => model)).map((model) => aheadAtOnce(rows, model)),
     ...distinct(alphas.map(({ model }) => model)).map((model) => risesWithNoise(alphas, model)),
-    neverBelow(rows),
-    bestFrozen(rows),
-    dropsFirst(rows),
+    ...trainedModels(rows).flatMap((model) => {
+      const own = rows.filter((row) => row.model === model);
+      return [neverBelow(own, model), bestFrozen(own, model), dropsFirst(own, model)];
+    }),
   ];
+}
+
+/** Those whose heads were trained; where none was, the first one, so that what was not attempted is said. */
+function trainedModels(rows: readonly LlmRow[]): readonly string[] {
+  const trained = distinct(rows.filter(({ setting }) => setting !== "closed form").map(({ model }) => model));
+  return trained.length > 0 ? trained : distinct(rows.map(({ model }) => model)).slice(0, 1);
 }
 
 /** 24.3 % against 5.5 % before any training. */
@@ -67,42 +74,47 @@ function shown({ init, mean, deviation }: { init: string; mean: number; deviatio
   return `${init} ${percent(mean, 1)}${deviation === undefined ? "" : ` ± ${decimal(100 * deviation, 1)}`}`;
 }
 
-function neverBelow(rows: readonly LlmRow[]): Claim {
+function neverBelow(rows: readonly LlmRow[], model: string): Claim {
   const paper =
     "Trained with the decoder, after ten epochs mixes with the class-aware head (.6) are not below random, copied or class-aware heads";
   const { epoch, found } = lastEpoch(rows, "not frozen");
   const mixes = found.filter(({ init }) => init.includes(" + ") && init.includes("class-aware"));
   const plain = found.filter(({ init }) => ["random", "copy", "class-aware"].includes(init));
-  if (mixes.length === 0 || plain.length === 0) return { paper, measured: "not trained with the decoder", status: NOT };
+  if (mixes.length === 0 || plain.length === 0)
+    return { paper, measured: `${model}: not trained with the decoder`, status: NOT };
   const worst = mixes.reduce((a, b) => (b.mean < a.mean ? b : a));
   const best = plain.reduce((a, b) => (b.mean > a.mean ? b : a));
   const noise = Math.hypot(worst.deviation ?? 0, best.deviation ?? 0);
   const below = best.mean - worst.mean;
   const status = below <= 0 ? AS_SAID : below <= noise ? SPREAD : OTHERWISE;
-  return { paper, measured: `After ${epoch} epochs: ${[...plain, ...mixes].map(shown).join(", ")}`, status };
+  return { paper, measured: `${model}, after ${epoch} epochs: ${[...plain, ...mixes].map(shown).join(", ")}`, status };
 }
 
-function bestFrozen(rows: readonly LlmRow[]): Claim {
+function bestFrozen(rows: readonly LlmRow[], model: string): Claim {
   const paper = `Heads trained alone: class-aware stays ahead of copied and random ones (${percent(0.222, 1)}, ${percent(0.187, 1)} and ${percent(0.018, 1)} after ten epochs)`;
   const { epoch, found } = lastEpoch(rows, "frozen");
   const of = (init: string) => found.find((one) => one.init === init);
   const [classAware, copy, random] = ["class-aware", "copy", "random"].map(of);
   if (classAware === undefined || copy === undefined || random === undefined) {
-    return { paper, measured: "heads were not trained alone", status: NOT };
+    return { paper, measured: `${model}: heads were not trained alone`, status: NOT };
   }
   const rival = copy.mean > random.mean ? copy : random;
   const noise = Math.hypot(classAware.deviation ?? 0, rival.deviation ?? 0);
   const ahead = classAware.mean - rival.mean;
   const status = ahead > noise ? AS_SAID : ahead >= -noise ? SPREAD : OTHERWISE;
-  return { paper, measured: `After ${epoch} epochs: ${[classAware, copy, random].map(shown).join(", ")}`, status };
+  return {
+    paper,
+    measured: `${model}, after ${epoch} epochs: ${[classAware, copy, random].map(shown).join(", ")}`,
+    status,
+  };
 }
 
-function dropsFirst(rows: readonly LlmRow[]): Claim {
+function dropsFirst(rows: readonly LlmRow[], model: string): Claim {
   const [before, after] = PAPER.frozen.classAware;
   const paper = `Trained alone, the class-aware head first gets worse: ${percent(before, 1)}, then ${percent(after, 1)} after an epoch`;
   const own = rows.filter((row) => row.setting === "frozen" && row.init === "class-aware" && row.epoch <= 1);
   const mean = (epoch: number) => spread(own.filter((row) => row.epoch === epoch).map(({ accuracy }) => accuracy)).mean;
-  if (own.length < 2) return { paper, measured: "heads were not trained alone", status: NOT };
-  const measured = `${percent(mean(0), 1)}, then ${percent(mean(1), 1)}`;
+  if (own.length < 2) return { paper, measured: `${model}: heads were not trained alone`, status: NOT };
+  const measured = `${model}: ${percent(mean(0), 1)}, then ${percent(mean(1), 1)}`;
   return { paper, measured, status: mean(1) < mean(0) ? AS_SAID : OTHERWISE };
 }

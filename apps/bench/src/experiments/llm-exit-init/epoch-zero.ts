@@ -7,6 +7,7 @@ import {
   readStates,
   type StatesBatch,
   statesAt,
+  type TokenScores,
   type TokenStatistics,
   takeRows,
 } from "@exitkit/llm-exit-init";
@@ -78,11 +79,32 @@ export async function judgeFirst(
   test: readonly DecoderStates[],
 ): Promise<{ readonly rows: readonly LlmRow[]; readonly crossEntropy: number }> {
   const scores = await judgeHeads(device, Object.values(first), at(test, layer), options(subject));
-  const rows = scores.heads.map(({ name, accuracy, crossEntropy, agreement }) => ({
-    ...{ model: subject.name, layer, init: name, setting: "closed form" as const, epoch: 0 },
-    ...{ accuracy, crossEntropy, agreement, full: scores.full.accuracy },
+  return { rows: rowsOf(subject, layer, scores), crossEntropy: scores.full.crossEntropy };
+}
+
+function rowsOf({ name: model }: Subject, layer: number, { heads: scores, full }: TokenScores): readonly LlmRow[] {
+  return scores.map(({ name, accuracy, crossEntropy, agreement }) => ({
+    ...{ model, layer, init: name, setting: "closed form" as const, epoch: 0 },
+    ...{ accuracy, crossEntropy, agreement, full: full.accuracy },
   }));
-  return { rows, crossEntropy: scores.full.crossEntropy };
+}
+
+/** The best head again, of states that have hidden units: another pass, as its sums are wider. */
+export async function judgeHidden(
+  device: Device,
+  subject: Subject,
+  layer: number,
+  statistics: TokenStatistics,
+  calibration: readonly DecoderStates[],
+  test: readonly DecoderStates[],
+): Promise<readonly LlmRow[]> {
+  const { decoder, border } = subject;
+  const { vocabulary } = decoder.config;
+  const rows = await takeRows(at(calibration, layer), { vocabulary, ...bordered(border) });
+  const head = await heads.mapAndClasses(device, statistics, decoder.output, rows);
+  const name = `map + classes, ${statistics.hidden!.bias.shape[0]} hidden units`;
+  const found = await judgeHeads(device, [{ ...head, name }], at(test, layer), options(subject));
+  return rowsOf(subject, layer, found);
 }
 
 /** α·class-aware + (1 − α)·partner, biases mixed or not. */

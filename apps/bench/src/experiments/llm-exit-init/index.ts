@@ -49,6 +49,8 @@ async function run(context: Context, settings: Settings) {
       rows,
       alphas,
       noises: found.flatMap((one) => one.noises),
+      rates: found.flatMap((one) => one.rates),
+      shifts: found.flatMap((one) => one.shifts),
       speeds: found.flatMap((one) => one.speeds),
       stories: found.map(({ story }) => story),
       claims: claimsOf(rows, alphas),

@@ -13,7 +13,7 @@ import type { LlmResult, LlmRow } from "./schema.ts";
 
 /** Its chapter of the report. */
 export function report(result: LlmResult): Report {
-  const { models, rows, alphas, noises, stories, claims, speeds } = result;
+  const { models, rows, alphas, noises, rates, shifts, stories, claims, speeds } = result;
   const trained = rows.filter(({ setting }) => setting !== "closed form");
   return {
     headline: headline(result),
@@ -33,7 +33,23 @@ export function report(result: LlmResult): Report {
         id: "epochs",
         title: "Trained from every beginning",
         about: "The same exit, begun in every way, trained alone or with the decoder.",
-        content: trained.length === 0 ? [] : [...byEpoch(rows), details("Every epoch", epochTable(trained))],
+        content: distinct(trained.map(({ model }) => model)).flatMap((model) => {
+          const own = trained.filter((row) => row.model === model);
+          return [...byEpoch(own), details(`${model}: every epoch`, epochTable(own))];
+        }),
+      },
+      {
+        id: "rates",
+        title: "When a head gets worse at first",
+        about:
+          "The paper's class-aware head loses half of its accuracy in the first epoch that it is trained alone. The same here, by the size of the step: the logits of the class-aware head are not calibrated, so that the first gradients are large.",
+        content: rates.length === 0 ? [] : [rateTable(rates)],
+      },
+      {
+        id: "shift",
+        title: "The model is used on other text",
+        about: SHIFT,
+        content: shifts.length === 0 ? [] : [shiftTable(shifts)],
       },
       {
         id: "story",
@@ -146,6 +162,43 @@ function epochTable(rows: readonly LlmRow[], epochs?: readonly number[]): Table 
   ]);
 }
 
+/** By epoch, a row for each head and rate. */
+function rateTable(rates: LlmResult["rates"]): Table {
+  const keys = distinct(
+    rates.map(({ model, layer, init, learningRate }) => JSON.stringify([model, layer, init, learningRate])),
+  );
+  const of = (key: string) =>
+    rates.filter((row) => JSON.stringify([row.model, row.layer, row.init, row.learningRate]) === key);
+  return tableOf(keys, [
+    ["right by epoch", (key) => `${of(key)[0]!.model}, block ${of(key)[0]!.layer}: ${of(key)[0]!.init}`],
+    ["rate", (key) => of(key)[0]!.learningRate, String],
+    ...distinct(rates.map(({ epoch }) => epoch)).map(
+      (epoch) =>
+        [
+          String(epoch),
+          (key: string) => of(key).find((row) => row.epoch === epoch)?.accuracy,
+          (value: number) => percent(value, 1),
+        ] as const,
+    ),
+    ["nats a token at first", (key) => of(key)[0]!.crossEntropy, digits(2)],
+  ]);
+}
+
+const SHIFT =
+  "Requests with answers (three words of a story, its last sentence, then the story; the form of TinyStories-Instruct) instead of plain stories: the old heads as they are, new ones from one pass over some of that text, new ones from the statistics of both texts, and the old ones trained on it.";
+
+function shiftTable(shifts: LlmResult["shifts"]): Table {
+  return tableOf(shifts, [
+    ["head", ({ model, layer, init }) => `${model}, block ${layer}: ${init}`],
+    ["on the new text", ({ way, epochs }) => (epochs > 0 ? `${way}, ${epochs} epochs` : way)],
+    ["tokens of it", "tokens", count],
+    ["seconds", "seconds", digits(1)],
+    ["right", "accuracy", (value) => percent(value, 1)],
+    ["nats a token", "crossEntropy", digits(2)],
+    ["full model", "full", (value) => percent(value, 1)],
+  ]);
+}
+
 function alphaTable(alphas: LlmResult["alphas"]): Table {
   const keys = distinct(
     alphas.map(({ model, layer, partner, combineBias }) => JSON.stringify([model, layer, partner, combineBias])),
@@ -224,7 +277,7 @@ function modelTable(models: LlmResult["models"]): Table {
 
 /** Its part of docs/measured.md. */
 export function measured(result: LlmResult): readonly Block[] {
-  const { models, rows, alphas, noises, claims, speeds } = result;
+  const { models, rows, alphas, noises, rates, shifts, claims, speeds } = result;
   const trained = rows.filter(({ setting }) => setting !== "closed form");
   const epochs = distinct(trained.map(({ epoch }) => epoch));
   const shown =
@@ -233,12 +286,17 @@ export function measured(result: LlmResult): readonly Block[] {
     "## Exits of language models that predict before they are trained",
     `Accuracy of the next token at an exit, every head from one pass over text and no gradient, by the blocks in front of it. ${machine(result)}.`,
     ...models.flatMap((model) => [`${model.name} on ${model.text}:`, firstTable(rows, model.name)]),
-    ...(trained.length === 0
-      ? []
-      : [
-          `Trained at block ${trained[0]!.layer} from every beginning, alone or with the decoder${distinct(trained.map(({ seed }) => seed)).length > 1 ? ", mean ± standard deviation over seeds" : ""}:`,
-          epochTable(trained, shown),
-        ]),
+    ...distinct(trained.map(({ model }) => model)).flatMap((model) => {
+      const own = trained.filter((row) => row.model === model);
+      const seeds = distinct(own.map(({ seed }) => seed)).length;
+      const over = seeds > 1 ? `, mean ± standard deviation over ${seeds} seeds` : "";
+      return [
+        `${model}, trained at block ${own[0]!.layer} from every beginning, alone or with the decoder${over}:`,
+        epochTable(own, shown),
+      ];
+    }),
+    ...(rates.length === 0 ? [] : ["When a head that is trained alone gets worse at first:", rateTable(rates)]),
+    ...(shifts.length === 0 ? [] : [SHIFT, shiftTable(shifts)]),
     "The paper's sentences:",
     claimsTable(claims),
     "Shares of the mix and the noise, before training:",

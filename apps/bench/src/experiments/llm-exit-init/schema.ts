@@ -32,6 +32,24 @@ const alpha = z.object({ ...score, partner: z.string(), combineBias: z.string(),
 
 const noise = z.object({ ...score, factor: z.number(), n0: z.number() });
 
+/** A head trained alone at one rate: does it get worse at first? */
+const rate = z.object({ ...score, init: z.string(), learningRate: z.number(), epoch: z.number() });
+
+/** A head on text of another kind than it was made of. */
+const shift = z.object({
+  ...score,
+  /** How the head began. */
+  init: z.string(),
+  /** `as it was`, `made anew`, `merged` (the statistics of both texts), `trained`. */
+  way: z.enum(["as it was", "made anew", "merged", "trained"]),
+  /** Of the new text that were used. */
+  tokens: z.number(),
+  epochs: z.number(),
+  /** For the pass and what is solved, or the training; judging and calibration text are not in it. */
+  seconds: z.number(),
+  full: z.number(),
+});
+
 const model = z.object({
   name: z.string(),
   parameters: amount,
@@ -71,6 +89,8 @@ export const schema = resultSchema({
   rows: list(row),
   alphas: list(alpha),
   noises: list(noise),
+  rates: list(rate),
+  shifts: list(shift),
   speeds: list(speed),
   stories: list(z.object({ model: z.string(), exits: list(z.string()), pieces: list(piece) })),
   claims: list(wordedClaimSchema),
@@ -81,6 +101,8 @@ export type LlmRow = LlmResult["rows"][number];
 export type LlmModel = LlmResult["models"][number];
 export type AlphaRow = LlmResult["alphas"][number];
 export type NoiseRow = LlmResult["noises"][number];
+export type RateRow = LlmResult["rates"][number];
+export type ShiftRow = LlmResult["shifts"][number];
 export type SpeedRow = LlmResult["speeds"][number];
 export type Story = LlmResult["stories"][number];
 export type Claim = LlmResult["claims"][number];

@@ -15,6 +15,10 @@ export interface Plan {
   readonly factors: readonly number[];
   /** null: not trained. */
   readonly training: TrainingPlan | null;
+  /** Hidden units of the widest heads; null: none are made. */
+  readonly hidden: number | null;
+  /** null: not looked at. */
+  readonly shift: ShiftPlan | null;
 }
 
 /** How heads are trained. */
@@ -30,6 +34,18 @@ export interface TrainingPlan {
   /** Runs of each; not frozen, every head takes a run of its own. */
   readonly seeds: Readonly<Record<"frozen" | "not frozen", number>>;
   readonly learningRates: Readonly<Record<"frozen" | "not frozen", number>>;
+  /** Rates at which it is looked whether a head gets worse at first; none: it is not. */
+  readonly rates: readonly number[];
+}
+
+/** Text of another kind that a model is to be used on. */
+export interface ShiftPlan {
+  /** Tokens of it that heads are made anew from. */
+  readonly tokens: readonly number[];
+  readonly calibration: number;
+  readonly test: number;
+  /** Epochs that the old heads are trained on it. */
+  readonly epochs: number;
 }
 
 /** A decoder that is trained here. */
@@ -68,7 +84,9 @@ export const QUICK: Settings = {
     training: {
       ...{ settings: ["frozen"], tokens: 16_000, judged: 6_000, length: 64, batch: 16 },
       ...{ epochs: 2, seeds: { frozen: 1, "not frozen": 1 }, learningRates: RATES },
+      rates: [],
     },
+    ...{ hidden: null, shift: null },
   },
   tales: null,
   smollm2: null,
@@ -76,8 +94,9 @@ export const QUICK: Settings = {
 
 /** How heads of the small decoders are trained in full. */
 const TRAINING: TrainingPlan = {
-  ...{ settings: ["frozen", "not frozen"], tokens: 12_000, judged: 6_000, length: 64, batch: 16 },
+  ...{ settings: ["frozen", "not frozen"], tokens: 8_000, judged: 4_000, length: 64, batch: 16 },
   ...{ epochs: 10, seeds: { frozen: 3, "not frozen": 3 }, learningRates: RATES },
+  rates: [1e-4, 1e-3, 1e-2, 1e-1],
 };
 
 export const FULL: Settings = {
@@ -85,6 +104,8 @@ export const FULL: Settings = {
     ...{ fit: 600_000, calibration: 16_000, test: 60_000, window: 256 },
     ...{ layers: [1, 2, 3, 4], layer: 2, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
     training: TRAINING,
+    hidden: 256,
+    shift: { tokens: [2000, 8000, 32_000], calibration: 8000, test: 16_000, epochs: 3 },
   },
   tales: {
     decoder: {
@@ -93,11 +114,12 @@ export const FULL: Settings = {
     },
     ...{ fit: 600_000, calibration: 16_000, test: 60_000, window: 256 },
     ...{ layers: [1, 2, 3, 4, 5], layer: 3, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
-    training: TRAINING,
+    training: { ...TRAINING, tokens: 6_000, rates: [] },
+    ...{ hidden: null, shift: null },
   },
   smollm2: {
     ...{ fit: 80_000, calibration: 3_000, test: 5_000, window: 256 },
     ...{ layers: [10, 15, 20], layer: 15, alphas: [0.6, 1], factors: [1, 4, 16] },
-    training: null,
+    ...{ training: null, hidden: null, shift: null },
   },
 };

@@ -2,10 +2,10 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { type Device, generator } from "@exitkit/core-gpu";
+import { type Device, type Generator, generator } from "@exitkit/core-gpu";
 import { cutWindows, type Decoder, openDecoder, type TokenWindows } from "@exitkit/llm-exit-init";
 import type { Context } from "../experiment.ts";
-import type { DecoderPlan, Plan } from "./settings.ts";
+import type { DecoderPlan, Plan, ShiftPlan } from "./settings.ts";
 import { freshDecoder, trainDecoder } from "./train-decoder.ts";
 
 /** A decoder and the parts of its text. */
@@ -22,6 +22,12 @@ export interface Subject {
   /** Sequences to train on, from the fitted text, and to judge every epoch with, from the test text; one token longer than what is read. */
   readonly training: TokenWindows | null;
   readonly judged: TokenWindows | null;
+  /** Text of another kind, of documents that are in no other part; null where the plan has none. */
+  readonly shifted: {
+    readonly fit: readonly number[];
+    readonly calibration: TokenWindows;
+    readonly test: TokenWindows;
+  } | null;
   /** Tokens of a document of the test text, to be looked at. */
   readonly story: readonly number[];
 }
@@ -46,7 +52,7 @@ export async function talesSubject(
   const folder = join(run.path, name);
   const fresh = await freshDecoder(folder, asset("llm-stories260k/tokens.json"), plan.decoder, generator(seed));
   const stories = await tinyStories();
-  const read = cutWindows(encoded(fresh, stories, tokens).slice(0, tokens), length + 1);
+  const read = cutWindows(encoded(fresh, stories, tokens).tokens.slice(0, tokens), length + 1);
   const decoder = await trainDecoder(context, device, fresh, read, plan.decoder, seed);
   const text = `TinyStories (a sample of its training split; the decoder was trained on the ${tokens} tokens that are fitted)`;
   return subjectOf(name, decoder, text, stories, stories, plan);
@@ -93,11 +99,12 @@ function subjectOf(
   tested: readonly string[],
   plan: Plan,
 ): Subject {
-  const begun = encoded(decoder, fitted, plan.fit + plan.calibration);
+  const { tokens: begun, documents } = encoded(decoder, fitted, plan.fit + plan.calibration);
   // From the end, so that no document is in two parts.
   const last = (fitted === tested ? [...tested].reverse() : tested).filter((document) => document.trim() !== "");
-  const held = encoded(decoder, last, plan.test);
+  const { tokens: held, documents: heldDocuments } = encoded(decoder, last, plan.test);
   const { training } = plan;
+  const between = fitted === tested ? fitted.slice(documents, fitted.length - heldDocuments) : [];
   return {
     name,
     decoder,
@@ -108,15 +115,51 @@ function subjectOf(
     test: cutWindows(held.slice(0, plan.test), plan.window),
     training: training === null ? null : cutWindows(begun.slice(0, training.tokens), training.length + 1),
     judged: training === null ? null : cutWindows(held.slice(0, training.judged), training.length + 1),
+    shifted: plan.shift === null ? null : shiftedText(decoder, between, plan.shift, plan.window),
     story: decoder.tokenizer!.encode(last[0]!.trim()).slice(0, plan.window),
   };
 }
 
-function encoded(decoder: Decoder, documents: readonly string[], wanted: number): readonly number[] {
+/**
+ * Requests with answers, made of stories as TinyStories-Instruct is: three words of the story, its last sentence, and the story itself up to
+ * five sentences.
+ */
+function requestsOf(stories: readonly string[], random: Generator): readonly string[] {
+  return stories.flatMap((story) => {
+    const sentences = story.trim().split(/(?<=[.!?]"?)\s+/);
+    const words = [...new Set(story.toLowerCase().match(/[a-z]{4,}/g) ?? [])];
+    if (sentences.length < 3 || words.length < 3) return [];
+    const chosen = [...random.permutation(words.length)].slice(0, 3).map((at) => words[at]!);
+    const [last] = sentences.slice(-1);
+    return [`Words: ${chosen.join(", ")}\nSummary: ${last}\nStory: ${sentences.slice(0, 5).join(" ")}`];
+  });
+}
+
+/** @throws InputError where the documents are too few for the plan. */
+function shiftedText(
+  decoder: Decoder,
+  stories: readonly string[],
+  plan: ShiftPlan,
+  window: number,
+): Subject["shifted"] {
+  const { tokens, calibration, test } = plan;
+  const most = Math.max(...tokens);
+  const all = encoded(decoder, requestsOf(stories, generator(1)), most + calibration + test).tokens;
+  return {
+    fit: all.slice(0, most),
+    calibration: cutWindows(all.slice(most, most + calibration), window),
+    test: cutWindows(all.slice(most + calibration, most + calibration + test), window),
+  };
+}
+
+/** The tokens of the first documents, as many as are needed, and how many documents these are. */
+function encoded(decoder: Decoder, documents: readonly string[], wanted: number) {
   const tokens: number[] = [];
+  let used = 0;
   for (const document of documents) {
     if (tokens.length >= wanted) break;
+    used += 1;
     if (document.trim() !== "") tokens.push(...decoder.tokenizer!.encode(document.trim()));
   }
-  return tokens;
+  return { tokens, documents: used };
 }

@@ -1,10 +1,18 @@
 import { join } from "node:path";
 import { type Device, generator, optimisers } from "@exitkit/core-gpu";
 import { trainExits } from "@exitkit/early-exit";
-import { attachHeads, heads, judgeExits, type TokenExit, type TokenScore, windowDataset } from "@exitkit/llm-exit-init";
+import {
+  attachHeads,
+  cutWindows,
+  heads,
+  judgeExits,
+  type TokenExit,
+  type TokenScore,
+  windowDataset,
+} from "@exitkit/llm-exit-init";
 import type { Context } from "../experiment.ts";
 import { bordered, type FirstHeads, tapOf } from "./epoch-zero.ts";
-import type { LlmRow } from "./schema.ts";
+import type { LlmRow, RateRow } from "./schema.ts";
 import type { Plan, TrainingPlan } from "./settings.ts";
 import type { Subject } from "./subject.ts";
 
@@ -35,16 +43,70 @@ export async function trainHeads(
   seed: number,
 ): Promise<readonly LlmRow[]> {
   const all = candidates(setting, first);
+  const { epochs, learningRates } = plan.training!;
   const groups = setting === "frozen" ? [all] : all.map((head) => [head]);
   const rows: LlmRow[] = [];
   for (const group of groups) {
     const name = group.length === 1 ? group[0]!.name.replaceAll(/[^\w.]+/g, "-") : "all";
     const key = `${subject.name}-${setting.replace(" ", "-")}-${name}-seed${seed}`;
+    const how = { setting, seed, epochs, learningRate: learningRates[setting] };
+    rows.push(...(await context.run.step(key, () => trainGroup(context, key, device, subject, plan, how, group))));
+  }
+  return rows;
+}
+
+/** Whether the class-aware head gets worse at first, frozen, by the size of the step and of its logits. */
+export async function sweepRates(
+  context: Pick<Context, "run" | "progress">,
+  device: Device,
+  subject: Subject,
+  plan: Plan,
+  { classAware, calibrated, best }: FirstHeads,
+  seed: number,
+): Promise<readonly RateRow[]> {
+  const rows: RateRow[] = [];
+  for (const learningRate of plan.training!.rates) {
+    const key = `${subject.name}-rate${learningRate}`;
+    const how = { setting: "frozen", seed, epochs: 3, learningRate } as const;
+    const group = [classAware, calibrated, best];
+    const found = await context.run.step(key, () => trainGroup(context, key, device, subject, plan, how, group));
     rows.push(
-      ...(await context.run.step(key, () => trainGroup(context, key, device, subject, plan, setting, group, seed))),
+      ...found.map(({ model, layer, init, epoch, accuracy, crossEntropy }) => ({
+        ...{ model, layer, init, learningRate, epoch, accuracy, crossEntropy },
+      })),
     );
   }
   return rows;
+}
+
+/** Trains heads alone, side by side, on other text. */
+export async function trainAlone(
+  context: Pick<Context, "run" | "progress">,
+  device: Device,
+  subject: Subject,
+  plan: Plan,
+  group: readonly heads.TokenHead[],
+  given: {
+    readonly key: string;
+    readonly tokens: readonly number[];
+    readonly judged: ArrayLike<number>;
+    readonly epochs: number;
+    readonly seed: number;
+  },
+): Promise<readonly LlmRow[]> {
+  const { length, learningRates } = plan.training!;
+  const { key, tokens, judged, epochs, seed } = given;
+  const windows = { training: cutWindows(tokens, length + 1), judged: cutWindows(judged, length + 1) };
+  const how = { setting: "frozen", seed, epochs, learningRate: learningRates.frozen } as const;
+  return trainGroup(context, key, device, { ...subject, ...windows }, plan, how, group);
+}
+
+/** How a group of heads is trained. */
+interface How {
+  readonly setting: Setting;
+  readonly seed: number;
+  readonly epochs: number;
+  readonly learningRate: number;
 }
 
 async function trainGroup(
@@ -53,11 +115,10 @@ async function trainGroup(
   device: Device,
   subject: Subject,
   plan: Plan,
-  setting: Setting,
+  { setting, seed, epochs, learningRate }: How,
   group: readonly heads.TokenHead[],
-  seed: number,
 ): Promise<readonly LlmRow[]> {
-  const { length, batch: batchSize, epochs, learningRates } = plan.training!;
+  const { length, batch: batchSize } = plan.training!;
   const exits: TokenExit[] = group.map((head) => ({ name: head.name, tap: tapOf(plan.layer), head }));
   const { network, params } = attachHeads(subject.decoder, exits, length);
   const judge = (given: typeof params) => judgeExits(device, network, given, subject.judged!, bordered(subject.border));
@@ -71,7 +132,7 @@ async function trainGroup(
     ...{ params, trains: setting === "frozen" ? ("exits" as const) : ("all" as const), batchSize, epochs },
     generator: generator(seed),
     optimiser: optimisers.adam(),
-    learningRate: learningRates[setting],
+    learningRate,
     checkpoint: { folder: join(run.path, "checkpoints", key), keep: 1 },
     resume: true,
     evaluate: async ({ readParams }) => {
