@@ -22,7 +22,7 @@ const plan: Plan = {
     seeds: { frozen: 1, "not frozen": 1 },
     rates: [0.1],
   },
-  hidden: 8,
+  ...{ timed: 8, hidden: 8 },
   shift: { tokens: [600], calibration: 300, test: 300, epochs: 1 },
 };
 

@@ -15,6 +15,8 @@ export interface Plan {
   readonly factors: readonly number[];
   /** null: not trained. */
   readonly training: TrainingPlan | null;
+  /** Windows that speed is measured on. */
+  readonly timed: number;
   /** Hidden units of the widest heads; null: none are made. */
   readonly hidden: number | null;
   /** null: not looked at. */
@@ -86,7 +88,7 @@ export const QUICK: Settings = {
       ...{ epochs: 2, seeds: { frozen: 1, "not frozen": 1 }, learningRates: RATES },
       rates: [],
     },
-    ...{ hidden: null, shift: null },
+    ...{ timed: 32, hidden: null, shift: null },
   },
   tales: null,
   smollm2: null,
@@ -94,8 +96,8 @@ export const QUICK: Settings = {
 
 /** How heads of the small decoders are trained in full. */
 const TRAINING: TrainingPlan = {
-  ...{ settings: ["frozen", "not frozen"], tokens: 8_000, judged: 4_000, length: 64, batch: 16 },
-  ...{ epochs: 10, seeds: { frozen: 3, "not frozen": 3 }, learningRates: RATES },
+  ...{ settings: ["frozen", "not frozen"], tokens: 24_000, judged: 8_000, length: 64, batch: 16 },
+  ...{ epochs: 10, seeds: { frozen: 2, "not frozen": 1 }, learningRates: RATES },
   rates: [1e-4, 1e-3, 1e-2, 1e-1],
 };
 
@@ -104,7 +106,7 @@ export const FULL: Settings = {
     ...{ fit: 600_000, calibration: 16_000, test: 60_000, window: 256 },
     ...{ layers: [1, 2, 3, 4], layer: 2, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
     training: TRAINING,
-    hidden: 256,
+    ...{ timed: 32, hidden: 256 },
     shift: { tokens: [2000, 8000, 32_000], calibration: 8000, test: 16_000, epochs: 3 },
   },
   tales: {
@@ -114,12 +116,15 @@ export const FULL: Settings = {
     },
     ...{ fit: 600_000, calibration: 16_000, test: 60_000, window: 256 },
     ...{ layers: [1, 2, 3, 4, 5], layer: 3, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
-    training: { ...TRAINING, tokens: 6_000, rates: [] },
-    ...{ hidden: null, shift: null },
+    training: {
+      ...TRAINING,
+      ...{ settings: ["frozen"], tokens: 8_000, judged: 4_000, seeds: { frozen: 3, "not frozen": 1 }, rates: [] },
+    },
+    ...{ timed: 32, hidden: null, shift: null },
   },
   smollm2: {
     ...{ fit: 80_000, calibration: 3_000, test: 5_000, window: 256 },
     ...{ layers: [10, 15, 20], layer: 15, alphas: [0.6, 1], factors: [1, 4, 16] },
-    ...{ training: null, hidden: null, shift: null },
+    ...{ training: null, timed: 2, hidden: null, shift: null },
   },
 };

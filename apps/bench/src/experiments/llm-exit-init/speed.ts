@@ -16,8 +16,8 @@ import type { SpeedRow } from "./schema.ts";
 import type { Plan } from "./settings.ts";
 import type { Subject } from "./subject.ts";
 
-const BATCH = 8;
-const WINDOWS = 32;
+/** Windows that go through together. */
+const MOST = 8;
 
 /** What one exit's statistics may hold. */
 const SUMS = [
@@ -34,17 +34,18 @@ export async function measureSpeed(
 ): Promise<readonly SpeedRow[]> {
   const { decoder, border } = subject;
   const { length } = subject.fit;
-  const windows = { tokens: subject.fit.tokens.subarray(0, WINDOWS * length), length };
+  const batch = Math.min(MOST, plan.timed);
+  const windows = { tokens: subject.fit.tokens.subarray(0, plan.timed * length), length };
   const program = trace((given) => ({ logits: decoder.apply(given.params as TreeRecord<Value>, given.x).logits }), {
     params: layers.specsOf<TreeRecord<Tensor>>(decoder.params),
-    x: spec("int32", [BATCH, length]),
+    x: spec("int32", [batch, length]),
   });
-  const into = { logits: tensor("float32", [BATCH, length, decoder.config.vocabulary]) };
+  const into = { logits: tensor("float32", [batch, length, decoder.config.vocabulary]) };
   // Both load the model for their pass.
   const plain = async () => {
     const session = await compileProgram(device, program, { constants: { params: decoder.params } });
-    for (let from = 0; from < windows.tokens.length; from += BATCH * length) {
-      const x = tensor("int32", [BATCH, length], windows.tokens.subarray(from, from + BATCH * length));
+    for (let from = 0; from < windows.tokens.length; from += batch * length) {
+      const x = tensor("int32", [batch, length], windows.tokens.subarray(from, from + batch * length));
       await session.run({ x }, { into });
     }
     await session.release();
@@ -53,7 +54,7 @@ export async function measureSpeed(
     name: sums,
     run: () =>
       accumulateDecoder(device, decoder, windows, {
-        ...{ exits: [{ tap: tapOf(plan.layer), norm }], ...kept, batchSize: BATCH, ...bordered(border) },
+        ...{ exits: [{ tap: tapOf(plan.layer), norm }], ...kept, batchSize: batch, ...bordered(border) },
       }),
   }));
   const times = await timeInterleaved([{ name: "plain", run: plain }, ...contenders], timing);
