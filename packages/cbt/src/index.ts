@@ -5,6 +5,7 @@ export type {
   SegmentationNetwork,
   SegmentationStage,
 } from "./execution/network.ts";
+export { openPlain, type PlainSegmenter } from "./execution/open-plain.ts";
 export {
   type Execution,
   openSegmenter,
@@ -33,6 +34,16 @@ export {
   recordPixels,
   replayPixels,
 } from "./record/pixel-record.ts";
+export {
+  type CalibratedFrames,
+  type CalibrateFramesOptions,
+  calibrateFrames,
+} from "./risk/calibrate-frames.ts";
+export {
+  type FrameMeasures,
+  type MeasureFramesOptions,
+  measureFrames,
+} from "./risk/measure-frames.ts";
 export {
   type AccumulateOptions,
   accumulateClassProbabilities,

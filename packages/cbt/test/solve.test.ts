@@ -130,7 +130,7 @@ describe("recordPixels", () => {
     const coarse = tensor("float32", [1, 2, 1, 2], [4, -1, 0, 0]);
     const fine = tensor("float32", [1, 2, 1, 4], [0, 0, 0, 0, 1, 1, -1, 1]);
     const labels = tensor("uint8", [1, 1, 4], [0, 0, 1, 255]);
-    const record = await recordPixels([{ logits: [coarse, fine], labels }], { classes: 2, every: 1 });
+    const record = await recordPixels([{ logits: [coarse, fine], labels }], { classes: 2, every: 1, levels: 0 });
     expect([...record.labels]).toEqual([0, 0, 1]);
     // Logits of class 0 at the four pixels: 4, 2.75, .25, −1.
     expect(record.answers.map((own) => [...own])).toEqual([

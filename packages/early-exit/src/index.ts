@@ -48,6 +48,7 @@ export {
 export { type LabelledBatch, type RecordExitsOptions, recordExits } from "./records/record-exits.ts";
 export { ALWAYS, NEVER, type OperatingPoint, type Replay, replay } from "./records/replay.ts";
 export { type UnitAnswers, type UnitRecordOptions, unitRecord } from "./records/unit-record.ts";
+export { meanIsBelow } from "./risk/betting.ts";
 export { type Calibrated, type CalibrateOptions, calibrate } from "./risk/calibrate.ts";
 export {
   cheapestGuarded,

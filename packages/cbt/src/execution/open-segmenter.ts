@@ -40,6 +40,8 @@ export interface SegmenterOptions {
    * decisions' grid. Default: single pixels. A share of 0 dilates what goes on to whole cells.
    */
   readonly cells?: { readonly cell: number; readonly share: number };
+  /** Whatever lies within so many rows and columns of a pixel that goes on goes on too, if it was going on before. Default 0. */
+  readonly dilation?: number;
   /** Where to run. Default: the best device there is, opened and closed with the segmenter. */
   readonly device?: Device;
 }
@@ -73,22 +75,29 @@ export interface Segmenter {
    * Segments frames, one after another.
    *
    * @param frames float32 [n, c, h, w].
-   * @throws InputError on another shape or dtype, frames that are not finite, or a released segmenter.
+   * @param options.thresholds Of these frames alone, e.g. of their group. Default: those it was opened with.
+   * @throws InputError on another shape or dtype, frames that are not finite, thresholds that do not fit, unknown options, or a released
+   * segmenter.
    */
-  segment(frames: Tensor): Promise<Segmentation>;
+  segment(frames: Tensor, options?: Partial<Pick<SegmenterOptions, "thresholds">>): Promise<Segmentation>;
   /** Frees what was loaded. */
   release(): Promise<void>;
 }
 
+const thresholdsOption = z.custom<SegmenterOptions["thresholds"]>(
+  (value) => typeof value === "number" || Array.isArray(value),
+  "must be a number, [k] or [e − 1][k] numbers",
+);
+
+const segmentSchema = z.strictObject({ thresholds: thresholdsOption.optional() });
+
 const schema = z.strictObject({
-  thresholds: z.custom<SegmenterOptions["thresholds"]>(
-    (value) => typeof value === "number" || Array.isArray(value),
-    "must be a number, [k] or [e − 1][k] numbers",
-  ),
+  thresholds: thresholdsOption,
   execution: z.enum(["dense", "pixels", "auto"]).default("auto"),
   fill: z.enum(["carried", "interpolated"]).default("carried"),
   lambda: z.number().min(0).default(3),
   cells: z.strictObject({ cell: z.int().min(1), share: z.number().min(0).lt(1) }).default({ cell: 1, share: 0 }),
+  dilation: z.int().min(0).default(0),
   device: z
     .custom<Device>((value) => typeof (value as Device | null)?.load === "function", "must be an open device")
     .optional(),
@@ -172,6 +181,7 @@ export async function openSegmenter(network: SegmentationExitNetwork, options: S
       grid: layout.grid,
       thresholds,
       cells: checked.cells,
+      dilation: checked.dilation,
       first: firstSession,
       firstCost: first.cost.fixed,
       stages,
@@ -196,6 +206,7 @@ interface Open {
   /** [e − 1] tensors [1, k]. */
   readonly thresholds: readonly Tensor<"float32">[];
   readonly cells: { readonly cell: number; readonly share: number };
+  readonly dilation: number;
   readonly first: Session;
   readonly firstCost: number;
   readonly stages: readonly OpenStage[];
@@ -226,8 +237,11 @@ function segmenterOf(open: Open, fullMacs: number, close: () => Promise<void>): 
     fullMacs,
     pixelMacs: pixelMacsOf(open),
     denseFrom: [null, ...open.stages.map(({ denseFrom }) => denseFrom)],
-    segment: async (frames) => {
+    segment: async (frames, options = {}) => {
       if (released) throw new InputError(caller, "the segmenter must be open", "a released one");
+      const { thresholds } = parseOptions(caller, segmentSchema, options);
+      const asked =
+        thresholds === undefined ? open : { ...open, thresholds: thresholdsOf(caller, thresholds, open.network) };
       checkFrames(caller, frames, frame);
       const n = frames.shape[0]!;
       const size = sizeOf(frame);
@@ -238,7 +252,7 @@ function segmenterOf(open: Open, fullMacs: number, close: () => Promise<void>): 
       const executions: (readonly (Reading | null)[])[] = [];
       for (let index = 0; index < n; index++) {
         const data = (frames.data as Float32Array).subarray(index * size, (index + 1) * size);
-        const one = await segmentFrame(caller, open, { dtype: "float32", shape: [1, ...frame], data }, index);
+        const one = await segmentFrame(caller, asked, { dtype: "float32", shape: [1, ...frame], data }, index);
         classes.set(one.classes, index * pixels);
         stopped.set(one.stopped, index * sizeOf(open.grid));
         macs.push(one.macs);
@@ -329,7 +343,7 @@ function frameSize({ frame }: SegmentationNetwork): readonly [number, number] {
 }
 
 /** The frame's classes as the last program gives them, or from its logits. */
-function classesOf(results: Readonly<Record<string, Tensor>>, network: SegmentationNetwork): Uint8Array {
+export function classesOf(results: Readonly<Record<string, Tensor>>, network: SegmentationNetwork): Uint8Array {
   if (results.classes !== undefined) return results.classes.data as Uint8Array;
   const { data, shape } = results.logits!;
   const [, classes, h, w] = shape as [number, number, number, number];
@@ -337,9 +351,15 @@ function classesOf(results: Readonly<Record<string, Tensor>>, network: Segmentat
 }
 
 /** Places that go on after exit `index`; the others' stage is written down where it was open. */
-function goingOn(sure: Uint8Array, stopped: Uint8Array, index: number, { grid, cells, stages }: Open): BigInt64Array {
+function goingOn(
+  sure: Uint8Array,
+  stopped: Uint8Array,
+  index: number,
+  { grid, cells, dilation, stages }: Open,
+): BigInt64Array {
   const e = stages.length + 1;
   const open = Uint8Array.from(stopped, (stage, at) => (stage === e - 1 && sure[at] === 0 ? 1 : 0));
+  if (dilation > 0) dilate(open, stopped, grid, dilation, e - 1);
   if (cells.cell > 1) byCells(open, stopped, grid, cells, e - 1);
   let count = 0;
   for (let at = 0; at < open.length; at++) {
@@ -350,6 +370,26 @@ function goingOn(sure: Uint8Array, stopped: Uint8Array, index: number, { grid, c
   let next = 0;
   for (let at = 0; at < open.length; at++) if (open[at] === 1) active[next++] = BigInt(at);
   return active;
+}
+
+/** What lies within `by` rows and columns of what is open is opened, as far as it was going on. */
+function dilate(
+  open: Uint8Array,
+  stopped: Uint8Array,
+  [h, w]: readonly [number, number],
+  by: number,
+  last: number,
+): void {
+  const seeds = open.slice();
+  for (let at = 0; at < seeds.length; at++) {
+    if (seeds[at] === 0) continue;
+    const [row, column] = [Math.floor(at / w), at % w];
+    for (let y = Math.max(0, row - by); y <= Math.min(h - 1, row + by); y++) {
+      for (let x = Math.max(0, column - by); x <= Math.min(w - 1, column + by); x++) {
+        if (stopped[y * w + x] === last) open[y * w + x] = 1;
+      }
+    }
+  }
 }
 
 /** Cells with more than the share of their pixels open go on as a whole, as far as they were going on; the others are done. */

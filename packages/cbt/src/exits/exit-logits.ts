@@ -53,7 +53,7 @@ export async function* exitLogits(
   try {
     for await (const batch of frames) {
       checkLabelledFrames(caller, batch, frame, classes, ignore);
-      const { labels, source } = batch;
+      const { labels, source, group } = batch;
       const [n, h, w] = labels.shape as [number, number, number];
       for (let index = 0; index < n; index++) {
         const x = (batch.x.data as Float32Array).subarray(index * sizeOf(frame), (index + 1) * sizeOf(frame));
@@ -63,6 +63,7 @@ export async function* exitLogits(
           logits: network.stages.map((_, exit) => results[`logits.${exit}`] as Tensor<"float32">),
           labels: { ...labels, shape: [1, h, w], data: own } as ExitLogits["labels"],
           ...(source === undefined ? {} : { source }),
+          ...(group === undefined ? {} : { group }),
         };
       }
     }

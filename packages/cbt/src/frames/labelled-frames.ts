@@ -9,6 +9,8 @@ export interface LabelledFrames {
   readonly labels: LabelMap;
   /** What the labels are called in errors, e.g. their file. Default "labels". */
   readonly source?: string;
+  /** What the frames were taken with or when: a camera, "night". Default: none. */
+  readonly group?: string;
 }
 
 /** Refuses frames that do not fit the network, each other or the classes. */

@@ -1,7 +1,7 @@
 import { places } from "./resize-logits.ts";
 
 /** Logits of a plane, however they lie in memory. */
-export interface LogitsPlane {
+interface LogitsPlane {
   readonly data: Float32Array;
   /** k. */
   readonly classes: number;

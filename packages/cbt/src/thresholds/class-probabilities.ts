@@ -13,23 +13,31 @@ export interface ExitLogits {
   readonly labels: LabelMap;
   /** What the labels are called in errors, e.g. their file. Default "labels". */
   readonly source?: string;
+  /** What the frames were taken with or when: a camera, "night". Their sums are kept apart too. Default: none. */
+  readonly group?: string;
+}
+
+/** Sums over the labelled pixels of some frames. */
+interface ProbabilitySums {
+  /** |S_k|: pixels of each class, [k]. */
+  readonly counts: readonly number[];
+  /** [e] of [k · k]: Σ over pixels of class k of softmax(logits), row-major by true class. */
+  readonly sums: readonly (readonly number[])[];
 }
 
 /**
  * Sums of the exits' class probabilities over labelled pixels: all that class based thresholds need. Plain data that JSON keeps
  * exactly; partial results of shards add up by {@link mergeClassProbabilities}.
  */
-export interface ClassProbabilities {
+export interface ClassProbabilities extends ProbabilitySums {
   /** k. */
   readonly classes: number;
   /** Whether confident pixels had been left out of the later exits' computation when these were recorded. */
   readonly masked: boolean;
   /** How logits were brought to the labels' size. */
   readonly coordinates: Coordinates;
-  /** |S_k|: pixels of each class, [k]. */
-  readonly counts: readonly number[];
-  /** [e] of [k · k]: Σ over pixels of class k of softmax(logits), row-major by true class. */
-  readonly sums: readonly (readonly number[])[];
+  /** The same of the frames of each group; there are none where no batch named one. */
+  readonly groups?: Readonly<Record<string, ProbabilitySums>>;
 }
 
 /** Options of {@link accumulateClassProbabilities}. */
@@ -84,29 +92,53 @@ export async function accumulateClassProbabilities(
   const caller = "cbt.accumulateClassProbabilities";
   const { classes, ignore, coordinates, masked, onProgress } = parseOptions(caller, schema, options);
   checkStream(caller, frames);
-  const counts = new Float64Array(classes);
-  let sums: Float64Array[] | undefined;
+  let all: OpenSums | undefined;
+  const groups = new Map<string, OpenSums>();
   let seen = 0;
   for await (const batch of frames) {
-    checkBatch(caller, batch, classes, ignore, sums?.length);
-    sums ??= batch.logits.map(() => new Float64Array(classes * classes));
+    checkBatch(caller, batch, classes, ignore, all?.sums.length);
+    all ??= emptySums(classes, batch.logits.length);
+    const parts = [all];
+    if (batch.group !== undefined) {
+      if (!groups.has(batch.group)) groups.set(batch.group, emptySums(classes, batch.logits.length));
+      parts.push(groups.get(batch.group)!);
+    }
     const { data, shape } = batch.labels;
     const size = shape.slice(1) as [number, number];
-    for (const id of data) if (id !== ignore) counts[id]!++;
+    for (const id of data) if (id !== ignore) for (const { counts } of parts) counts[id]!++;
     batch.logits.forEach((logits, exit) => {
-      addProbabilities(sums![exit]!, resized(logits, size, coordinates), data, ignore);
+      const own = emptySums(classes, 1).sums[0]!;
+      addProbabilities(own, resized(logits, size, coordinates), data, ignore);
+      for (const { sums } of parts) for (let at = 0; at < own.length; at++) sums[exit]![at]! += own[at]!;
     });
     seen += shape[0]!;
     onProgress?.(seen);
   }
-  if (sums === undefined)
-    throw new InputError(caller, "at least one batch of frames", "none", "Is the stream used up?");
-  return { classes, masked, coordinates, counts: [...counts], sums: sums.map((sum) => [...sum]) };
+  if (all === undefined) throw new InputError(caller, "at least one batch of frames", "none", "Is the stream used up?");
+  const named = Object.fromEntries([...groups].map(([name, own]) => [name, closed(own)]));
+  return { classes, masked, coordinates, ...closed(all), ...(groups.size === 0 ? {} : { groups: named }) };
+}
+
+interface OpenSums {
+  readonly counts: Float64Array;
+  readonly sums: readonly Float64Array[];
+}
+
+function emptySums(classes: number, exits: number): OpenSums {
+  const sums = Array.from({ length: exits }, () => new Float64Array(classes * classes));
+  return { counts: new Float64Array(classes), sums };
+}
+
+function closed({ counts, sums }: OpenSums): ProbabilitySums {
+  return { counts: [...counts], sums: sums.map((sum) => [...sum]) };
 }
 
 /** Refuses a batch that does not fit itself, the classes or the exits of those before it. */
 export function checkBatch(caller: string, batch: ExitLogits, classes: number, ignore: number, exits?: number): void {
-  const { logits, labels, source = "labels" } = (batch ?? {}) as Partial<ExitLogits>;
+  const { logits, labels, source = "labels", group } = (batch ?? {}) as Partial<ExitLogits>;
+  if (group !== undefined && typeof group !== "string") {
+    throw new InputError(caller, "a batch's group must be a name", typeof group, 'E.g. group: "night".');
+  }
   if (!Array.isArray(logits) || logits.length === 0 || (exits !== undefined && logits.length !== exits)) {
     const wanted = exits === undefined ? "one exit or more" : `${exits} exits, as those before it`;
     throw new InputError(caller, `every batch must have the logits of ${wanted}`, `${logits?.length ?? typeof logits}`);
@@ -157,17 +189,31 @@ export function mergeClassProbabilities(a: ClassProbabilities, b: ClassProbabili
   if (describe(a) !== describe(b)) {
     throw new InputError(caller, "both shards must have been recorded alike", `${describe(a)} and ${describe(b)}`);
   }
+  const groups = { ...a.groups };
+  for (const [name, own] of Object.entries(b.groups ?? {})) {
+    groups[name] = groups[name] === undefined ? own : addedSums(groups[name], own);
+  }
+  return { ...a, ...addedSums(a, b), ...(Object.keys(groups).length === 0 ? {} : { groups }) };
+}
+
+function addedSums(a: ProbabilitySums, b: ProbabilitySums): ProbabilitySums {
   const added = (left: readonly number[], right: readonly number[]) => left.map((value, at) => value + right[at]!);
-  return { ...a, counts: added(a.counts, b.counts), sums: a.sums.map((sum, exit) => added(sum, b.sums[exit]!)) };
+  return { counts: added(a.counts, b.counts), sums: a.sums.map((sum, exit) => added(sum, b.sums[exit]!)) };
 }
 
 /** Refuses what {@link accumulateClassProbabilities} did not give, as a file of another kind would be. */
 export function checkClassProbabilities(caller: string, value: ClassProbabilities): void {
-  const { classes, counts, sums } = (value ?? {}) as Partial<ClassProbabilities>;
+  const { classes, counts, sums, groups = {} } = (value ?? {}) as Partial<ClassProbabilities>;
   const numbers = (list: unknown, length: number) =>
     Array.isArray(list) && list.length === length && list.every((entry) => Number.isFinite(entry) && entry >= 0);
   const whole = Number.isSafeInteger(classes) && classes! >= 2 && numbers(counts, classes!);
-  if (whole && Array.isArray(sums) && sums.length > 0 && sums.every((sum) => numbers(sum, classes! ** 2))) return;
+  const fits = (own: unknown) =>
+    Array.isArray(own) && own.length > 0 && own.every((sum) => numbers(sum, classes! ** 2));
+  const grouped = typeof groups === "object" && groups !== null ? Object.values(groups) : [null];
+  const alike = grouped.every(
+    (own) => fits(own?.sums) && own!.sums.length === sums?.length && numbers(own!.counts, classes!),
+  );
+  if (whole && fits(sums) && alike) return;
   const actual =
     value === null || typeof value !== "object"
       ? String(value)

@@ -22,6 +22,8 @@ export interface ClassThresholdsOptions {
   readonly lastExit?: boolean;
   /** What becomes of classes without a pixel: the threshold of the hardest, or an error. Default `hardest`. */
   readonly absent?: "hardest" | "error";
+  /** Group of frames whose classes are looked at alone: a camera, "night". Default: all frames. */
+  readonly group?: string;
 }
 
 const schema = z.strictObject({
@@ -29,6 +31,7 @@ const schema = z.strictObject({
   beta: z.number().min(0).max(1),
   lastExit: z.boolean().default(true),
   absent: z.enum(["hardest", "error"]).default("hardest"),
+  group: z.string().optional(),
 });
 
 /**
@@ -37,7 +40,7 @@ const schema = z.strictObject({
  * Where all classes are equally easy all get β. With α = β this is the single threshold of ADP-C.
  *
  * @throws InputError on α > β or outside [0, 1], a class without a pixel where `absent` is "error", no class with pixels, one exit
- * only where `lastExit` is false, or unknown options.
+ * only where `lastExit` is false, a group that was not recorded, or unknown options.
  * Source: CBT, arXiv 2210.15621, steps 2 to 4 [S: slides]; the guard for equal classes [D]; N counts the last exit by default [?].
  * @example
  * ```ts
@@ -50,10 +53,21 @@ const schema = z.strictObject({
  */
 export function classThresholds(probabilities: ClassProbabilities, options: ClassThresholdsOptions): ClassThresholds {
   const caller = "cbt.classThresholds";
-  const { alpha, beta, lastExit, absent } = parseOptions(caller, schema, options);
+  const { alpha, beta, lastExit, absent, group } = parseOptions(caller, schema, options);
   if (alpha > beta) throw new InputError(caller, "alpha must be at most beta", `alpha ${alpha}, beta ${beta}`);
   checkClassProbabilities(caller, probabilities);
-  const { classes, counts, sums } = probabilities;
+  const { classes, groups = {} } = probabilities;
+  if (group !== undefined && !Object.hasOwn(groups, group)) {
+    const known = Object.keys(groups).join(", ");
+    const fix = "Name groups with the frames: accumulateClassProbabilities([{ logits, labels, group }]).";
+    throw new InputError(
+      caller,
+      `group must be one of ${known || "those recorded, of which there are none"}`,
+      group,
+      fix,
+    );
+  }
+  const { counts, sums } = group === undefined ? probabilities : groups[group]!;
   const used = lastExit ? sums : sums.slice(0, -1);
   if (used.length === 0) {
     throw new InputError(caller, "there must be an early exit where the last does not count", "one exit in all");

@@ -114,18 +114,21 @@ interface Bins {
   readonly passed: readonly Uint8Array[];
 }
 
-function binsOf({ classes, n, predicted, confidences }: PixelRecord, count: number): Bins {
-  const edges = predicted.map((own, exit) =>
-    Array.from({ length: classes }, (_, c) => {
-      const seen: number[] = [];
-      for (let i = 0; i < n; i++) if (own[i] === c) seen.push(confidences[exit]![i]!);
-      const sorted = Float32Array.from(seen).sort();
-      return Float32Array.from({ length: count }, (_, bin) =>
-        // From ½ on, a class that exceeds its threshold is the predicted one.
-        Math.max(0.5, sorted[Math.floor((bin * sorted.length) / count)] ?? 0.5),
-      );
-    }),
-  );
+function binsOf({ classes, n, counts, predicted, confidences }: PixelRecord, count: number): Bins {
+  const edges = predicted.map((own, exit) => {
+    const pixels = Array.from({ length: classes }, () => new Map<number, number>());
+    for (let i = 0; i < n; i++) {
+      const of = pixels[own[i]!]!;
+      const at = confidences[exit]![i]!;
+      of.set(at, (of.get(at) ?? 0) + (counts?.[i] ?? 1));
+    }
+    return pixels.map((of) =>
+      quantiles(
+        [...of].sort(([a], [b]) => a - b),
+        count,
+      ),
+    );
+  });
   const passed = predicted.map((own, exit) =>
     Uint8Array.from({ length: n }, (_, i) => {
       const of = edges[exit]![own[i]!]!;
@@ -139,6 +142,18 @@ function binsOf({ classes, n, predicted, confidences }: PixelRecord, count: numb
     }),
   );
   return { count, edges, passed };
+}
+
+/** Thresholds that equally many pixels lie between, the lowest ½: from there on, a class that exceeds its threshold is the predicted one. */
+function quantiles(sorted: readonly (readonly [value: number, pixels: number])[], count: number): Float32Array {
+  const all = sorted.reduce((sum, [, pixels]) => sum + pixels, 0);
+  const edges = new Float32Array(count).fill(0.5);
+  let [at, below] = [0, 0];
+  for (let bin = 1; bin < count; bin++) {
+    while (at < sorted.length - 1 && below + sorted[at]![1] <= (bin * all) / count) below += sorted[at++]![1];
+    edges[bin] = Math.max(0.5, sorted[at]?.[0] ?? 0.5);
+  }
+  return edges;
 }
 
 interface Evaluation {
@@ -157,8 +172,9 @@ function evaluate(record: PixelRecord, { passed }: Bins, chosen: readonly Int32A
   for (let i = 0; i < n; i++) {
     let j = 0;
     while (j < e - 1 && passed[j]![i]! <= chosen[j]![predicted[j]![i]!]!) j++;
-    stopped[j]!++;
-    byFold[frames[i]! % folds]![labels[i]! * k + answers[j]![i]!]!++;
+    const pixels = record.counts?.[i] ?? 1;
+    stopped[j]! += pixels;
+    byFold[frames[i]! % folds]![labels[i]! * k + answers[j]![i]!]! += pixels;
   }
   return { byFold, total: summed(byFold), stopped };
 }
@@ -176,12 +192,13 @@ function descend(
   const e = answers.length;
   const chosen = from.map((own) => own.slice());
   const b = bins.count;
+  const all = record.counts?.reduce((sum, count) => sum + count, 0) ?? n;
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     let moved = false;
     for (let exit = e - 2; exit >= 0; exit--) {
       const size = k * k;
       // For each class and bin, what its pixels change by stopping here: confusion counts of every fold, and cost.
-      const changes = new Int32Array(k * (b + 1) * folds * size);
+      const changes = new Float64Array(k * (b + 1) * folds * size);
       const savings = new Float64Array(k * (b + 1));
       for (let i = 0; i < n; i++) {
         let j = 0;
@@ -192,9 +209,10 @@ function descend(
         while (j < e - 1 && bins.passed[j]![i]! <= chosen[j]![predicted[j]![i]!]!) j++;
         const bin = c * (b + 1) + bins.passed[exit]![i]!;
         const at = (bin * folds + (frames[i]! % folds)) * size + labels[i]! * k;
-        changes[at + answers[exit]![i]!]!++;
-        changes[at + answers[j]![i]!]!--;
-        savings[bin]! += (costs[j]! - costs[exit]!) / n;
+        const pixels = record.counts?.[i] ?? 1;
+        changes[at + answers[exit]![i]!]! += pixels;
+        changes[at + answers[j]![i]!]! -= pixels;
+        savings[bin]! += (pixels * (costs[j]! - costs[exit]!)) / all;
       }
       let { byFold } = evaluate(record, bins, chosen, folds);
       for (let c = 0; c < k; c++) {
@@ -228,7 +246,7 @@ function descend(
 /** Adds (or takes away) what the pixels of one bin change by stopping; returns what that saves. */
 function add(
   running: readonly Float64Array[],
-  changes: Int32Array,
+  changes: Float64Array,
   bin: number,
   folds: number,
   size: number,
