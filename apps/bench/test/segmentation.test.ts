@@ -5,6 +5,8 @@ import { compileProgram, openDevice, readSafetensorsFile, spec, tensor, trace, t
 import { PNG } from "pngjs";
 import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
+import { ade20kScheme, findAde20k } from "../src/data/ade20k.ts";
+import { camvid } from "../src/data/camvid.ts";
 import {
   CAMVID,
   CITYSCAPES,
@@ -17,7 +19,7 @@ import {
 import { macsAt } from "../src/experiments/cbt/claims.ts";
 import { rankCorrelation } from "../src/experiments/cbt/paper.ts";
 import type { CbtRow } from "../src/experiments/cbt/schema.ts";
-import { camvid, NORMALISATION, SIZE } from "../src/experiments/cbt/subject.ts";
+import { NORMALISATION, SIZE } from "../src/experiments/cbt/subject.ts";
 import { espnet } from "../src/zoo/espnet.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "exitkit-segmentation-"));
@@ -205,4 +207,49 @@ it("rank correlation and points between single thresholds, by hand", () => {
   ].map(([miou, macsFraction]) => ({ miou, macsFraction }) as CbtRow);
   expect(macsAt(rows, 0.55)).toBeCloseTo(0.7, 12);
   expect([macsAt(rows, 0.7), macsAt(rows, 0.4)]).toEqual([null, null]);
+});
+
+describe("ADE20K's layout", () => {
+  const folder = at("ade");
+  const put = async () => {
+    for (const part of ["images", "annotations"]) mkdirSync(join(folder, part, "validation"), { recursive: true });
+    writeFileSync(
+      join(folder, "objectInfo150.txt"),
+      "Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t.1\t1\t1\t1\twall, walls\n2\t.1\t1\t1\t1\tsky\n",
+    );
+    const image = join(folder, "images", "validation", "ADE_val_1.jpg");
+    await sharp(new Uint8Array(4 * 2 * 3).fill(90), { raw: { width: 4, height: 2, channels: 3 } })
+      .jpeg()
+      .toFile(image);
+    const labels = readFileSync(grey("ade.png", 4, [0, 0, 2, 2, 1, 1, 2, 2]));
+    writeFileSync(join(folder, "annotations", "validation", "ADE_val_1.png"), labels);
+  };
+
+  it("is read: names from its own list, id 0 ignored; frames stretched, labels never mixed", async () => {
+    await put();
+    const scheme = await ade20kScheme(folder);
+    expect(scheme.classNames).toEqual(["wall", "sky"]);
+    const pairs = await findAde20k(folder, "validation");
+    expect(pairs.map(({ name }) => name)).toEqual(["ADE_val_1"]);
+    const read = async (size: [number, number], resizing?: "stretched") => {
+      for await (const frame of readFrames(pairs, scheme, NORMALISATION, size, resizing)) return frame;
+      throw new Error("nothing was read");
+    };
+    expect([...(await read([2, 4])).labels.data]).toEqual([255, 255, 1, 1, 0, 0, 1, 1]);
+    await expect(read([2, 2])).rejects.toThrow(/ADE_val_1\.jpg must be 2 × 2 pixels; got 4 × 2/);
+    const { x, labels } = await read([4, 2], "stretched");
+    expect([x.shape, labels.shape]).toEqual([
+      [1, 3, 4, 2],
+      [1, 4, 2],
+    ]);
+    expect([...labels.data]).toEqual([255, 1, 255, 1, 0, 1, 0, 1]);
+  });
+
+  it("names what is missing", async () => {
+    await put();
+    await expect(findAde20k(folder, "training")).rejects.toThrow(/annotations.training must be a folder; got ENOENT/);
+    await expect(ade20kScheme(at("none"))).rejects.toThrow(/objectInfo150\.txt must be a file; got ENOENT/);
+    rmSync(join(folder, "annotations", "validation", "ADE_val_1.png"));
+    await expect(findAde20k(folder, "validation")).rejects.toThrow(/ADE_val_1\.jpg must have labels/);
+  });
 });

@@ -178,21 +178,30 @@ export interface ReadFrame {
   readonly source: string;
 }
 
+/** What becomes of frames of another size: they are refused, or stretched (colours linearly, labels to the nearest). */
+type FrameResizing = "refused" | "stretched";
+
 /**
  * Reads pairs one after another.
  *
- * @throws InputError where a frame and its labels differ in size, or all frames are not `size`, naming the file.
+ * @param resizing Of frames that are not of `size`. Default: they are refused.
+ * @throws InputError where a frame and its labels differ in size, or are refused, naming the file.
  */
 export async function* readFrames(
   pairs: readonly FramePair[],
   scheme: LabelScheme,
   normalisation: FrameNormalisation,
   size: readonly [number, number],
+  resizing: FrameResizing = "refused",
 ): AsyncGenerator<ReadFrame> {
   const caller = "bench.readFrames";
   for (const pair of pairs) {
-    const colours = await readColours(pair.image);
-    const labels = await readLabels(pair.labels, scheme);
+    let colours = await readColours(pair.image);
+    let labels = await readLabels(pair.labels, scheme);
+    if (resizing === "stretched" && colours.shape.slice(0, 2).join() === labels.shape.join()) {
+      colours = await stretched(colours, size, 3);
+      labels = await stretched(labels, size, 1);
+    }
     for (const [path, shape] of [
       [pair.image, colours.shape],
       [pair.labels, labels.shape],
@@ -203,6 +212,22 @@ export async function* readFrames(
     const x = normalisedFrame(colours, normalisation);
     yield { pair, colours, x, labels: { ...labels, shape: [1, ...size] }, source: basename(pair.labels) };
   }
+}
+
+async function stretched(
+  { shape, data }: Tensor<"uint8">,
+  [height, width]: readonly [number, number],
+  channels: 1 | 3,
+): Promise<Tensor<"uint8">> {
+  const [h, w] = shape as [number, number];
+  if (h === height && w === width) return { dtype: "uint8", shape, data };
+  const picture = sharp(data, { raw: { width: w, height: h, channels } });
+  const made = await picture
+    .resize(width, height, { fit: "fill", kernel: channels === 1 ? "nearest" : "linear" })
+    .toColourspace(channels === 1 ? "b-w" : "srgb")
+    .raw()
+    .toBuffer();
+  return tensor("uint8", channels === 1 ? [height, width] : [height, width, 3], new Uint8Array(made));
 }
 
 /** CamVid's eleven classes in SegNet's version; 11 is unlabelled. */

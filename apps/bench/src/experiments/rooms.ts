@@ -9,5 +9,6 @@ export { llmExitInit } from "./llm-exit-init/index.ts";
 export { openWorld } from "./open-world/index.ts";
 export { pruneEe } from "./prune-ee/index.ts";
 export { stagedOverhead } from "./staged-overhead/index.ts";
+export { trainCamvid } from "./train-camvid/index.ts";
 export { trainCifar10 } from "./train-cifar10/index.ts";
 export { trainStep } from "./train-step/index.ts";

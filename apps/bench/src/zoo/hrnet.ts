@@ -1,7 +1,7 @@
 import { type Application, ops, type Program, type Spec, sizeOf, spec, trace, type Value } from "@exitkit/core-gpu";
 
 /** What distinguishes one HRNetV2 from another. */
-export interface HrnetConfig {
+interface HrnetConfig {
   /** Channels of the finest branch; each coarser one has twice as many. */
   readonly width: number;
   /** Bottlenecks of the first stage. */

@@ -11,6 +11,7 @@ export const WEIGHTS = {
   "resnet44-014dd654": "c0e417f177f2f9e763c00e58d95804957cda4a81899671d43ee57b972594bc76",
   "mlperf-tiny-resnet8": "1bcf006c3a8aaff78a1d23433663a891baa5498c73df727e8dfddc2c40a06908",
   "resnet56-4bfd9763": "79e3061ebf32571aa5141de4545f471b25a7a45d2a09d268d60a09e8b6bf034f",
+  "compact-hr-camvid": "ad786d969de47174ddc33285f4a7658125bfec3b702355fc45d93ce5af2cfc75",
 } as const;
 
 /** The tensors of a network by their PyTorch names. */

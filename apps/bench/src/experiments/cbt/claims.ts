@@ -14,7 +14,7 @@ export function claimsOf(rows: readonly CbtRow[], correlation: number, range: re
     claims.push({
       paper:
         "At a loss of 0.6 points of mean IoU, thresholds [.99, .998] take 23 % (HRNet-W48) and 13 % (W18) less computation than one threshold of .998.",
-      measured: `[${narrow.alpha}, ${narrow.beta}] takes ${percent(saved, 1)} less than one threshold of ${single.alpha} and loses ${points(single.miou - narrow.miou)} (ESPNet, exits without training).`,
+      measured: `[${narrow.alpha}, ${narrow.beta}] takes ${percent(saved, 1)} less than one threshold of ${single.alpha} and loses ${points(single.miou - narrow.miou)} (${single.network}).`,
       status: saved >= 0.13 && single.miou - narrow.miou <= 0.006 ? "as the paper says" : "otherwise",
     });
     const singles = rows.filter((row) => row.method === "one threshold");
@@ -22,14 +22,14 @@ export function claimsOf(rows: readonly CbtRow[], correlation: number, range: re
     if (line !== null) {
       claims.push({
         paper: "Thresholds of classes are better than one threshold.",
-        measured: `At the mean IoU of [${narrow.alpha}, ${narrow.beta}] one threshold takes ${decimal(line, 3)} of the network's MACs, thresholds of classes ${decimal(narrow.macsFraction, 3)}.`,
+        measured: `${single!.network}: at the mean IoU of [${narrow.alpha}, ${narrow.beta}] one threshold takes ${decimal(line, 3)} of the network's MACs, thresholds of classes ${decimal(narrow.macsFraction, 3)}.`,
         status: narrow.macsFraction < line ? "as the paper says" : "otherwise",
       });
     }
   }
   claims.push({
     paper: "Road, sky and building are easy, rare classes hard (order of the thresholds on Cityscapes).",
-    measured: `Rank correlation of the eleven thresholds with the paper's: ${decimal(correlation, 2)}.`,
+    measured: `${rows[0]?.network}: rank correlation of the eleven thresholds with the paper's: ${decimal(correlation, 2)}.`,
     status: correlation >= 0.5 ? "as the paper says" : "otherwise",
   });
   return claims;

@@ -1,19 +1,31 @@
+import { CAMVID } from "../../data/segmentation.ts";
 import { claimsTable } from "../../measuring/claims.ts";
-import { figure } from "../../report/chart.ts";
+import { caption, figure } from "../../report/chart.ts";
 import { type Html, html } from "../../report/html.ts";
 import { type Line, lineFigure, percentAxis } from "../../report/lines.ts";
 import { machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
 import { count, decimal, digits, exact, percent, points, times } from "../../report/numbers.ts";
 import type { Headline, Report } from "../../report/report.ts";
-import { type Table, tableOf } from "../../report/table.ts";
+import { distinct } from "../../report/series.ts";
+import { type Column, type Table, tableOf } from "../../report/table.ts";
 import type { Kept, Summary } from "../experiment.ts";
 import { macsAt } from "./claims.ts";
+import { rankCorrelation } from "./paper.ts";
 import type { CbtPicture, CbtResult, CbtRow } from "./schema.ts";
+
+/** The networks of a result, in order. */
+function networksOf({ rows }: CbtResult): readonly string[] {
+  return distinct(rows.map(({ network }) => network));
+}
+
+const of = <T extends { readonly network: string }>(rows: readonly T[], network: string): readonly T[] =>
+  rows.filter((row) => row.network === network);
 
 /** Its chapter of the report. */
 export function report(result: CbtResult): Report {
-  const { rows, exits, classes, claims, pictures } = result;
+  const { claims, goals, groups, calibrated } = result;
+  const each = (content: (network: string) => readonly (Html | Table)[]) => networksOf(result).flatMap(content);
   return {
     headline: headline(result),
     sections: [
@@ -21,38 +33,57 @@ export function report(result: CbtResult): Report {
         id: "cbt-pictures",
         title: "Where each pixel stopped",
         about: "The frame, its labels, the answer, and the exit each pixel stopped at: the darker, the later.",
-        content: pictures.map(card),
+        content: each((network) => of(result.pictures, network).map(card)),
       },
       {
         id: "cbt-frontier",
         title: "Mean IoU against computation and time",
         about:
           "MACs are those of the masks that occurred, exits and predictions included; time is one frame after another.",
-        content: rows.length === 0 ? [] : [frontier(result), rowsTable(rows)],
+        content: each((network) => [frontier(of(result.rows, network)), rowsTable(of(result.rows, network))]),
+      },
+      {
+        id: "cbt-goals",
+        title: "What was wanted",
+        about: "Thresholds of classes and exits against the plain network, one threshold and thresholds from a range.",
+        content: goals.length === 0 ? [] : [goalsTable(result)],
       },
       {
         id: "cbt-exits",
         title: "Every exit alone",
-        about:
-          "If all pixels stopped there. Exits are class means with a shared covariance, from one pass over the training frames.",
-        content: exits.length === 0 ? [] : [exitsTable(result)],
+        about: "If all pixels stopped there.",
+        content: result.exits.length === 0 ? [] : [exitsTable(result)],
       },
       {
         id: "cbt-classes",
         title: "The classes' thresholds beside the paper's",
-        about: `From [${result.range.join(", ")}]; rank correlation ${decimal(result.rankCorrelation, 2)}.`,
-        content: classes.length === 0 ? [] : [classesTable(result)],
+        about: `From [${result.range.join(", ")}].`,
+        content: each((network) => [caption(correlationWords(result, network)), classesTable(result, network)]),
+      },
+      {
+        id: "cbt-groups",
+        title: "Dusk and day",
+        about:
+          "Thresholds from all training frames, or from those of the same light: sequence 0001TP was taken at dusk.",
+        content: groups.length === 0 ? [] : [groupsTable(result)],
+      },
+      {
+        id: "cbt-calibrated",
+        title: "A promise for frames to come",
+        about:
+          "One threshold whose share of changed pixels is bounded: half of the test frames choose, the others report.",
+        content: calibrated.length === 0 ? [] : [calibratedTable(result)],
       },
       { id: "cbt-claims", title: "The paper and this run", content: claims.length === 0 ? [] : [claimsTable(claims)] },
     ],
     method: [
       [
-        "Network",
-        "ESPNet as its authors trained it on CamVid, in four stages; it never saw a mask. Nothing was trained here.",
+        "Networks",
+        "Compact HR was trained here, with masks, its work behind its exits. ESPNet is as its authors trained it and never saw a mask; its exits are class means with a shared covariance, from one pass over training frames.",
       ],
       [
         "Done pixels",
-        "Their logits are copied; what their neighbours look at is predicted by linear maps from the features at the exit before.",
+        "Their logits are copied; what their neighbours look at is what compact HR kept of them, or in ESPNet predicted by linear maps from the features at the exit before.",
       ],
       [
         "Solved",
@@ -63,11 +94,13 @@ export function report(result: CbtResult): Report {
   };
 }
 
-function headline({ rows, data }: CbtResult): Headline {
+function headline(result: CbtResult): Headline {
+  const [network] = networksOf(result);
+  const rows = of(result.rows, network ?? "");
   const plain = rows.find(({ method }) => method === "plain");
   const near = rows
     .filter((row) => row.method !== "plain" && plain !== undefined && row.miou >= plain.miou - 0.005)
-    .toSorted((a, b) => a.macsFraction - b.macsFraction)[0];
+    .toSorted((a, b) => (a.wallFraction ?? a.macsFraction) - (b.wallFraction ?? b.macsFraction))[0];
   const cheap = rows.filter(({ method }) => method !== "plain").toSorted((a, b) => b.miou - a.miou)[0];
   const shown = near ?? cheap;
   if (plain === undefined || shown === undefined)
@@ -77,7 +110,7 @@ function headline({ rows, data }: CbtResult): Headline {
     met: near !== undefined && (near.wallFraction ?? 1) <= 0.6,
   };
   return {
-    sentence: `A pretrained ESPNet that stops pixel by pixel, without training, takes ${times(shown.macsFraction)} of its MACs${shown.wallFraction === null ? "" : ` and ${times(shown.wallFraction)} of its time`} and loses ${points(plain.miou - shown.miou)} of mean IoU (${count(data.test)} frames of CamVid).`,
+    sentence: `${network}, stopping pixel by pixel, takes ${times(shown.macsFraction)} of its MACs${shown.wallFraction === null ? "" : ` and ${times(shown.wallFraction)} of its time`} and loses ${points(plain.miou - shown.miou)} of mean IoU (${count(result.data.test)} frames of CamVid).`,
     detail: near === undefined ? "No setting lost half a point or less; this is the one that lost least." : name(near),
     goal,
   };
@@ -90,15 +123,17 @@ function name({ method, alpha, beta }: CbtRow): string {
 }
 
 function rowsTable(rows: readonly CbtRow[]): Table {
-  const singles = rows.filter(({ method }) => method === "one threshold");
+  const singlesOf = (network: string) => of(rows, network).filter(({ method }) => method === "one threshold");
+  const networks = distinct(rows.map(({ network }) => network));
   return tableOf(rows, [
+    networks.length > 1 && ["network", "network"],
     ["thresholds", name],
     ["mean IoU", "miou", exact],
     ["pixels right", "pixelAccuracy", exact],
     ["MACs", "macsFraction", times],
     [
       "one threshold at that mean IoU",
-      ({ method, miou }) => (method === "plain" ? null : macsAt(singles, miou)),
+      ({ method, miou, network }) => (method === "plain" ? null : macsAt(singlesOf(network), miou)),
       times,
     ],
     ["time", "wallFraction", times],
@@ -110,15 +145,61 @@ function rowsTable(rows: readonly CbtRow[]): Table {
 
 function exitsTable({ exits }: CbtResult): Table {
   return tableOf(exits, [
+    ["network", "network"],
     ["exit", "place"],
     ["mean IoU", "miou", exact],
     ["pixels right", "pixelAccuracy", exact],
   ]);
 }
 
-function classesTable({ classes }: CbtResult): Table {
+function goalsTable({ goals }: CbtResult): Table {
+  return tableOf(goals, [
+    ["network", "network"],
+    ["wanted", (row) => ({ text: row.goal, tone: "words" })],
+    ["measured", (row) => ({ text: row.measured, tone: "words" })],
+    ["", ({ met }) => (met ? "met" : "missed")],
+  ]);
+}
+
+function groupsTable({ groups }: CbtResult): Table {
+  return tableOf(groups, [
+    ["network", "network"],
+    ["frames", ({ group, frames }) => `${group}, ${count(frames)}`],
+    ["thresholds from", "from"],
+    ["mean IoU", "miou", exact],
+    ["MACs", "macsFraction", times],
+    ...CAMVID.classNames.map(
+      (label, c): Column<CbtResult["groups"][number]> => [label, ({ thresholds }) => thresholds[c]!, digits(3)],
+    ),
+  ]);
+}
+
+function calibratedTable({ calibrated }: CbtResult): Table {
+  return tableOf(calibrated, [
+    ["network", "network"],
+    ["changed pixels at most", "maxRisk", exact],
+    ["with probability", ({ delta }) => 1 - delta, digits(2)],
+    ["frames that chose", "frames"],
+    ["threshold", ({ threshold }) => threshold ?? "none passed"],
+    ["changed there", "seen", exact],
+    ["on the others", "others", exact],
+    ["mean IoU lost on the others", "othersLoss", exact],
+    ["MACs", "macsFraction", times],
+  ]);
+}
+
+function correlationWords({ classes }: CbtResult, network: string): string {
+  const own = of(classes, network);
+  const value = rankCorrelation(
+    own.map(({ threshold }) => threshold),
+    own.map(({ paper }) => paper),
+  );
+  return `${network}: rank correlation with the paper's ${decimal(value, 2)}.`;
+}
+
+function classesTable({ classes }: CbtResult, network: string): Table {
   return tableOf(
-    classes.toSorted((a, b) => a.threshold - b.threshold),
+    of(classes, network).toSorted((a, b) => a.threshold - b.threshold),
     [
       ["class", "name"],
       ["threshold", "threshold", digits(3)],
@@ -135,7 +216,7 @@ const SERIES = [
   ["solved", "var(--green)"],
 ] as const;
 
-function frontier({ rows }: CbtResult): Html {
+function frontier(rows: readonly CbtRow[]): Html {
   const plain = rows.find(({ method }) => method === "plain");
   const lines = (x: (row: CbtRow) => number | null): Line[] =>
     SERIES.map(([method, color]) => ({
@@ -177,11 +258,11 @@ function frontier({ rows }: CbtResult): Html {
   );
 }
 
-function card({ name: title, frame, labels, answer, stopped, shares }: CbtPicture): Html {
+function card({ network, name: title, frame, labels, answer, stopped, shares }: CbtPicture): Html {
   const one = (uri: string, alt: string) => html`<img src="${uri}" width="220" height="165" alt="${alt}">`;
   return figure(
     html`<div class="pair">${[one(frame, "frame"), one(labels, "labels"), one(answer, "answer"), one(stopped, "where each pixel stopped")]}</div>`,
-    `${title}: ${shares.map((share, exit) => `${percent(share)} ${exit === shares.length - 1 ? "to the end" : `at exit ${exit + 1}`}`).join(", ")}.`,
+    `${network}, ${title}: ${shares.map((share, exit) => `${percent(share)} ${exit === shares.length - 1 ? "to the end" : `at exit ${exit + 1}`}`).join(", ")}.`,
   );
 }
 
@@ -190,17 +271,29 @@ export function summary({ rows }: CbtResult): Summary {
   return { table: rowsTable(rows), notes: ["MACs and time are fractions of the plain network's."] };
 }
 
+function aboutNetwork(network: string): string {
+  if (network === "ESPNet") return "ESPNet is pretrained, with exits without training and predicted carries.";
+  return "Compact HR was trained here for this, with masks.";
+}
+
 /** Its part of docs/measured.md. */
 export function measured(result: CbtResult): readonly Block[] {
-  const { data, rows, rankCorrelation: correlation, claims } = result;
+  const { data, rows, claims, groups, calibrated } = result;
   return [
     "## Segmentation that stops pixel by pixel",
-    `Pretrained ESPNet on ${data.name}: exits without training and predicted carries from ${count(data.train)} training frames, ${count(data.test)} test frames, ${count(data.timed)} of them timed one by one. ${machine(result)}.`,
+    `${networksOf(result).join(" and ")} on ${data.name}: ${count(data.train)} training frames, ${count(data.test)} test frames, ${count(data.timed)} of them timed one by one. ${networksOf(result).map(aboutNetwork).join(" ")} ${machine(result)}.`,
     rowsTable(rows),
+    ...(result.goals.length === 0 ? [] : ["What was wanted:", goalsTable(result)]),
     "Every exit alone:",
     exitsTable(result),
-    `Thresholds of the classes from [${result.range.join(", ")}] beside the paper's on Cityscapes, rank correlation ${decimal(correlation, 2)}:`,
-    classesTable(result),
+    ...networksOf(result).flatMap((network) => [
+      `Thresholds of the classes from [${result.range.join(", ")}] beside the paper's on Cityscapes. ${correlationWords(result, network)}`,
+      classesTable(result, network),
+    ]),
+    ...(groups.length === 0 ? [] : ["Thresholds of dusk (sequence 0001TP) and day:", groupsTable(result)]),
+    ...(calibrated.length === 0
+      ? []
+      : ["One threshold with a bounded share of changed pixels:", calibratedTable(result)]),
     claimsTable(claims),
   ];
 }
@@ -213,10 +306,9 @@ export function keep(result: CbtResult): Kept {
 /** What must hold of the quick preset. */
 export function check({ rows, exits, data }: CbtResult): string {
   const plain = rows.find(({ method }) => method === "plain");
-  if (plain === undefined || plain.miou < 0.5)
-    throw new Error(`cbt: ESPNet must reach a mean IoU of .5, got ${plain?.miou}`);
-  const [first, last] = [exits[0]!, exits.at(-1)!];
-  if (!(first.miou > 0.2 && first.miou < last.miou)) throw new Error(`cbt: exit 1 has a mean IoU of ${first.miou}`);
+  if (plain === undefined || plain.miou < 0.25)
+    throw new Error(`cbt: the trained network must reach a mean IoU of .25, got ${plain?.miou}`);
+  if (!(exits[0]!.miou > 0.2)) throw new Error(`cbt: exit 1 has a mean IoU of ${exits[0]!.miou}`);
   const cheap = Math.min(...rows.map(({ macsFraction }) => macsFraction));
   if (cheap > 0.8) throw new Error(`cbt: no setting saves a fifth of the MACs; the cheapest takes ${cheap}`);
   return `cbt: mean IoU ${decimal(plain.miou, 3)} of ${data.test} frames, cheapest setting ${decimal(cheap, 3)} of its MACs`;

@@ -25,9 +25,10 @@ const row = z.object({
   stopped: list(share),
 });
 
-const exit = z.object({ place: z.string(), miou: share, pixelAccuracy: share });
+const exit = z.object({ network: z.string().default("ESPNet"), place: z.string(), miou: share, pixelAccuracy: share });
 
 const classRow = z.object({
+  network: z.string().default("ESPNet"),
   name: z.string(),
   /** Largest minus second largest mean probability. */
   ease: z.number().nullable(),
@@ -39,7 +40,37 @@ const classRow = z.object({
   iou: share.nullable(),
 });
 
+/** Frames of one light, with thresholds from all training frames or from those of that light. */
+const group = z.object({
+  network: z.string(),
+  group: z.enum(["dusk", "day"]),
+  from: z.enum(["all frames", "its own frames"]),
+  frames: z.number(),
+  thresholds: list(z.number()),
+  miou: z.number(),
+  macsFraction: z.number(),
+});
+
+/** One threshold whose share of changed pixels is bounded over frames. */
+const calibrated = z.object({
+  network: z.string(),
+  maxRisk: z.number(),
+  delta: z.number(),
+  /** Frames that chose. */
+  frames: z.number(),
+  /** Null where nothing was certified. */
+  threshold: z.number().nullable(),
+  /** Share of changed pixels on the frames that chose, and on others; mean loss of a frame's mean IoU there. */
+  seen: z.number(),
+  others: z.number(),
+  othersLoss: z.number(),
+  macsFraction: z.number().nullable(),
+});
+
+const goal = z.object({ network: z.string(), goal: z.string(), measured: z.string(), met: z.boolean() });
+
 const picture = z.object({
+  network: z.string(),
   name: z.string(),
   frame: z.string(),
   labels: z.string(),
@@ -56,8 +87,9 @@ export const schema = resultSchema({
   rows: list(row),
   exits: list(exit),
   classes: list(classRow),
-  /** Spearman's, of the thresholds and the paper's over the classes. */
-  rankCorrelation: z.number(),
+  groups: list(group),
+  calibrated: list(calibrated),
+  goals: list(goal),
   range: z.tuple([z.number(), z.number()]).readonly(),
   claims: list(claimSchema),
   pictures: list(picture),
