@@ -178,7 +178,7 @@ describe("openRun", () => {
     }
     await writeFile(join(path, "config.json"), "null");
     await expect(openRun(path, CONFIG, SILENT)).rejects.toThrow("its config.json cannot be read");
-  });
+  }, 30_000);
 
   it("goes on after SIGKILL at any moment, computes no finished step again, and ends as an undisturbed run", async () => {
     const whole = await temporaryFolder();

@@ -125,7 +125,7 @@ export async function openDataset(set: PictureSet, directory: string | undefined
 }
 
 /** Reads a found data set. @throws InputError on damaged files, and when a file's sha256 is not the edition's. */
-export async function readDataset(set: PictureSet, { edition, directory, paths }: Found): Promise<Dataset> {
+async function readDataset(set: PictureSet, { edition, directory, paths }: Found): Promise<Dataset> {
   const files: DataFile[] = [];
   const read = async (sums: Sums): Promise<Pictures> => {
     const stored: StoredFile[] = [];

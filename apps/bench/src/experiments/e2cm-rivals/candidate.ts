@@ -10,7 +10,7 @@ export type Method = ClassMeansMethod | TrainedMethod | "bwds";
 export type Budget = "one epoch" | "unlimited";
 
 /** What names one fit of a method; no seed where nothing is random. */
-export interface Fit<Seed = number | null> {
+interface Fit<Seed = number | null> {
   readonly method: Method;
   readonly budget: Budget;
   readonly seed: Seed;
