@@ -31,7 +31,7 @@ export interface ClassifierOptions {
    */
   readonly maxAccuracyLoss?: number;
   /**
-   * How much accuracy is aimed to be lost, in [0, 1]: no more is on the calibration pictures, which chose it; on new samples it is often
+   * How much accuracy is aimed to be lost, in [0, 1]: no more is on the calibration samples, which chose it; on new samples it is often
    * more. Cheaper, and without a guarantee.
    */
   readonly aimedAccuracyLoss?: number;
@@ -69,13 +69,13 @@ export interface Guarantee {
 export interface Classifier {
   /** [e − 1] in use. */
   readonly thresholds: readonly number[];
-  /** Mean cost on the calibration pictures as a fraction of the plain network's MACs; null for thresholds of one's own. */
+  /** Mean cost on the calibration samples as a fraction of the plain network's MACs; null for thresholds of one's own. */
   readonly expectedCost: number | null;
   /** What is known of the accuracy lost on new samples. */
   readonly guarantee: Guarantee;
   /**
-   * Classifies x [n, ...]: each picture leaves at the first exit that is sure enough, and nothing behind it is executed. Where the
-   * exits were fitted with `reject`, the prediction of a picture of no known class is `REJECTED` (−1).
+   * Classifies x [n, ...]: each sample leaves at the first exit that is sure enough, and nothing behind it is executed. Where the
+   * exits were fitted with `reject`, the prediction of a sample of no known class is `REJECTED` (−1).
    *
    * @throws InputError on another shape or dtype than the network takes, rows that are no samples (see `onInvalid`), or after release.
    */
@@ -93,11 +93,11 @@ const schema = z.strictObject({
 });
 
 /**
- * Opens a network with fitted exits for running: a picture leaves at the first exit whose confidence is strictly greater
+ * Opens a network with fitted exits for running: a sample leaves at the first exit whose confidence is strictly greater
  * than its threshold.
  *
  * Thresholds are the cheapest whose accuracy loss on new samples is at most `maxAccuracyLoss` with probability 1 − δ, over the
- * calibration pictures, which must be independent draws of what will be classified. Where too few calibration pictures tested for that,
+ * calibration samples, which must be independent draws of what will be classified. Where too few calibration samples tested for that,
  * nothing leaves early, and `guarantee.words` says so, and how many it takes. `aimedAccuracyLoss` takes thresholds without a guarantee.
  *
  * @throws InputError when the exits were fitted on another model, not calibrated (and no thresholds are given), or have no guarantee

@@ -25,6 +25,7 @@ export { type CalibrateOptions, calibrateExits } from "./fitting/calibrate-exits
 export { type FitOptions, fit } from "./fitting/fit.ts";
 export {
   type DecisionSettings,
+  type FitProgress,
   type FromStatisticsOptions,
   fitFromStatistics,
   type SolveOptions,

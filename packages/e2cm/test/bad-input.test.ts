@@ -71,7 +71,7 @@ describe("batches", () => {
     [
       "NaN pixel",
       bad({ x: { ...good.x, data: pixels.map((v, i) => (i === 1000 ? Number.NaN : v)) } }),
-      "pictures must be finite, and their squares too; got NaN in row 5 of batch 1. Check how that picture",
+      "samples must be finite, and their squares too; got NaN in row 5 of batch 1. Check how that sample",
     ],
     [
       "infinite pixel",
@@ -92,11 +92,11 @@ describe("batches", () => {
     ],
     ["negative label", bad({ y: labels.with(0, -1) }), "got -1 at row 0 of batch 1"],
     ["fractional label", bad({ y: labels.with(0, 0.5) }), "got 0.5 at row 0 of batch 1"],
-    ["empty stream", [], "at least one batch of training pictures; got none. Is the stream used up?"],
+    ["empty stream", [], "at least one batch of training samples; got none. Is the stream used up?"],
     [
       "empty class",
       [{ ...good, y: labels.map((label) => label % 2) }],
-      "every class needs at least one training picture; got none of class 2, 3 (4 classes). Feed more",
+      "every class needs at least one training sample; got none of class 2, 3 (4 classes). Feed more",
     ],
     ["no stream", 5, "batches must be an iterable of { x, y }, or a function that returns one; got number"],
     ["function that gives no stream", () => undefined, "function that returns one; got undefined"],
@@ -115,7 +115,7 @@ describe("batches", () => {
     expect(await refusal(() => fitOf([good], { calibration: bad({ y: [] }) }))).toMatch(
       /^e2cm\.fit: batch 1 has 240 rows/,
     );
-    const few = "thresholds need at least 50 calibration pictures; got";
+    const few = "thresholds need at least 50 calibration samples; got";
     expect(await refusal(() => fitOf([good], { calibration: batches("test", 49).slice(0, 1) }))).toContain(
       `${few} 49. Pass`,
     );
@@ -127,7 +127,7 @@ describe("batches", () => {
   it("a second pass that is not the first", async () => {
     const once = [good, good].values();
     expect(await refusal(() => fitOf(() => once, { metric: "euclidean" }))).toContain(
-      "e2cm.fit: the second pass must see the same 480 training pictures as the first; got 0. Pass a function that starts",
+      "e2cm.fit: the second pass must see the same 480 training samples as the first; got 0. Pass a function that starts",
     );
   });
 
@@ -181,7 +181,7 @@ describe("models", () => {
       'needs a float32 output [n, 3] of class scores; got "answer" int64 [1]',
     ],
     [
-      "a symbolic picture size",
+      "a symbolic sample size",
       () => dimension({ case: "dimParam", value: "height" }, 2),
       {},
       `the model's input must state the shape of a sample; got "x" [n, 3, height, 8]. Fix every`,
@@ -318,7 +318,7 @@ describe("fitted exits", () => {
     ).toMatch(/^e2cm\.solveExits: last: "nearestMean" needs .*got no statistics of it.*Name "logits" as the last/);
   });
 
-  it("no operating points, thresholds that do not fit, no pictures to record, use after release", async () => {
+  it("no operating points, thresholds that do not fit, no samples to record, use after release", async () => {
     const statistics = await accumulateStatistics(tinyModel(), [good], { classes: 4, features: "pooled", device });
     const fitted = await solveExits(tinyModel(), statistics, { device });
     const open = (options: object) => openClassifier(tinyModel(), fitted, { device, ...options });

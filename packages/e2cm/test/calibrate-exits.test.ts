@@ -124,8 +124,8 @@ describe("calibrateExits chooses", () => {
   });
 });
 
-it("rejects a known picture with a probability of at most 1 − q, whichever candidates the calibration pictures chose", async () => {
-  // A population of pictures in three unlike classes, two of them common; what is drawn from it is exchangeable.
+it("rejects a known sample with a probability of at most 1 − q, whichever candidates the calibration samples chose", async () => {
+  // A population of samples in three unlike classes, two of them common; what is drawn from it is exchangeable.
   const network = twoLayers();
   const random = generator(3);
   const spread = [0.4, 0.8, 2];

@@ -34,7 +34,7 @@ const model = tinyModel();
 const [, tap] = proposeCuts(model);
 const rules = { classes: 4, taps: [tap!], calibration: batches("test", 60) };
 
-/** The further inputs that an exit gives the test pictures, [60, 4]. */
+/** The further inputs that an exit gives the test samples, [60, 4]. */
 async function inputsOf(exit: FittedExit, options?: DistanceInputsOptions): Promise<Tensor> {
   const { size, of } = distanceInputs(exit, options);
   const session = await device.load(addTaps(model, [tap!]));

@@ -87,8 +87,8 @@ describe("fit, openClassifier, classify", () => {
     await classifier.release();
   });
 
-  it("honours aimedAccuracyLoss on the calibration pictures, at the least cost", async () => {
-    // Means of a single picture a class: early exits that err.
+  it("honours aimedAccuracyLoss on the calibration samples, at the least cost", async () => {
+    // Means of a single sample a class: early exits that err.
     const few = batches("train", 4).slice(0, 1);
     const fitted = await fit(model, few, { classes: 4, metric: "euclidean", calibration: test, device });
     const { fullAccuracy, pictures: n, heldOut } = fitted.calibration!;
@@ -109,7 +109,7 @@ describe("fit, openClassifier, classify", () => {
     expect(costs[3]).toBeLessThan(costs[0]!);
   });
 
-  it("classifies one picture, none, and many at a time alike", async () => {
+  it("classifies one sample, none, and many at a time alike", async () => {
     const classifier = await openClassifier(model, await fitTiny(), { device });
     const { predictions } = await classifier.classify(pictures);
     for (const i of [0, 17, 59]) {
@@ -158,11 +158,28 @@ describe("what fit makes", () => {
       classes: 4,
       metric: "euclidean",
       device,
-      onProgress: ({ pass, pictures: done }) => {
-        passes[pass] = done;
+      onProgress: (at) => {
+        passes[at.pass] = at.pass === "solve" ? at.exits : at.pictures;
       },
     });
     expect(passes).toEqual({ fit: 648, distances: 648, calibrate: 72 });
+  });
+
+  it("says which exit it has solved, and lets timers have their turn between exits", async () => {
+    const solved: number[] = [];
+    const turns: number[] = [];
+    const timer = setInterval(() => turns.push(solved.length), 0);
+    await fit(model, batches("train", 10), {
+      classes: 4,
+      calibration: batches("test", 60),
+      device,
+      onProgress: (at) => {
+        if (at.pass === "solve") solved.push(at.exits);
+      },
+    });
+    clearInterval(timer);
+    expect(solved).toEqual([1, 2, 3]);
+    expect(new Set(turns).size).toBeGreaterThan(2);
   });
 
   it("nearestMean answers by the means of the network's outputs", async () => {

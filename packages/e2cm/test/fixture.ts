@@ -28,14 +28,14 @@ export interface Golden {
 
 export const golden = JSON.parse(readFileSync(new URL("tiny.json", folder), "utf8")) as Golden;
 
-/** Stem, three residual blocks, linear head: 3×8×8 pictures, 4 classes. */
+/** Stem, three residual blocks, linear head: 3×8×8 samples, 4 classes. */
 export function tinyModel(): Model {
   return readModel(readFileSync(new URL("tiny.onnx", folder)));
 }
 
 const { tensors } = readSafetensors(readFileSync(new URL("pictures.safetensors", folder)));
 
-/** The pictures in batches of `size`. */
+/** The samples in batches of `size`. */
 export function batches(part: "train" | "test", size: number): Batch[] {
   const x = tensors[part] as Tensor<"float32">;
   const y = tensors[`${part}Labels`]!.data as Int32Array;

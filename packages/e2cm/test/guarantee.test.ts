@@ -17,7 +17,7 @@ import { batches, tinyModel } from "./fixture.ts";
 const model = tinyModel();
 const test = batches("test", 60);
 const [{ x, y }] = test as [ReturnType<typeof batches>[number]];
-/** Pictures seen over and over: enough of them to certify something. */
+/** Samples seen over and over: enough of them to certify something. */
 const often = Array.from({ length: 30 }, () => test).flat();
 
 let device: Device;
@@ -81,7 +81,7 @@ describe("openClassifier", () => {
     expect(own.guarantee.words).toBe("Nothing is known of the accuracy that thresholds of one's own lose.");
   });
 
-  it("has no guarantee where all calibration pictures say which are rejected", async () => {
+  it("has no guarantee where all calibration samples say which are rejected", async () => {
     const reject = { quantile: 0.9, by: "probability" } as const;
     const rejecting = await fit(model, batches("train", 60), { classes: 4, calibration: test, reject, device });
     expect(rejecting.guarded).toBeNull();
@@ -91,7 +91,7 @@ describe("openClassifier", () => {
     expect((await opened(rejecting, { aimedAccuracyLoss: 0.05 })).guarantee.certified).toBe(false);
   });
 
-  it("says that pictures held out of training are not new ones, and takes one choice", async () => {
+  it("says that samples held out of training are not new ones, and takes one choice", async () => {
     const again = Array.from({ length: 30 }, () => batches("train", 20)).flat();
     const own = await fit(model, again, { classes: 4, delta: 0.2, device });
     const { guarantee } = await opened(own, { maxAccuracyLoss: 0.05 });
@@ -126,7 +126,7 @@ describe("calibrateExits", () => {
   const calibrated = (candidates: readonly FittedExits[], labels: Int32Array) =>
     calibrateExits(model, candidates, { calibration: [{ x, y: labels }], device });
 
-  it("looks at no picture that tests when it chooses", async () => {
+  it("looks at no sample that tests when it chooses", async () => {
     const choosing = new Set(generator(2).permutation(60).slice(0, 18));
     // Right for those that choose; for those that test the classes after are right.
     const labels = Int32Array.from(y, (label, i) => (choosing.has(i) ? label : next(label)));

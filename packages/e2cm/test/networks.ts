@@ -16,7 +16,7 @@ import type { Batch } from "../src/network/batches.ts";
 
 const folder = new URL("../../core-gpu/fixtures/onnx/", import.meta.url);
 
-/** One of core-gpu's example networks: 3×32×32 pictures, 10 classes (`two-inputs` takes a mask too). */
+/** One of core-gpu's example networks: 3×32×32 samples, 10 classes (`two-inputs` takes a mask too). */
 export function exampleNetwork(name: string): Model {
   return readModel(readFileSync(new URL(`${name}.onnx`, folder)));
 }

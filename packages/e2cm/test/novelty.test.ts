@@ -170,7 +170,7 @@ describe.each(METRICS)("%s exits that reject", (metric) => {
     }
   });
 
-  it("rejects noise more than test pictures, and saves by doing so early", async () => {
+  it("rejects noise more than test samples, and saves by doing so early", async () => {
     const fitted = rejecting.everyExit;
     const record = exitRecord(fitted, await recordScores(model, fitted, noise, { device }));
     const never = replay(

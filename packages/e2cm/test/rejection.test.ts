@@ -62,7 +62,7 @@ describe("rejectionThresholds", () => {
     },
   );
 
-  it("halves are disjoint, cover all, and have pictures of every class whatever their order", () => {
+  it("halves are disjoint, cover all, and have samples of every class whatever their order", () => {
     for (const n of [1, 2, 51, 400]) {
       const { scaling, testing } = halvesOf(n);
       expect([scaling.length, testing.length]).toEqual([Math.ceil(n / 2), Math.floor(n / 2)]);
@@ -124,7 +124,7 @@ describe("rejectionThresholds", () => {
         );
       expect(of(needed)).toHaveLength(2);
       expect(() => of(needed - 1)).toThrow(
-        new RegExp(`needs at least ${needed} calibration pictures; got ${needed - 1}\\. Pass more`),
+        new RegExp(`needs at least ${needed} calibration samples; got ${needed - 1}\\. Pass more`),
       );
     }
   });

@@ -200,7 +200,7 @@ describe("the linear layer", () => {
     expect([...counts].reduce((s, value) => s + value, 0)).toBe(300);
   });
 
-  it("uses an analytic shrinkage in (0, 1] that falls as pictures are added", async () => {
+  it("uses an analytic shrinkage in (0, 1] that falls as samples are added", async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 4, max: 60 }), fc.nat(1000), async (n, seed) => {
         const { shrinkage, weights, bias } = await solve(statisticsOf(gaussians(means, a, n + 2, seed), 3), "analytic");
@@ -231,7 +231,7 @@ describe("the linear layer", () => {
     }
   });
 
-  it("works with more features than pictures, and with one picture a class", async () => {
+  it("works with more features than samples, and with one sample a class", async () => {
     const random = generator(9);
     const d = 250;
     const y = Array.from({ length: 60 }, (_, i) => i % 3);
@@ -246,6 +246,56 @@ describe("the linear layer", () => {
     const single = await solve(statisticsOf({ x: x.slice(0, 3), y: [0, 1, 2] }, 3), "analytic");
     expect(x.slice(0, 3).map((row) => argMax(scoresOf(single, row)))).toEqual([0, 1, 2]);
     expect(single.shrinkage).toBe(1);
+  });
+
+  it.each([
+    ["a block of pivots", 40, 90, 3],
+    ["several blocks", 170, 180, 3],
+    ["as many samples as features", 90, 90, 3],
+    ["one sample a class", 4, 30, 4],
+  ])("solves in the rank of the covariance as in all features: %s", async (_, n, d, k) => {
+    const random = generator(n);
+    const y = Array.from({ length: n }, (_, i) => i % k);
+    // One feature is constant, one repeats another.
+    const x = y.map((label) => {
+      const row = Array.from({ length: d }, (_, i) => random.normal() + (i % k === label ? 0.8 : 0));
+      return row.with(3, 2).with(4, row[5]!);
+    });
+    const statistics = statisticsOf({ x, y }, k);
+    const [{ d: _d, sums, gram }] = statistics.exits as [ClassStatistics["exits"][number]];
+    for (const shrinkage of [0.01, 0.3, 1]) {
+      const { weights, bias } = await solve(statistics, shrinkage);
+      // Textbook: R scaled, shrunk, factored whole.
+      const mean = (c: number, i: number) => sums[c * d + i]! / statistics.counts[c]!;
+      const within = new Float64Array(d * d);
+      for (let i = 0; i < d; i++) {
+        for (let j = 0; j < d; j++) {
+          let sum = gram![i * d + j]!;
+          for (let c = 0; c < k; c++) sum -= statistics.counts[c]! * mean(c, i) * mean(c, j);
+          within[i * d + j] = sum / Math.max(1, n - k);
+        }
+      }
+      const deviation = Array.from({ length: d }, (_, i) =>
+        within[i * d + i]! > 1e-9 ? Math.sqrt(within[i * d + i]!) : 1,
+      );
+      const r = within.map((value, at) => {
+        const [i, j] = [Math.floor(at / d), at % d];
+        return i === j
+          ? 1
+          : within[i * d + i]! > 1e-9 && within[j * d + j]! > 1e-9
+            ? ((1 - shrinkage) * value) / (deviation[i]! * deviation[j]!)
+            : 0;
+      });
+      const factor = plainCholesky(r, d);
+      for (let c = 0; c < k; c++) {
+        const centre = (i: number) =>
+          Array.from({ length: k }, (_, other) => mean(other, i)).reduce((a, b) => a + b) / k;
+        const wanted = Float64Array.from({ length: d }, (_, i) => (mean(c, i) - centre(i)) / deviation[i]!);
+        choleskySolve(factor, d, wanted);
+        for (let i = 0; i < d; i++) expect(weights[i * k + c]!).toBeCloseTo(wanted[i]! / deviation[i]!, 4);
+      }
+      expect(bias.every(Number.isFinite)).toBe(true);
+    }
   });
 
   it("refuses a covariance that cannot be inverted, and statistics without Gram matrices", async () => {

@@ -181,7 +181,7 @@ describe("one pass", () => {
     });
   });
 
-  it("passes empty batches over, and reports the pictures so far", async () => {
+  it("passes empty batches over, and reports the samples so far", async () => {
     const none: Batch = { x: tensor("float32", [0, 3, 8, 8]), y: [] };
     const seen: number[] = [];
     const options = { classes: 4, device, taps, onProgress: (pictures: number) => seen.push(pictures) };
@@ -190,7 +190,7 @@ describe("one pass", () => {
     expect(seen).toEqual([30, 60]);
   });
 
-  it("takes memory that does not grow with the number of pictures", async () => {
+  it("takes memory that does not grow with the number of samples", async () => {
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;
     const alive: WeakRef<object>[] = [];

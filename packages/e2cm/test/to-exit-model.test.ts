@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => device.close());
 
-/** Means of a single picture a class: exits that are not sure of everything. */
+/** Means of a single sample a class: exits that are not sure of everything. */
 const fitted = (options: object): Promise<FittedExits> =>
   fit(model, batches("train", 8).slice(0, 3), { classes: 4, calibration: test, device, ...options });
 

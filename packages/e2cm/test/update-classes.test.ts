@@ -26,7 +26,7 @@ import { batches, tinyModel } from "./fixture.ts";
 const model = tinyModel();
 const proposed = proposeCuts(model);
 const taps = [proposed[0]!, proposed.at(-1)!, "logits"];
-/** Every picture alone: 240 of 4 classes. */
+/** Every sample alone: 240 of 4 classes. */
 const single: readonly Batch[] = batches("train", 1);
 const ofClasses = (...labels: number[]) => single.filter(({ y }) => labels.includes(y[0]!));
 
@@ -77,13 +77,13 @@ describe("updateClasses", () => {
     expect(three.classes).toBe(3);
   });
 
-  it("in any order, one picture at a time, of new and old classes", async () => {
+  it("in any order, one sample at a time, of new and old classes", async () => {
     const start = await solve(await sums([...ofClasses(0, 1), ...ofClasses(2).slice(0, 20)], 3));
     const later = [...ofClasses(3).slice(0, 12), ...ofClasses(2).slice(20, 32)];
     const whole = updateClasses(start, await sums(later, 4));
     for (const seed of [1, 2]) {
       const order = [...generator(seed).permutation(later.length)];
-      // A new class must have a picture when it is named.
+      // A new class must have a sample when it is named.
       order.sort((a, b) => Number(b === 0) - Number(a === 0));
       let stepwise = start;
       for (const index of order) stepwise = updateClasses(stepwise, await sums([later[index]!], 4));
@@ -95,7 +95,7 @@ describe("updateClasses", () => {
     expectClose(whole, ends, 2e-6);
   });
 
-  it("leaves the means of classes without new pictures as they are, bit for bit", async () => {
+  it("leaves the means of classes without new samples as they are, bit for bit", async () => {
     const three = await solve(await sums(ofClasses(0, 1, 2), 3));
     const four = updateClasses(three, await sums(ofClasses(3).slice(0, 1), 4));
     three.exits.forEach((exit, index) => {

@@ -3,9 +3,9 @@ import { ops, type Tensor, tensor, type Value } from "@exitkit/core-gpu";
 /**
  * How distances to class means become a confidence: p = softmax over the classes of −d̂, confidence = max p.
  *
- * - `normalised` (default): d̂_k = d_k / m_k, m_k the mean distance of all training pictures to mean k. Source: the paper, step 3 [S].
+ * - `normalised` (default): d̂_k = d_k / m_k, m_k the mean distance of all training samples to mean k. Source: the paper, step 3 [S].
  * - `raw`: d̂_k = d_k. Source: the post [S].
- * - `perSampleMaximum`: d̂_k = d_k / max_l d_l of the same picture. Source: the published code of 2022 [S].
+ * - `perSampleMaximum`: d̂_k = d_k / max_l d_l of the same sample. Source: the published code of 2022 [S].
  */
 export type DistanceRule = "normalised" | "raw" | "perSampleMaximum";
 
@@ -47,7 +47,7 @@ export function distancesTo(features: Value, means: Float32Array, classes: numbe
  * Scores whose softmax gives the rule's probabilities: −d̂, [n, k].
  *
  * @param distances Euclidean distances d, [n, k].
- * @param meanDistances m_k of the training pictures, [k]; used by `normalised` only.
+ * @param meanDistances m_k of the training samples, [k]; used by `normalised` only.
  */
 export function scoresOf(rule: DistanceRule, distances: Value, meanDistances: Float32Array): Value {
   if (rule === "raw") return ops.neg(distances);

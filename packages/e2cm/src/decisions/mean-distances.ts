@@ -6,7 +6,7 @@ import type { Network } from "../network/network.ts";
 import { distancesTo } from "./distances.ts";
 
 /**
- * m_{j,k} = (1/N) Σ_i ‖x_j(i) − c_{j,k}‖: the mean distance of all N pictures of a stream to every class mean, for every exit.
+ * m_{j,k} = (1/N) Σ_i ‖x_j(i) − c_{j,k}‖: the mean distance of all N samples of a stream to every class mean, for every exit.
  * Memory does not grow with N; batches are added up in float64.
  *
  * @returns For every exit, [k].

@@ -5,7 +5,7 @@ import { distancesTo, scoresOf } from "./distances.ts";
 /**
  * How far a sample is from all classes, [n], from what its exit scored, [n, k]: the smallest of the distances to the class means.
  *
- * - Euclidean: min_k d_k / m_k of the raw distances, m_k the training pictures' typical distance to mean k.
+ * - Euclidean: min_k d_k / m_k of the raw distances, m_k the training samples' typical distance to mean k.
  * - Shared covariance: min_k ‖y − c_k‖, the Mahalanobis distance within the span of the means; see `DiscriminantSpace`.
  *
  * Source: the thesis' first open question (inputs of no known class, Görmez, UIC 2024 [S]); the scores [D].

@@ -2,13 +2,13 @@ import { generator, InputError } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { FittedExit, OutputExit } from "../exits/exits.ts";
 
-/** How pictures of no known class are turned away. Plain data. */
+/** How samples of no known class are turned away. Plain data. */
 export interface Rejection {
-  /** q in (0, 1): a picture of a known class is rejected with a probability of at most 1 − q; see {@link RejectOptions}. */
+  /** q in (0, 1): a sample of a known class is rejected with a probability of at most 1 − q; see {@link RejectOptions}. */
   readonly quantile: number;
   /**
-   * - `leaving`: a picture is looked at when it leaves; rejecting changes its answer to `REJECTED` (−1) and saves nothing.
-   * - `everyExit`: a picture leaves, rejected, at the first exit that finds it novel; nothing behind it is computed.
+   * - `leaving`: a sample is looked at when it leaves; rejecting changes its answer to `REJECTED` (−1) and saves nothing.
+   * - `everyExit`: a sample leaves, rejected, at the first exit that finds it novel; nothing behind it is computed.
    */
   readonly at: "leaving" | "everyExit";
   /**
@@ -23,11 +23,11 @@ export interface Rejection {
 /** What rejection is asked for. */
 export interface RejectOptions {
   /**
-   * q in (0, 1): a picture of a known class is rejected with a probability of at most 1 − q, over the draw of the calibration
-   * pictures and of that picture. Default 0.95.
+   * q in (0, 1): a sample of a known class is rejected with a probability of at most 1 − q, over the draw of the calibration
+   * samples and of that sample. Default 0.95.
    */
   readonly quantile?: number;
-  /** When a picture is looked at; see {@link Rejection}. Default `leaving`. */
+  /** When a sample is looked at; see {@link Rejection}. Default `leaving`. */
   readonly at?: "leaving" | "everyExit";
   /** What novelty is; see {@link Rejection}. Default `distance`, which needs class means of the network's outputs. */
   readonly by?: "distance" | "probability";
@@ -56,10 +56,10 @@ const SCALE_QUANTILE = 0.95;
 /** How far the level lies above the largest of all S, as a part of it, where there is no next one. */
 const MARGIN = 1e-3;
 
-/** Deals calibration pictures into halves, always alike. */
+/** Deals calibration samples into halves, always alike. */
 const SEED = 1;
 
-/** Indices of calibration pictures. */
+/** Indices of calibration samples. */
 interface Halves {
   /** ⌈n/2⌉ that candidates are chosen on and scales are taken from. */
   readonly scaling: Int32Array;
@@ -68,10 +68,10 @@ interface Halves {
 }
 
 /**
- * Deals n calibration pictures into two halves, in an order drawn at random once for every n (a generator with a fixed seed):
+ * Deals n calibration samples into two halves, in an order drawn at random once for every n (a generator with a fixed seed):
  * whatever the order of the stream is, class after class or classes in turn, either half is a random sample of it.
  *
- * The order looks at no picture, so pictures exchangeable before it are so after it.
+ * The order looks at no sample, so samples exchangeable before it are so after it.
  */
 export function halvesOf(n: number): Halves {
   const order = generator(SEED).permutation(n);
@@ -80,22 +80,22 @@ export function halvesOf(n: number): Halves {
 }
 
 /**
- * The largest novelty of every exit that still counts as known, τ_j = λ·s_j, so that a new picture of a known class exceeds
+ * The largest novelty of every exit that still counts as known, τ_j = λ·s_j, so that a new sample of a known class exceeds
  * one or more of them with a probability of at most 1 − q over the draw of all pictures: whatever the classes look like, for any
- * number of calibration pictures that is not refused, and whatever confidence thresholds decide where pictures leave.
+ * number of calibration samples that is not refused, and whatever confidence thresholds decide where samples leave.
  *
  * One half ({@link halvesOf}) only scales: s_j is their 0.95-quantile at exit j. Of the others, N in number, each gives
- * S = max_j novelty_j / s_j, and λ lies midway between the ⌈(N + 1)q⌉-th smallest S and the next (so that no picture's answer hangs
- * on rounding). A new picture's S is above it with probability at most 1 − q, because all N + 1 ranks are equally likely. So they
+ * S = max_j novelty_j / s_j, and λ lies midway between the ⌈(N + 1)q⌉-th smallest S and the next (so that no sample's answer hangs
+ * on rounding). A new sample's S is above it with probability at most 1 − q, because all N + 1 ranks are equally likely. So they
  * are if the exits themselves were chosen on the scaling half, but not if they were on the other.
  *
  * Source: split conformal prediction, Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005; for novelty
  * Bates, Candès, Lei, Romano, Sesia, "Testing for outliers with conformal p-values", 2023 [D].
  * Differs: one level for all exits at once, by the largest of their scaled novelties.
  *
- * @param novelty [e][n] of calibration pictures of known classes, exchangeable with those to come.
+ * @param novelty [e][n] of calibration samples of known classes, exchangeable with those to come.
  * @returns [e]
- * @throws InputError when there are too few pictures for so large a quantile.
+ * @throws InputError when there are too few samples for so large a quantile.
  */
 export function rejectionThresholds(
   caller: string,
@@ -119,7 +119,7 @@ export function rejectionThresholds(
     return scales.map((scale) => ((level + next) / 2) * scale);
   }
   const needed = 2 * Math.ceil(quantile / (1 - quantile) - 1e-9);
-  const expectation = `rejection at the quantile ${quantile} needs at least ${needed} calibration pictures`;
+  const expectation = `rejection at the quantile ${quantile} needs at least ${needed} calibration samples`;
   throw new InputError(caller, expectation, `${n}`, "Pass more of them, or ask for a smaller quantile.");
 }
 

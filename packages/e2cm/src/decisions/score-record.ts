@@ -123,7 +123,7 @@ export function checkCalibrationSize(caller: string, pictures: number): void {
   if (pictures >= 50) return;
   throw new InputError(
     caller,
-    "thresholds need at least 50 calibration pictures",
+    "thresholds need at least 50 calibration samples",
     `${pictures}`,
     "Pass `calibration` batches, or more training samples (one of ten is held out for calibration).",
   );
@@ -133,7 +133,7 @@ export function checkCalibrationSize(caller: string, pictures: number): void {
  * Operating points of a record from the cheapest to the most accurate: one probability of agreeing with the full network asked
  * of all exits; some hundreds at most, closest together where little accuracy is lost.
  *
- * @param plain The same record without rejection: what a rejected picture's confidence was changed to says nothing of agreement.
+ * @param plain The same record without rejection: what a rejected sample's confidence was changed to says nothing of agreement.
  */
 export function operatingPointsOf(record: ExitRecord, plain: ExitRecord, costs: ExitCosts): readonly OperatingPoint[] {
   return agreementFrontier(record, costs, fitAgreement(plain));

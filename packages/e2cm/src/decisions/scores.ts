@@ -24,7 +24,7 @@ export interface RecordScoresOptions {
   readonly device?: Device;
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
-  /** Called after every batch with the number of pictures so far. */
+  /** Called after every batch with the number of samples so far. */
   readonly onProgress?: (pictures: number) => void;
 }
 
@@ -38,7 +38,7 @@ const schema = z.strictObject({
  * Runs the whole network once over labelled batches and keeps what every exit scores; nothing leaves early. With
  * {@link exitRecord}, all that threshold sweeps need.
  *
- * @param batches A label of −1 says that the picture is of no known class.
+ * @param batches A label of −1 says that the sample is of no known class.
  * @throws InputError on exits of another model, a bad batch or unknown options.
  * @example
  * ```ts
@@ -71,8 +71,7 @@ export async function recordScores(
     const exitModel = attachHeads(network, fitted.exits, { ...fitted, rejection: null });
     const settings = { classes: fitted.classes, unknown: true, onProgress };
     const scores = await runScores(caller, device, exitModel, until(signal, batches), settings);
-    if (scores.n === 0)
-      throw new InputError(caller, "at least one batch of pictures", "none", "Is the stream used up?");
+    if (scores.n === 0) throw new InputError(caller, "at least one batch of samples", "none", "Is the stream used up?");
     return scores;
   } finally {
     if (lent === undefined) await device.close();
@@ -85,7 +84,7 @@ export interface RecordDecision {
   readonly rule?: DistanceRule;
   /** Euclidean exits only: answer the nearest mean by `raw` or by `normalised` distances. */
   readonly predictFrom?: "raw" | "normalised";
-  /** How pictures of no known class are turned away; null: they are not. */
+  /** How samples of no known class are turned away; null: they are not. */
   readonly rejection?: Rejection | null;
 }
 

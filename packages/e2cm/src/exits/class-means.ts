@@ -1,17 +1,17 @@
 import type { ClassStatistics, ExitStatistics } from "../statistics/statistics.ts";
 
-/** Class means of one exit and the training pictures' typical distances to them. */
+/** Class means of one exit and the training samples' typical distances to them. */
 export interface ClassMeans {
   /** c_k = (1/|S_k|) Σ_{i∈S_k} x_i, row-major [k, d]. */
   readonly means: Float32Array;
   /** m_k, [k]: what the `normalised` rule divides by. */
   readonly distances: Float32Array;
-  /** E‖x‖² over the training pictures, for `updateClasses`; null for exits saved before it was kept. */
+  /** E‖x‖² over the training samples, for `updateClasses`; null for exits saved before it was kept. */
   readonly meanSquare: number | null;
 }
 
 /**
- * Class means, and with them the root mean square distance of all training pictures to each mean,
+ * Class means, and with them the root mean square distance of all training samples to each mean,
  * √(E‖x‖² − 2 c_k·E[x] + ‖c_k‖²), which follows from the same sums: no second pass.
  *
  * Source: E²CM (IJCNN 2022), class means and distance normalisation [S].

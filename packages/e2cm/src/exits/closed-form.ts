@@ -13,7 +13,8 @@ export type Metric = "euclidean" | "sharedCovariance";
  * Exits from statistics, in closed form, one for each tap.
  *
  * @param shrinkages Shared covariance only: one set of exits is returned for each.
- * @throws InputError when a class has no picture.
+ * @param onSolved Called after every exit with how many are solved.
+ * @throws InputError when a class has no sample.
  */
 export async function closedFormExits(
   caller: string,
@@ -22,6 +23,7 @@ export async function closedFormExits(
   statistics: ClassStatistics,
   metric: Metric,
   shrinkages: readonly Shrinkage[] = ["analytic"],
+  onSolved?: (exits: number) => void,
 ): Promise<readonly (readonly FittedExit[])[]> {
   checkEveryClassSeen(caller, statistics.counts);
   const maps = statistics.exits.map(({ tap, d }) => {
@@ -45,6 +47,7 @@ export async function closedFormExits(
     linear.forEach((layer, variant) => {
       solved[variant]!.push({ metric, tap: exit.tap, map: maps[index]!, ...layer });
     });
+    onSolved?.(index + 1);
   }
   return solved;
 }

@@ -61,7 +61,7 @@ export interface DecisionOptions {
   readonly last?: "head" | "nearestMean";
   /** Class means of the network's outputs. Default none. */
   readonly output?: OutputExit | null;
-  /** How pictures of no known class are turned away; by distance it needs `output`. Default: they are not. */
+  /** How samples of no known class are turned away; by distance it needs `output`. Default: they are not. */
   readonly rejection?: Rejection | null;
 }
 
@@ -75,7 +75,7 @@ export function attachExits(network: Network, exits: readonly FittedExit[], opti
  * The network with a head at each tap inside its graph: features → scores [n, k] → confidence [n] and prediction [n]. The
  * last exit is the network's own head. Several heads may read the same tap.
  *
- * With rejection, the prediction of a picture that an exit finds novel is −1, and if every exit may reject, its confidence is 1.
+ * With rejection, the prediction of a sample that an exit finds novel is −1, and if every exit may reject, its confidence is 1.
  *
  * @returns The exits in the order given, each named as its tap; the last is `full`. `scores` of a Euclidean exit are its raw distances.
  */
@@ -128,7 +128,7 @@ interface Answer {
   readonly prediction: Value;
 }
 
-/** Changes an exit's answers where its scores say that the picture is novel. */
+/** Changes an exit's answers where its scores say that the sample is novel. */
 type TurnAway = (answer: Answer, scores: () => Value, exit: OutputExit | null) => Answer;
 
 interface Decision extends Required<Pick<DecisionOptions, "rule" | "predictFrom">> {

@@ -23,20 +23,20 @@ export interface FittedExits {
   readonly output: OutputExit | null;
   /** In the order the network meets them, without the full network. */
   readonly exits: readonly FittedExit[];
-  /** Training pictures of every class that the means were fitted on, [k]; null for exits saved before they were kept. */
+  /** Training samples of every class that the means were fitted on, [k]; null for exits saved before they were kept. */
   readonly counts: readonly number[] | null;
-  /** How pictures of no known class are turned away; null: every picture is given a class. */
+  /** How samples of no known class are turned away; null: every sample is given a class. */
   readonly rejection: Rejection | null;
-  /** MACs a picture costs that leaves at each of the e exits, the full network included. */
+  /** MACs a sample costs that leaves at each of the e exits, the full network included. */
   readonly costs: ExitCosts;
   /**
-   * From the cheapest to the most accurate on the calibration pictures, which chose them: what is aimed at, not guaranteed. Empty before
+   * From the cheapest to the most accurate on the calibration samples, which chose them: what is aimed at, not guaranteed. Empty before
    * calibration.
    */
   readonly operatingPoints: readonly OperatingPoint[];
   /**
-   * Operating points whose accuracy loss on new samples is bounded, each on calibration pictures that did not choose it; see
-   * `guardedPoints` of `@exitkit/early-exit`. Null before calibration, and where pictures are rejected: all calibration pictures then
+   * Operating points whose accuracy loss on new samples is bounded, each on calibration samples that did not choose it; see
+   * `guardedPoints` of `@exitkit/early-exit`. Null before calibration, and where samples are rejected: all calibration samples then
    * say which.
    */
   readonly guarded: Guarded | null;
@@ -47,9 +47,9 @@ export interface FittedExits {
 /** What the operating points were chosen on. */
 export interface Calibration {
   readonly pictures: number;
-  /** The full network's accuracy on them, in [0, 1]; where pictures are rejected, rejected ones count as wrong. */
+  /** The full network's accuracy on them, in [0, 1]; where samples are rejected, rejected ones count as wrong. */
   readonly fullAccuracy: number;
-  /** True when they were held out of the training stream: a network looks surer of pictures it was trained on than of new ones. */
+  /** True when they were held out of the training stream: a network looks surer of samples it was trained on than of new ones. */
   readonly heldOut: boolean;
   /** What is worth knowing, in sentences: exits that were left out, an exit that is better than the network. Usually empty. */
   readonly notes: readonly string[];

@@ -1,7 +1,8 @@
 import { type Device, InputError } from "@exitkit/core-gpu";
 import type { ClassStatistics, ExitStatistics } from "../statistics/statistics.ts";
-import { choleskyFactor, choleskySolve, openMultiplier } from "./cholesky.ts";
+import { choleskyFactor, choleskySolve, type Multiplier, openMultiplier } from "./cholesky.ts";
 import { type DiscriminantSpace, discriminantSpace } from "./discriminant-space.ts";
+import { lowRankFactor, type ShrunkSolver, shrunkSolvers } from "./low-rank.ts";
 
 /** λ: how far the covariance is drawn to independence: a weight in [0, 1], or the analytic one. */
 export type Shrinkage = number | "analytic";
@@ -54,24 +55,30 @@ export async function solveSharedCovariance(
   const means = sums.map((sum, index) => sum / counts[Math.floor(index / d)]!);
   const centre = averageRow(means, k, d);
   const degrees = Math.max(1, n - k);
-  const { correlation, deviation } = withinClassCorrelation(gram, means, counts, d, k, degrees);
+  const { correlation, deviation, constant } = withinClassCorrelation(gram, means, counts, d, k, degrees);
   const analytic = oracleApproximatingShrinkage(correlation, d, degrees);
   const multiplier = await openMultiplier(device);
   try {
+    // Fewer samples than features: what is independent of each other is fewer still.
+    const solver =
+      n <= d
+        ? await lowRankSolver(device, correlation, d, Math.max(0, n - k), constant, multiplier)
+        : (shrinkage: number) => denseSolver(correlation, d, shrinkage, multiplier);
     const layers: LinearExit[] = [];
     for (const asked of shrinkages) {
+      // Timers and sockets have their turn between two solutions.
+      await new Promise<void>((resolve) => setImmediate(resolve));
       const shrinkage = asked === "analytic" ? analytic : asked;
-      const factor = shrunk(correlation, d, shrinkage);
+      let solve: ShrunkSolver;
       try {
-        await choleskyFactor(factor, d, multiplier);
+        solve = await solver(shrinkage);
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
-        const actual = `one of ${n} pictures and ${d} features with shrinkage ${shrinkage}`;
-        const more = 'Use a larger shrinkage, or "analytic"';
-        const fix = `${n > k ? more : "Give more than one picture a class"}; where pictures are alike only metric: "euclidean" helps.`;
+        const actual = `one of ${n} samples and ${d} features with shrinkage ${shrinkage}`;
+        const fix = 'Use a shrinkage above 0, or "analytic".';
         throw new InputError(caller, `the covariance at "${exit.tap}" must be invertible`, actual, fix, error);
       }
-      const layer = linearLayer(factor, d, k, means, centre, deviation, counts, n);
+      const layer = linearLayer(solve, d, k, means, centre, deviation, counts, n);
       const space = discriminantSpace(layer.weights, layer.bias, means, centre);
       layers.push({ weights: Float32Array.from(layer.weights), bias: Float32Array.from(layer.bias), shrinkage, space });
     }
@@ -88,6 +95,42 @@ function averageRow(matrix: Float64Array, k: number, d: number): Float64Array {
   return average;
 }
 
+/** Solves with (1 − λ) R + λ I as it is. */
+async function denseSolver(
+  correlation: Float64Array,
+  d: number,
+  shrinkage: number,
+  multiplier: Multiplier,
+): Promise<ShrunkSolver> {
+  const factor = shrunk(correlation, d, shrinkage);
+  await choleskyFactor(factor, d, multiplier);
+  return (b) => choleskySolve(factor, d, b);
+}
+
+/** The same in the rank of R, which the samples bound. Features that never vary stand on their own: R is 1 there and stays it. */
+async function lowRankSolver(
+  device: Device,
+  correlation: Float64Array,
+  d: number,
+  most: number,
+  constant: readonly number[],
+  multiplier: Multiplier,
+): Promise<(shrinkage: number) => Promise<ShrunkSolver>> {
+  for (const i of constant) correlation[i * d + i] = 0;
+  const prepared = await shrunkSolvers(await lowRankFactor(device, correlation, d, most), d, multiplier);
+  return async (shrinkage) => {
+    if (shrinkage === 0) throw new RangeError(`a matrix [${d}, ${d}] of rank ${most} at most is singular`);
+    const solve = await prepared(shrinkage);
+    return (b) => {
+      const own = constant.map((i) => b[i]!);
+      solve(b);
+      constant.forEach((i, at) => {
+        b[i] = own[at]!;
+      });
+    };
+  };
+}
+
 /** (1 − λ) R + λ I of a correlation matrix. */
 function shrunk(correlation: Float64Array, d: number, shrinkage: number): Float64Array {
   const result = new Float64Array(d * d);
@@ -97,7 +140,7 @@ function shrunk(correlation: Float64Array, d: number, shrinkage: number): Float6
 }
 
 function linearLayer(
-  factor: Float64Array,
+  solve: ShrunkSolver,
   d: number,
   k: number,
   means: Float64Array,
@@ -110,7 +153,7 @@ function linearLayer(
   const bias = new Float64Array(k);
   for (let c = 0; c < k; c++) {
     const direction = Float64Array.from({ length: d }, (_, i) => (means[c * d + i]! - centre[i]!) / deviation[i]!);
-    choleskySolve(factor, d, direction);
+    solve(direction);
     let offset = Math.log(counts[c]! / n);
     for (let i = 0; i < d; i++) {
       const weight = direction[i]! / deviation[i]!;
@@ -130,7 +173,7 @@ function withinClassCorrelation(
   d: number,
   k: number,
   degrees: number,
-): { correlation: Float64Array; deviation: Float64Array } {
+): { correlation: Float64Array; deviation: Float64Array; constant: readonly number[] } {
   const correlation = gram.slice();
   for (let c = 0; c < k; c++) {
     const count = counts[c]!;
@@ -152,7 +195,8 @@ function withinClassCorrelation(
       correlation[i * d + j] = i === j ? 1 : scale === 0 ? 0 : correlation[i * d + j]! / scale;
     }
   }
-  return { correlation, deviation: deviation.map((value) => (value === 0 ? 1 : value)) };
+  const constant = Array.from(deviation.keys()).filter((i) => deviation[i] === 0);
+  return { correlation, deviation: deviation.map((value) => (value === 0 ? 1 : value)), constant };
 }
 
 /**

@@ -19,8 +19,8 @@ const schema = z.strictObject({ device: deviceOption });
  * `exportStages` write files that stop early in any ONNX runtime, `openStaged` runs it, `recordExits` records it.
  *
  * Thresholds are no part of it: take those of one of the exits' `operatingPoints`, `[e − 1]`; `NEVER` switches an exit off. The distance
- * rule is, and so is rejection: with `reject` an exit's prediction is `REJECTED` (−1) where it finds a picture novel, and with
- * `at: "everyExit"` its confidence is 1 there, so that the picture leaves at any threshold below 1. `scores` of every exit are
+ * rule is, and so is rejection: with `reject` an exit's prediction is `REJECTED` (−1) where it finds a sample novel, and with
+ * `at: "everyExit"` its confidence is 1 there, so that the sample leaves at any threshold below 1. `scores` of every exit are
  * what `recordScores` records.
  *
  * @param fitted Calibrated or not.

@@ -25,16 +25,16 @@ import { batchesOption, callbackOption, deviceOption, signalOption, until } from
 
 /** Options of {@link calibrateExits}. */
 export interface CalibrateOptions {
-  /** Labelled pictures that choose among the candidates and choose thresholds: best ones the network was not trained on. */
+  /** Labelled samples that choose among the candidates and choose thresholds: best ones the network was not trained on. */
   readonly calibration: Batches;
   /**
-   * Turn pictures of no known class away: each exit answers `REJECTED` (−1) where the smallest distance to any class mean is
-   * larger than a quantile of the calibration pictures'. Needs class means of the network's outputs, unless it goes by probability,
-   * and so many calibration pictures that the quantile is one of half of them. Default: every picture is given a class.
+   * Turn samples of no known class away: each exit answers `REJECTED` (−1) where the smallest distance to any class mean is
+   * larger than a quantile of the calibration samples'. Needs class means of the network's outputs, unless it goes by probability,
+   * and so many calibration samples that the quantile is one of half of them. Default: every sample is given a class.
    */
   readonly reject?: RejectOptions;
   /**
-   * δ in (0, 1): probability, over the calibration pictures, that the accuracy loss that `openClassifier` is asked to keep within is
+   * δ in (0, 1): probability, over the calibration samples, that the accuracy loss that `openClassifier` is asked to keep within is
    * exceeded on new samples all the same. Default 0.1.
    */
   readonly delta?: number;
@@ -42,7 +42,7 @@ export interface CalibrateOptions {
   readonly device?: Device;
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
-  /** Called after every batch with the number of pictures so far. */
+  /** Called after every batch with the number of samples so far. */
   readonly onProgress?: (pictures: number) => void;
 }
 
@@ -58,31 +58,31 @@ const schema = z.strictObject({
 /** Schema of the option `delta`. */
 export const deltaOption = schema.shape.delta;
 
-/** Of the calibration pictures, those that choose candidates and the path of thresholds; the others test what is guaranteed. */
+/** Of the calibration samples, those that choose candidates and the path of thresholds; the others test what is guaranteed. */
 const CHOOSING_SHARE = 0.3;
 
-/** Deals calibration pictures, always alike. */
+/** Deals calibration samples, always alike. */
 const SEED = 2;
 
 /**
- * Chooses, for every exit, the candidate that answers most calibration pictures rightly, and then the thresholds of every
- * operating point, and says what they lose. 30 % of the calibration pictures, in a fixed random order, choose candidates and a path of
+ * Chooses, for every exit, the candidate that answers most calibration samples rightly, and then the thresholds of every
+ * operating point, and says what they lose. 30 % of the calibration samples, in a fixed random order, choose candidates and a path of
  * thresholds; the others bound, for every point of it, the accuracy lost on new samples (`guarded`; see `guardedPoints` of
- * `@exitkit/early-exit`). That holds for calibration pictures that are independent draws of what will be classified, and that neither the
+ * `@exitkit/early-exit`). That holds for calibration samples that are independent draws of what will be classified, and that neither the
  * network nor the exits were made of. `operatingPoints`, which are aimed at and not guaranteed, are chosen on all. An exit that answers
- * no more of the choosing pictures rightly than their most frequent class is left out, and said so in `calibration.notes`; the best one stays where none answers more.
+ * no more of the choosing samples rightly than their most frequent class is left out, and said so in `calibration.notes`; the best one stays where none answers more.
  *
  * Candidates are what `solveExits` gave for the same statistics and different shrinkages; class means of the
  * network's outputs are the first candidate's.
  *
- * With `reject`, pictures of no known class are turned away, and a picture of a known class with a probability of at most 1 − q,
- * whatever the thresholds: a probability over the draw of the calibration pictures too, free of distributions, for calibration
- * pictures exchangeable with those to come and not used to fit the exits. Half of them, in a fixed random order, then choose among
+ * With `reject`, samples of no known class are turned away, and a sample of a known class with a probability of at most 1 − q,
+ * whatever the thresholds: a probability over the draw of the calibration samples too, free of distributions, for calibration
+ * samples exchangeable with those to come and not used to fit the exits. Half of them, in a fixed random order, then choose among
  * the candidates and say how novelty is scaled, the other half how much of it is too much. Operating points are chosen on all, and
  * count rejected ones as wrong; none is guaranteed.
  *
- * @param candidates At least one; all of one model, with the same exits, classes and decision, fitted on as many pictures.
- * @throws InputError on candidates that do not belong together or to the model, too few calibration pictures, rejection by distance
+ * @param candidates At least one; all of one model, with the same exits, classes and decision, fitted on as many samples.
+ * @throws InputError on candidates that do not belong together or to the model, too few calibration samples, rejection by distance
  * without class means of the network's outputs, bad batches or unknown options.
  */
 export async function calibrateExits(
@@ -136,7 +136,7 @@ export async function calibrated(
   const heads = attachHeads(network, all, { ...first, rejection: null });
   const scored = await runScores(caller, device, heads, calibration, settings);
   checkCalibrationSize(caller, scored.n);
-  // What some pictures chose is independent of those that test it.
+  // What some samples chose is independent of those that test it.
   const choosing =
     reject === undefined
       ? generator(SEED)
@@ -206,9 +206,9 @@ function outputSaid(output: OutputExit | null): string {
 }
 
 /**
- * Of every exit the candidate that answers most pictures rightly, the first of equals, and its scores.
+ * Of every exit the candidate that answers most samples rightly, the first of equals, and its scores.
  *
- * @param rows The pictures that are looked at.
+ * @param rows The samples that are looked at.
  */
 function bestCandidates(candidates: readonly FittedExits[], scored: ScoreRecord, rows: Int32Array): Chosen {
   const first = candidates[0]!;
@@ -235,7 +235,7 @@ interface Chosen {
 /**
  * Leaves out exits that are no better than answering the most frequent class every time, and says what stands out.
  *
- * @param rows The pictures that are looked at.
+ * @param rows The samples that are looked at.
  */
 function withoutUseless(
   { exits, scores }: Chosen,

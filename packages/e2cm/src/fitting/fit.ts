@@ -13,7 +13,7 @@ import { inspectNetwork, readTap } from "../network/network.ts";
 import { batchesOption, signalOption, until } from "../options.ts";
 import { accumulate } from "../statistics/accumulate.ts";
 import { deltaOption } from "./calibrate-exits.ts";
-import { checkHead, decisionSchema, solveAndCalibrate } from "./from-statistics.ts";
+import { checkHead, decisionSchema, type FitProgress, solveAndCalibrate } from "./from-statistics.ts";
 
 /** Options of {@link fit}. */
 export interface FitOptions {
@@ -41,12 +41,12 @@ export interface FitOptions {
   /** The last exit answers by its own `head` (default) or by the `nearestMean` of its outputs. */
   readonly last?: "head" | "nearestMean";
   /**
-   * Pictures that choose shrinkage and thresholds: best ones the network was not trained on. Default: one of every ten training
+   * Samples that choose shrinkage and thresholds: best ones the network was not trained on. Default: one of every ten training
    * samples of each class is held out, up to 5,000 or 256 MB. They do not make the exits, but the network was usually trained on them, and
-   * is surer of them than of new ones: what `reject` promises holds for pictures like them.
+   * is surer of them than of new ones: what `reject` promises holds for samples like them.
    */
   readonly calibration?: Batches;
-  /** Turn pictures of no known class away; see `calibrateExits`. Default: every picture is given a class. */
+  /** Turn samples of no known class away; see `calibrateExits`. Default: every sample is given a class. */
   readonly reject?: RejectOptions;
   /** Probability that a guaranteed accuracy loss is exceeded all the same; see `calibrateExits`. Default 0.1. */
   readonly delta?: number;
@@ -54,11 +54,8 @@ export interface FitOptions {
   readonly device?: Device;
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
-  /** Called after every batch with the pictures of the pass so far. */
-  readonly onProgress?: (progress: {
-    readonly pass: "fit" | "distances" | "calibrate";
-    readonly pictures: number;
-  }) => void;
+  /** Called after every batch with the samples of the pass so far, and of pass `solve` after every exit with the exits so far. */
+  readonly onProgress?: (progress: FitProgress) => void;
 }
 
 const schema = decisionSchema.extend({
@@ -78,13 +75,13 @@ const schema = decisionSchema.extend({
  * Gives a trained classifier early exits by class means: one streaming pass over labelled batches, no gradient, no tuning.
  *
  * Means (and covariances) come from the training batches; shrinkage, and the thresholds of every operating point, from
- * calibration pictures. Works on any ONNX model with one float32 input [n, ...] (n symbolic or 1, the rest fixed) and
- * scores [n, k]. Memory does not grow with the number of pictures, but for those held out.
+ * calibration samples. Works on any ONNX model with one float32 input [n, ...] (n symbolic or 1, the rest fixed) and
+ * scores [n, k]. Memory does not grow with the number of samples, but for those held out.
  *
- * @param batches Training pictures. A function that starts the stream anew makes `euclidean` normalise by exact mean
+ * @param batches Training samples. A function that starts the stream anew makes `euclidean` normalise by exact mean
  * distances (a second pass); a plain stream makes it use root mean square distances, which need no second pass.
  * @throws InputError on a model that is not a single-input classifier, an exit that is no tensor of it, bad batches, features that
- * are not finite, a class without pictures, too few calibration pictures, or unknown options.
+ * are not finite, a class without samples, too few calibration samples, or unknown options.
  * Source: Görmez, Dasari, Koyuncu, "E²CM: Early Exit via Class Means", IJCNN 2022 [S]. Differs: metric and features default to what saves more on compact networks; see
  * {@link SharedCovarianceExit}; thresholds ask every exit for one probability of agreeing with the full network.
  * @example

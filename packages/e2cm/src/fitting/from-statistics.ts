@@ -15,6 +15,11 @@ import type { ClassStatistics } from "../statistics/statistics.ts";
 import { STATISTICS } from "../statistics/statistics.ts";
 import { calibrated, deltaOption } from "./calibrate-exits.ts";
 
+/** What a fit is at. */
+export type FitProgress =
+  | { readonly pass: "fit" | "distances" | "calibrate"; readonly pictures: number }
+  | { readonly pass: "solve"; readonly exits: number };
+
 /** How exits are made from statistics and how they decide. */
 export interface DecisionSettings {
   /** Default `sharedCovariance`; `euclidean` is the paper's method. */
@@ -30,18 +35,15 @@ export interface DecisionSettings {
   readonly last?: "head" | "nearestMean";
   /** Where to run. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
-  /** Called after every batch. */
-  readonly onProgress?: (progress: {
-    readonly pass: "fit" | "distances" | "calibrate";
-    readonly pictures: number;
-  }) => void;
+  /** Called after every batch with the samples of the pass so far, and of pass `solve` after every exit with the exits so far. */
+  readonly onProgress?: (progress: FitProgress) => void;
 }
 
 /** Options of {@link fitFromStatistics}. */
 export interface FromStatisticsOptions extends DecisionSettings {
-  /** Pictures that choose shrinkage and thresholds: best ones the network was not trained on. */
+  /** Samples that choose shrinkage and thresholds: best ones the network was not trained on. */
   readonly calibration: Batches;
-  /** Turn pictures of no known class away; see `calibrateExits`. Default: every picture is given a class. */
+  /** Turn samples of no known class away; see `calibrateExits`. Default: every sample is given a class. */
   readonly reject?: RejectOptions;
   /** Probability that a guaranteed accuracy loss is exceeded all the same; see `calibrateExits`. Default 0.1. */
   readonly delta?: number;
@@ -58,14 +60,14 @@ export const decisionSchema = z.strictObject({
 
 const schema = decisionSchema.extend({ calibration: batchesOption, reject: rejectOption, delta: deltaOption });
 
-/** Shrinkage weights tried on the calibration pictures, besides the analytic one. */
+/** Shrinkage weights tried on the calibration samples, besides the analytic one. */
 const SHRINKAGES: readonly Shrinkage[] = ["analytic", 0.1, 0.3];
 
 /**
  * The second half of `fit`: exits and operating points from statistics that were accumulated before, in one pass or merged
  * from several shards.
  *
- * @throws InputError on statistics of another model, a class without pictures, too few calibration pictures, bad batches or
+ * @throws InputError on statistics of another model, a class without samples, too few calibration samples, bad batches or
  * unknown options.
  * @example
  * ```ts
@@ -112,7 +114,7 @@ const solveSchema = decisionSchema.omit({ onProgress: true }).extend({
  * Exits from statistics in closed form, without calibration: `operatingPoints` is empty, so `openClassifier` needs thresholds.
  * For sweeps and for choosing thresholds in other ways, with {@link recordScores}.
  *
- * @throws InputError on statistics of another model, a class without pictures, or unknown options.
+ * @throws InputError on statistics of another model, a class without samples, or unknown options.
  */
 export async function solveExits(
   model: Model,
@@ -178,6 +180,7 @@ function withoutPlace({ tap, map, ...means }: FittedExit): OutputExit {
 
 interface SolveSettings extends Required<Pick<DecisionSettings, "metric" | "rule" | "predictFrom" | "last">> {
   readonly shrinkages: readonly Shrinkage[];
+  readonly onProgress?: DecisionSettings["onProgress"] | undefined;
 }
 
 /** Closed form on a network that was inspected before; one set of exits for each shrinkage. */
@@ -188,8 +191,9 @@ async function solveVariants(
   statistics: ClassStatistics,
   settings: SolveSettings,
 ): Promise<readonly FittedExits[]> {
-  const { metric, rule, predictFrom, last, shrinkages } = settings;
-  const variants = await closedFormExits(caller, device, network, statistics, metric, shrinkages);
+  const { metric, rule, predictFrom, last, shrinkages, onProgress } = settings;
+  const solved = (exits: number) => onProgress?.({ pass: "solve", exits });
+  const variants = await closedFormExits(caller, device, network, statistics, metric, shrinkages, solved);
   return variants.map((exits) => {
     const { early, output } = splitLast(caller, network, exits, statistics, last);
     return {
@@ -218,10 +222,9 @@ interface FitSettings extends Omit<SolveSettings, "shrinkages"> {
   readonly delta: number;
   /** Starts the training stream anew, for exact mean distances; null: root mean square distances are good enough. */
   readonly again: (() => Batches) | null;
-  readonly onProgress?: DecisionSettings["onProgress"] | undefined;
 }
 
-/** Closed form for every shrinkage, then everything that calibration pictures decide. */
+/** Closed form for every shrinkage, then everything that calibration samples decide. */
 export async function solveAndCalibrate(
   caller: string,
   device: Device,
@@ -262,7 +265,7 @@ async function withMeanDistances(
     onProgress(pictures);
   });
   if (pictures !== seen) {
-    const expectation = `the second pass must see the same ${seen} training pictures as the first`;
+    const expectation = `the second pass must see the same ${seen} training samples as the first`;
     const fix = "Pass a function that starts the stream anew every time it is called.";
     throw new InputError(caller, expectation, `${pictures}`, fix);
   }

@@ -9,23 +9,23 @@ import { STATISTICS } from "../statistics/statistics.ts";
 type EuclideanMeans = OutputExit & { readonly metric: "euclidean" };
 
 /**
- * Goes on learning from further pictures, without the old ones: means of new classes are appended, means of old classes that
- * have pictures among the new ones move, the others stay.
+ * Goes on learning from further samples, without the old ones: means of new classes are appended, means of old classes that
+ * have samples among the new ones move, the others stay.
  *
- * c_k' = (n_k c_k + Σ_{i∈new, y_i = k} x_i) / (n_k + number of them). The root mean square distance of all pictures to every mean,
+ * c_k' = (n_k c_k + Σ_{i∈new, y_i = k} x_i) / (n_k + number of them). The root mean square distance of all samples to every mean,
  * r_k' = √(E'‖x‖² − 2 c_k'·E'[x] + ‖c_k'‖²), follows from the same sums, and the normaliser keeps its ratio to it:
- * m_k' = r_k'·m_k/r_k; a new class has the average ratio of the old ones. So pictures may come one by one or all at once, in any
+ * m_k' = r_k'·m_k/r_k; a new class has the average ratio of the old ones. So samples may come one by one or all at once, in any
  * order, and nothing is different from having fitted all of them from the start with normalisers from one pass, up to float32
  * rounding. Where m_k was a mean distance of a second pass, the new one is an estimate of what a second pass would give.
  *
  * Thresholds were chosen for the old means and are dropped with the operating points and the rejection: call
- * `calibrateExits`, or open the classifier with thresholds of your own. Calibrate on other pictures of the new classes than those
- * their means are made of: a mean is nearer to its own pictures than to others, and with `reject` the promise would be lost.
+ * `calibrateExits`, or open the classifier with thresholds of your own. Calibrate on other samples of the new classes than those
+ * their means are made of: a mean is nearer to its own samples than to others, and with `reject` the promise would be lost.
  *
- * @param statistics Of the new pictures at the same exits, from `accumulateStatistics` with `classes` as large as the largest label asks
+ * @param statistics Of the new samples at the same exits, from `accumulateStatistics` with `classes` as large as the largest label asks
  * and `outputs` as many as the network has; the network's output named last where the exits hold class means of it.
  * @throws InputError on exits with a shared covariance or saved before counts were kept, statistics of another model or of other
- * exits, a new class without pictures, or a new class that the last exit, answering by the network's head, could not answer.
+ * exits, a new class without samples, or a new class that the last exit, answering by the network's head, could not answer.
  * Source: the thesis' future work (new class means online, Görmez, UIC 2024 [S]); the running form [D].
  * @example
  * ```ts
@@ -76,7 +76,7 @@ export function updateClasses(fitted: FittedExits, statistics: ClassStatistics):
   };
 }
 
-/** Means, normalisers and mean square after the new pictures. */
+/** Means, normalisers and mean square after the new samples. */
 function updatedMeans(exit: EuclideanMeans, before: Float64Array, { counts, exits }: ClassStatistics, index: number) {
   const { sums, squares, d }: ExitStatistics = exits[index]!;
   const k = counts.length;
@@ -125,13 +125,13 @@ function checkUpdate(fitted: FittedExits, statistics: ClassStatistics) {
     throw new InputError(
       caller,
       "the exits must be Euclidean class means",
-      "exits with a shared covariance, which further pictures change everywhere",
-      "Keep the statistics, merge those of the new pictures into them (withMoreClasses, mergeStatistics), and solve again.",
+      "exits with a shared covariance, which further samples change everywhere",
+      "Keep the statistics, merge those of the new samples into them (withMoreClasses, mergeStatistics), and solve again.",
     );
   }
   const kept = [...exits, ...(output === null ? [] : [output])];
   if (counts === null || kept.some(({ meanSquare }) => meanSquare === null)) {
-    const expectation = "the exits must say how many pictures they were fitted on";
+    const expectation = "the exits must say how many samples they were fitted on";
     throw new InputError(caller, expectation, "exits saved by an older version", "Fit them again.");
   }
   const d = (exit: EuclideanMeans) => exit.means.length / exit.distances.length;
@@ -165,7 +165,7 @@ function checkUpdate(fitted: FittedExits, statistics: ClassStatistics) {
   }
   for (let label = fitted.classes; label < statistics.classes; label++) {
     if (statistics.counts[label]! > 0) continue;
-    throw new InputError(caller, "every new class needs at least one picture", `none of class ${label}`);
+    throw new InputError(caller, "every new class needs at least one sample", `none of class ${label}`);
   }
   return { exits, output: output as EuclideanMeans | null, counts };
 }

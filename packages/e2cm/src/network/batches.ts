@@ -1,7 +1,7 @@
 import { InputError, sizeOf, type Tensor, type TensorInfo } from "@exitkit/core-gpu";
 import { type Labels, labelsOf } from "@exitkit/early-exit";
 
-/** Labelled pictures that go through the network together. */
+/** Labelled samples that go through the network together. */
 export interface Batch {
   /** What the network takes, float32, first dimension n. */
   readonly x: Tensor;
@@ -33,11 +33,11 @@ export function isIterable(value: unknown): boolean {
 
 /**
  * Refuses a batch whose rows and labels do not fit the network's input, each other or the number of classes, and
- * pictures that are not finite (a network can swallow a NaN: ReLU and max pooling may make a number of it).
+ * samples that are not finite (a network can swallow a NaN: ReLU and max pooling may make a number of it).
  *
  * @param input The network's input, as its session states it.
  * @param index Place of the batch in its stream, from 0.
- * @param least The smallest label there may be: 0, or −1 where pictures of no known class may come.
+ * @param least The smallest label there may be: 0, or −1 where samples of no known class may come.
  * @returns The batch, its labels as numbers.
  */
 export function checkBatch(
@@ -73,9 +73,9 @@ export function checkBatch(
   const bad = x.data.findIndex((value) => !Number.isFinite(Math.fround(value * value)));
   throw new InputError(
     caller,
-    "pictures must be finite, and their squares too",
+    "samples must be finite, and their squares too",
     `${x.data[bad]} in row ${Math.floor(bad / sizeOf(shape.slice(1)))} of batch ${index}`,
-    "Check how that picture was decoded and normalised.",
+    "Check how that sample was decoded and normalised.",
   );
 }
 
@@ -97,7 +97,7 @@ function numbersOf(caller: string, y: RuntimeBatch["y"], index: number): ArrayLi
   return labelsOf(caller, `labels of batch ${index}`, y as Labels);
 }
 
-/** Every picture of every pass comes by here: a plain loop, many times faster than a callback for each value. */
+/** Every sample of every pass comes by here: a plain loop, many times faster than a callback for each value. */
 function allFinite(values: Float32Array): boolean {
   let zero = 0;
   for (let index = 0; index < values.length; index++) zero += Math.fround(values[index]! * values[index]!) * 0;

@@ -4,10 +4,10 @@ import { InputError, ops, type Value } from "@exitkit/core-gpu";
  * What an exit reads from the tensor it is attached to.
  *
  * - `full`: the whole tensor, flattened (the paper's choice).
- * - `pooled`: its average over a 4×4 grid of the picture (2×2 or 1×1 where 4×4 would be more than 2,048 numbers, or the
- *   picture does not divide), for feature maps [c, h, w]; the average token, for token sequences [t, d].
+ * - `pooled`: its average over a 4×4 grid of the sample (2×2 or 1×1 where 4×4 would be more than 2,048 numbers, or the
+ *   sample does not divide), for feature maps [c, h, w]; the average token, for token sequences [t, d].
  * - `moments`: `pooled`, and beside it the signed square roots of the channels' second moments E[x_i x_j] over each of four
- *   horizontal stripes of the picture (two, or the whole picture, where four would be more than 2,700 numbers; none where even
+ *   horizontal stripes of the sample (two, or the whole sample, where four would be more than 2,700 numbers; none where even
  *   one would).
  */
 export type FeatureKind = "full" | "pooled" | "moments";
@@ -19,7 +19,7 @@ export interface FeatureMap {
   readonly shape: readonly number[];
   /** Cells of the averaging grid along a side; 0: the tensor is flattened as it is. */
   readonly grid: number;
-  /** Horizontal stripes that second moments are taken over: 4, 2, 1 (whole picture) or 0 (no moments). */
+  /** Horizontal stripes that second moments are taken over: 4, 2, 1 (whole sample) or 0 (no moments). */
   readonly stripes: number;
   /** d: number of features, the second moments' symmetric halves counted once. */
   readonly d: number;

@@ -56,7 +56,7 @@ export interface AccumulateOptions {
   readonly device?: Device;
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
-  /** Called after every batch with the number of pictures so far. */
+  /** Called after every batch with the number of samples so far. */
   readonly onProgress?: (pictures: number) => void;
 }
 
@@ -105,7 +105,7 @@ export async function accumulateStatistics(
 
 /**
  * One streaming pass over labelled batches: class counts, class sums, squared norms and, where asked for, Gram matrices
- * of the features at every tap. Memory does not grow with the number of pictures.
+ * of the features at every tap. Memory does not grow with the number of samples.
  *
  * Sums over one batch are matrix products inside the network's own graph (float32, as the features are) of the features
  * less their mean m over that batch; m is added back and batches are added up in float64. So a feature that hardly varies
@@ -171,7 +171,7 @@ export async function accumulate(
     await session.release();
   }
   if (pictures === 0)
-    throw new InputError(caller, "at least one batch of training pictures", "none", "Is the stream used up?");
+    throw new InputError(caller, "at least one batch of training samples", "none", "Is the stream used up?");
   for (const exit of sums) if (exit.gram !== null) mirrorUpperTriangle(exit.gram, exit.d);
   return {
     modelHash: network.hash,
@@ -198,7 +198,7 @@ function checkGramSizes(caller: string, taps: readonly string[], maps: readonly 
   );
 }
 
-/** Sums over pictures that grow from batch to batch. */
+/** Sums over samples that grow from batch to batch. */
 interface RunningSums {
   readonly tap: string;
   readonly d: number;
@@ -237,7 +237,7 @@ async function addBatch(
         caller,
         "features must be finite",
         `NaN or infinity at "${exit.tap}" in batch ${index}`,
-        "Check the pictures of that batch and their normalisation, and the network's weights.",
+        "Check the samples of that batch and their normalisation, and the network's weights.",
       );
     }
   });

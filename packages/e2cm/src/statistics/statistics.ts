@@ -2,7 +2,7 @@ import { type ArgumentKind, checkArguments, InputError } from "@exitkit/core-gpu
 import type { FeatureKind } from "../network/features.ts";
 import type { ScoresFrom } from "../network/network.ts";
 
-/** Sums over the training pictures seen so far at one exit point: all that class means and covariances need. */
+/** Sums over the training samples seen so far at one exit point: all that class means and covariances need. */
 export interface ExitStatistics {
   /** Name of the tensor the exit reads. */
   readonly tap: string;
@@ -10,7 +10,7 @@ export interface ExitStatistics {
   readonly d: number;
   /** Per-class feature sums Σ_{i∈S_k} x_i, row-major [k, d]. */
   readonly sums: Float64Array;
-  /** Sum of squared norms Σ_i ‖x_i‖² over all pictures. */
+  /** Sum of squared norms Σ_i ‖x_i‖² over all samples. */
   readonly squares: number;
   /** Gram matrix Σ_i x_i x_iᵀ over all classes, row-major [d, d], both triangles; null where it was not asked for. */
   readonly gram: Float64Array | null;
@@ -28,7 +28,7 @@ export interface ClassStatistics {
   readonly outputs: number;
   /** What was summed. */
   readonly features: FeatureKind;
-  /** Pictures seen of every class |S_k|, [k]. */
+  /** Samples seen of every class |S_k|, [k]. */
   readonly counts: Float64Array;
   readonly exits: readonly ExitStatistics[];
 }
@@ -43,7 +43,7 @@ export const STATISTICS: ArgumentKind = {
 };
 
 /**
- * Adds two shards' partial results: counts, sums, squares and Gram matrices are sums over pictures, so the merge of two
+ * Adds two shards' partial results: counts, sums, squares and Gram matrices are sums over samples, so the merge of two
  * shards is what one pass over both would have given (up to the rounding of float64 sums).
  *
  * @throws InputError when the shards come from different models, exits, features or numbers of classes.
@@ -78,8 +78,8 @@ export function mergeStatistics(a: ClassStatistics, b: ClassStatistics): ClassSt
 }
 
 /**
- * The same statistics among more classes: those beyond the ones there were have no picture yet. What pictures of new classes
- * are merged into, so that exits can be solved again without the old pictures.
+ * The same statistics among more classes: those beyond the ones there were have no sample yet. What samples of new classes
+ * are merged into, so that exits can be solved again without the old samples.
  *
  * @throws InputError when `classes` is not a whole number, at least as many as there are.
  */
@@ -107,7 +107,7 @@ function added(left: Float64Array, right: Float64Array): Float64Array {
 }
 
 /**
- * Refuses statistics in which a class has no picture: its mean does not exist.
+ * Refuses statistics in which a class has no sample: its mean does not exist.
  *
  * @throws InputError naming the empty classes.
  */
@@ -117,7 +117,7 @@ export function checkEveryClassSeen(caller: string, counts: Float64Array): void 
   const named = empty.length > 10 ? `${empty.slice(0, 10).join(", ")} and ${empty.length - 10} more` : empty.join(", ");
   throw new InputError(
     caller,
-    "every class needs at least one training picture",
+    "every class needs at least one training sample",
     `none of class ${named} (${counts.length} classes)`,
     "Feed more training batches, or set `classes` to the number that the labels really have.",
   );
