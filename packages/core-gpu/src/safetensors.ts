@@ -1,4 +1,4 @@
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { type FileHandle, open, readFile, stat } from "node:fs/promises";
 import { z } from "zod";
 import { checkArguments } from "./arguments.ts";
 import { clipped, InputError } from "./errors.ts";
@@ -51,21 +51,36 @@ export function readSafetensors(bytes: Uint8Array, options: { readonly source?: 
   return decode(caller, bytes, source);
 }
 
+/** Files from this size on are read by ranges: more than Node reads at once. */
+const READ_WHOLE = 2 ** 31 - 1;
+
 /**
- * Reads a safetensors file; see {@link readSafetensors}.
+ * Reads a safetensors file; see {@link readSafetensors}. With `only`, and files of 2 GiB or more, are read by ranges; tensors that
+ * are not asked for are not read, and their dtypes are not looked at.
  *
- * @throws InputError when the file cannot be read or is not valid.
+ * @param options `only`: names of the tensors that are wanted. Default: all.
+ * @throws InputError when the file cannot be read or is not valid, or has no tensor of a name.
  */
-export async function readSafetensorsFile(path: string): Promise<Safetensors> {
+export async function readSafetensorsFile(
+  path: string,
+  options: { readonly only?: readonly string[] } = {},
+): Promise<Safetensors> {
   const caller = "core-gpu.readSafetensorsFile";
   checkArguments(caller, { path: [path, "a string"] });
-  let bytes: Uint8Array;
+  const { only } = parseOptions(caller, z.strictObject({ only: z.array(z.string()).readonly().optional() }), options);
   try {
-    bytes = await readFile(path);
+    if (only === undefined && (await stat(path)).size < READ_WHOLE) return decode(caller, await readFile(path), path);
   } catch (error) {
-    throw fileError(caller, "read", path, error);
+    throw error instanceof InputError ? error : fileError(caller, "read", path, error);
   }
-  return decode(caller, bytes, path);
+  const file = await openFile(caller, path);
+  try {
+    const tensors: [string, Tensor][] = [];
+    for (const name of only ?? file.shapes.keys()) tensors.push([name, await file.read(name)]);
+    return { tensors: Object.fromEntries(tensors), metadata: { ...file.metadata } };
+  } finally {
+    await file.close();
+  }
 }
 
 /**
@@ -154,6 +169,10 @@ export interface OpenSafetensors {
 export async function openSafetensorsFile(path: string): Promise<OpenSafetensors> {
   const caller = "core-gpu.openSafetensorsFile";
   checkArguments(caller, { path: [path, "a string"] });
+  return openFile(caller, path);
+}
+
+async function openFile(caller: string, path: string): Promise<OpenSafetensors> {
   const fail = failing(caller, path);
   let file: FileHandle | undefined;
   try {

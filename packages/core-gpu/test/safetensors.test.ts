@@ -82,6 +82,23 @@ test("a file opened reads the same tensors one at a time, and refuses what is no
       await expect(opened.read("nothing")).rejects.toThrow(/no tensor "nothing"/);
       await opened.close();
     }
+    // A type that no host tensor has is refused only where it is asked for.
+    const header = Buffer.from(
+      JSON.stringify({
+        a: { dtype: "F32", shape: [1], data_offsets: [0, 4] },
+        b: { dtype: "F8_E4M3", shape: [4], data_offsets: [4, 8] },
+      }).padEnd(128),
+    );
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    await writeFile(path, Buffer.concat([length, header, Buffer.from([0, 0, 128, 63, 1, 2, 3, 4])]));
+    const { tensors } = await readSafetensorsFile(path, { only: ["a"] });
+    expect(tensors).toEqual({ a: tensor("float32", [1], [1]) });
+    await expect(readSafetensorsFile(path, { only: ["b"] })).rejects.toThrow(
+      /^core-gpu\.readSafetensorsFile: .*F8_E4M3/,
+    );
+    await expect(readSafetensorsFile(path)).rejects.toThrow(/F8_E4M3/);
+    await expect(readSafetensorsFile(path, { only: ["c"] })).rejects.toThrow(/no tensor "c"/);
     for (const cut of [0, 7, 8, 100, file.length - 1]) {
       await writeFile(path, file.subarray(0, cut));
       await expect(openSafetensorsFile(path), `${cut} bytes`).rejects.toThrow(InputError);

@@ -309,7 +309,7 @@ describe("fitted exits", () => {
     );
     const few = await accumulateStatistics(tinyModel(), batches("train", 8).slice(0, 1), { classes: 4, device });
     expect(await refusal(() => solveExits(tinyModel(), few, { shrinkage: 0, device }))).toMatch(
-      /^e2cm\.solveExits: the covariance at ".*" must be invertible; got one of 8 pictures and \d+ features with shrinkage 0\./,
+      /^e2cm\.solveExits: the covariance at ".*" must be invertible; got one of 8 samples and \d+ features with shrinkage 0\./,
     );
     const wide = { ...statistics, exits: statistics.exits.map((exit) => ({ ...exit, d: exit.d + 1 })) };
     expect(await refusal(() => solveExits(tinyModel(), wide, { device }))).toMatch(/statistics of \d+ features at/);

@@ -303,7 +303,7 @@ describe("the linear layer", () => {
     const y = [0, 1, 0, 1];
     const x = y.map(() => Array.from({ length: 9 }, () => random.normal()));
     const statistics = statisticsOf({ x, y }, 2);
-    await expect(solve(statistics, 0)).rejects.toThrow(/^test: .*"t".*4 pictures.*9 features.*shrinkage/s);
+    await expect(solve(statistics, 0)).rejects.toThrow(/^test: .*"t".*4 samples.*9 features.*shrinkage/s);
     const without = { ...statistics, exits: [{ ...statistics.exits[0]!, gram: null }] };
     await expect(solve(without, 0)).rejects.toThrow(
       'test: shared covariance needs statistics with Gram matrices; got none at "t". Accumulate with metric: "sharedCovariance".',

@@ -206,10 +206,10 @@ describe("updateClasses refuses", () => {
       await sums(dark, 5),
       /last exit must be able to answer class 4; got the network's own head.*nearestMean/,
     );
-    says(three, await sums(ofClasses(0), 4), /every new class needs at least one picture; got none of class 3/);
+    says(three, await sums(ofClasses(0), 4), /every new class needs at least one sample; got none of class 3/);
     says(three, await sums(ofClasses(0, 1), 2), /at least 3 classes and of 4 outputs; got 2 classes/);
     says({ ...three, modelHash: "0".repeat(64) }, few, /fitted on the model with sha256 0000/);
-    says({ ...three, counts: null }, few, /how many pictures .*; got exits saved by an older version/);
+    says({ ...three, counts: null }, few, /how many samples .*; got exits saved by an older version/);
     says(three, { ...few, exits: few.exits.slice(0, 2) }, /statistics at the same exits.*output \(4\)/);
     expect(
       updateClasses(head, await sums(ofClasses(3).slice(0, 2), 4)).counts,
