@@ -67,8 +67,8 @@ export async function installAndBuild(say = (/** @type {string} */ line) => proc
   }
 }
 
-/** The experiments of `npm start`, in order: those with a check. They are there when bench is built. */
-export async function mainJob() {
+/** The experiments with a check, in order. They are there when bench is built. */
+export async function checked() {
   const { EXPERIMENTS } = await import(new URL("../apps/bench/dist/experiments/index.js", import.meta.url).href);
   return EXPERIMENTS.filter(({ check }) => check !== undefined);
 }

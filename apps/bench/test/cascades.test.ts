@@ -132,14 +132,14 @@ describe("what is said of it", () => {
   it("the README says which to use when, from timed ways only", () => {
     const text = markdown(cascades.readme!(result, new Map()));
     expect(text).toContain(
-      "| smaller networks at hand, nothing to lose | ResNet-8 → ResNet-56, 8 bits, asked to lose nothing | 93.05 % | 0.300 × | 0.140 × | 0.400 × |",
+      "| smaller networks at hand, nothing to lose | ResNet-8 → ResNet-56, 8 bits, aimed at losing nothing | 93.05 % | 0.300 × | 0.140 × | 0.400 × |",
     );
     expect(text).not.toContain("91.00 %");
   });
 
   it("the headline is the fastest way that loses nothing", () => {
     expect(cascades.report(result).headline.sentence.replaceAll("\u00a0", " ")).toBe(
-      "ResNet-8 → ResNet-56, 8 bits, asked to lose nothing: 93.05 % right, as ResNet-56 (93.00 %), in 14.0 % of its time.",
+      "ResNet-8 → ResNet-56, 8 bits, aimed at losing nothing: 93.05 % right, as ResNet-56 (93.00 %), in 14.0 % of its time.",
     );
     expect(markdown(cascades.measured!(result, new Map()))).toContain("### A picture at a time");
     expect(cascades.report({ ...result, rows: [], quantised: [] } as never).headline.sentence).toMatch(/none kept/);

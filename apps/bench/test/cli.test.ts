@@ -1,5 +1,6 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { runCli } from "../src/cli.ts";
@@ -180,7 +181,7 @@ describe("bench report", () => {
     );
     const out = join(folder, "page.html");
     const { code, stdout, stderr } = await bench("report", folder, "--out", out);
-    expect([code, stderr, stdout]).toEqual([0, "", `from ${folder}\n${out}\n`]);
+    expect([code, stderr, stdout]).toEqual([0, "", `from ${folder}\nreport: ${pathToFileURL(out).href}\n`]);
     expect(await readFile(out, "utf8")).toMatch(/^<!doctype html>/);
   }, 30_000);
 

@@ -3,7 +3,8 @@ import { renderReport } from "../src/commands/report.ts";
 import { sampleClustering } from "./clustering-samples.ts";
 import { elementsOf } from "./report-markup.ts";
 
-const plain = (html: string) => html.replaceAll("\u00a0", " ").replaceAll("\u2011", "-").replaceAll("&#39;", "'");
+const plain = (html: string) =>
+  html.replaceAll(' class="text"', "").replaceAll("\u00a0", " ").replaceAll("\u2011", "-").replaceAll("&#39;", "'");
 const headlineOf = (page: string) => plain(/<h1>([^<]*)<\/h1>/.exec(page)![1]!);
 const sectionOf = (page: string, id: string) => {
   const start = page.indexOf(`<section id="${id}">`);

@@ -6,11 +6,11 @@ import { temporaryFolder } from "./helpers.ts";
 import { elementsOf } from "./report-markup.ts";
 import { sampleE2cm, sampleStaged } from "./report-samples.ts";
 
-const SECTIONS = "frontier rules depth shares confusion speed variants fitting examples measured".split(" ");
+const SECTIONS = "frontier promise shares speed depth confusion examples others fitting measured".split(" ");
 
 const bare = (experiment: string) => ({ experiment, preset: "quick", seed: 3, device: "cpu" });
 
-/** A result with one backbone and one protocol. */
+/** A result with one backbone and thresholds chosen in one way. */
 function small() {
   const result = sampleE2cm();
   const only = <T extends { readonly backbone: string }>(rows: readonly T[]) =>
@@ -19,7 +19,7 @@ function small() {
     ...result,
     perExit: only(result.perExit),
     confusion: result.confusion.slice(0, 2),
-    rows: only(result.rows).filter(({ protocol }) => protocol === "sound"),
+    rows: only(result.rows).filter(({ choice }) => choice === "guarded"),
     wall: only(result.wall),
   };
 }
@@ -98,63 +98,40 @@ describe("the page", () => {
 });
 
 describe("the headline", () => {
-  test("says the numbers of the sound operating point that was asked to lose half a point, and its time", () => {
-    const result = plain();
-    const page = renderReport([result]);
-    const point = result.operating.find(
-      (one) =>
-        one.backbone === "resnet56" &&
-        one.protocol === "sound" &&
-        one.wantedLoss === 0.005 &&
-        one.metric === "sharedCovariance",
-    )!;
-    const time = result.wall.find(
-      (row) =>
-        row.backbone === "resnet56" &&
-        row.metric === "sharedCovariance" &&
-        row.batch === 64 &&
-        row.macsFraction === point.macsFraction,
-    )!;
-    const lost = ((result.full!.accuracy - point.accuracy) * 100).toFixed(1);
+  const sample = plain();
+  const timed = (changed: Partial<(typeof sample.wall)[number]>) =>
+    renderReport([{ ...sample, wall: sample.wall.map((row) => ({ ...row, ...changed })) }]);
+
+  test("says what is gained and lost, all of it on the pictures that were timed", () => {
+    const page = timed({}).replaceAll("\u00a0", " ");
+    const row = sample.wall.find(({ backbone, batch }) => backbone === "resnet56" && batch === 64)!;
+    const time = Math.round((1 - row.wallFraction) * 100);
     expect(headlineOf(page)).toBe(
-      `ResNet-56 answers 10,000 CIFAR-10 pictures with ${Math.round(point.macsFraction * 100)} % of the multiply-accumulates and ${Math.round(time.wallFraction * 100)} % of the time, losing ${lost} points of accuracy.`,
+      `27 % fewer multiply-accumulates, ${time} % less time, 0.3 points of accuracy lost: ResNet-56 on CIFAR-10, stopping early.`,
     );
+    expect(page).toContain("the same 4,992 test pictures");
+    // (35 − 20) / 4992 ± 1.96 √(((35 + 20) / 4992 − (15 / 4992)²) / 4992)
+    expect(page).toContain("The loss is 0.3 points ± 0.3 points (95 % interval");
     expect(page).toContain("Goal met");
   });
 
-  test("says so when more was lost than wanted", () => {
-    const result = plain();
-    const operating = result.operating.map((one) => ({ ...one, accuracy: one.accuracy - 0.02 }));
-    const wall = result.wall.map((row) => ({ ...row, accuracy: row.accuracy - 0.02 }));
-    const page = renderReport([{ ...result, operating, wall }]);
-    expect(headlineOf(page)).toContain("losing 2.5 points");
-    expect(page).toContain("Goal not met");
-    expect(page.replaceAll("\u00a0", " ")).toContain("loses 2.0 points more than that on the test pictures");
-  });
-
-  test("says so when no time is won", () => {
-    const result = plain();
-    const wall = result.wall.map((row) => ({ ...row, wallFraction: 1.042 }));
-    const page = renderReport([{ ...result, wall }]);
-    expect(headlineOf(page)).toContain(", but takes 104 % of the time, losing");
-    expect(page).toContain("Goal not met");
-    expect(page).toContain("does not show in time");
-  });
-
-  test("does without times, and without operating points", () => {
-    const result = plain();
-    const untimed = renderReport([{ ...result, wall: [] }]);
-    expect(headlineOf(untimed)).toMatch(/of the multiply-accumulates, losing/);
-    expect(untimed).toContain("Time was not measured at this setting.");
-    expect(headlineOf(renderReport([{ ...result, operating: [] }]))).toBe(
-      "ResNet-56 answers 94.4 % of the CIFAR-10 test pictures right; what its exits save was not measured in this run.",
-    );
+  test("says so when more was lost than was asked for, or no time is won", () => {
+    const lost = timed({ accuracy: 0.9187 });
+    expect(headlineOf(lost)).toContain("2.5 points of accuracy lost");
+    expect(lost).toContain("Goal not met");
+    const slow = timed({ wallFraction: 1.042 });
+    expect(headlineOf(slow)).toContain("27 % fewer multiply-accumulates, 4 % more time, ");
+    expect(slow).toContain("Goal not met");
   });
 
   test("a gain is called a gain", () => {
-    const result = plain();
-    const operating = result.operating.map((one) => ({ ...one, accuracy: 0.9467 }));
-    expect(headlineOf(renderReport([{ ...result, operating, wall: [] }]))).toContain("gaining 0.3 points of accuracy");
+    expect(headlineOf(timed({ accuracy: 0.9467 }))).toContain("0.3 points of accuracy gained");
+  });
+
+  test("does without times", () => {
+    expect(headlineOf(renderReport([{ ...sample, wall: [] }]))).toBe(
+      "ResNet-56 answers 94.4 % of the CIFAR-10 test pictures right; what its exits save was not measured in this run.",
+    );
   });
 
   test("of staged-overhead is the median and the worst extra time without exits", () => {
@@ -177,15 +154,18 @@ describe("the headline", () => {
 describe("reports of parts", () => {
   test("an empty run says of every section that it was not measured", () => {
     const page = renderReport([bare("e2cm-cifar10")]);
-    for (const id of SECTIONS.filter((id) => id !== "measured")) {
+    for (const id of SECTIONS.filter((id) => id !== "measured" && id !== "fitting")) {
       expect(section(page, id), id).toContain("Not measured in this run.");
     }
     expect(section(page, "measured")).toContain("Not recorded in this run.");
   });
 
-  test("one experiment alone names the other as not measured", () => {
-    expect(section(renderReport([sampleStaged()]), "missing-e2cm-cifar10")).toContain("Not measured in this run.");
-    expect(section(renderReport([plain()]), "missing-staged-overhead")).toContain("bench run staged-overhead");
+  test("experiments that were not run take one line, with a command that works", () => {
+    const page = renderReport([sampleStaged()]);
+    const [line] = /<p class="missing">.*<\/p>/.exec(page)!;
+    expect(line).toContain("e2cm-cifar10");
+    expect(line).toMatch(/npm run -s bench -- run [\w-]+<\/code><\/p>$/);
+    expect(page.match(/class="missing"/g)).toHaveLength(1);
     expect(section(renderReport([bare("staged-overhead")]), "overhead")).toContain("Not measured in this run.");
   });
 
@@ -197,7 +177,7 @@ describe("reports of parts", () => {
       "perExit",
       "confusion",
       "rows",
-      "operating",
+      "halvings",
       "wall",
       "fit",
       "overhead",
@@ -205,7 +185,6 @@ describe("reports of parts", () => {
       "data",
       "weights",
       "classNames",
-      "full",
     ] as const) {
       const { [part]: _, ...rest } = result;
       const page = renderReport([rest]);
@@ -223,7 +202,7 @@ describe("reports of parts", () => {
         perExit: result.perExit.slice(0, 1),
         rows: result.rows.slice(-1),
         wall: result.wall.slice(0, 1),
-        operating: [{ ...result.operating[0]!, shares: [{ exit: "full", share: 1 }] }],
+        halvings: result.halvings.slice(0, 1),
         confusion: [{ ...result.confusion[0]!, matrix: [[0]] }],
       },
     ]);
@@ -240,7 +219,10 @@ test("whatever a result says is text, never markup", () => {
     if (Array.isArray(value)) return value.map(spoil);
     if (typeof value !== "object" || value === null) return value;
     return Object.fromEntries(
-      Object.entries(value).map(([key, inner]) => [key, key === "experiment" ? inner : spoil(inner)]),
+      Object.entries(value).map(([key, inner]) => [
+        key,
+        key === "experiment" || key === "choice" ? inner : spoil(inner),
+      ]),
     );
   };
   const named = spoil({ ...result, config: { [evil]: evil }, environment: { [evil]: [evil, { [evil]: evil }] } });

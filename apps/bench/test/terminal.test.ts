@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { openTerminal } from "../src/terminal/log.ts";
 import { createProgress } from "../src/terminal/progress.ts";
 import { memory } from "./helpers.ts";
@@ -62,6 +62,29 @@ describe("progress", () => {
     const lines = stdout.text().trimEnd().split("\n");
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
     for (const word of words) expect(stdout.text()).toContain(word);
+  });
+
+  it("wraps lines, and colours only where a terminal may be coloured", () => {
+    const shown = (isTTY: boolean, noColour: string) => {
+      vi.stubEnv("NO_COLOR", noColour);
+      vi.stubEnv("TERM", "xterm");
+      const [stdout, stderr] = [memory(isTTY), memory(isTTY)];
+      const terminal = openTerminal(stdout, stderr, false);
+      terminal.line(Array.from({ length: 40 }, () => "word").join(" "));
+      terminal.table({ head: ["a"], body: [[{ text: "yes", tone: "right" }]] });
+      terminal.link("/tmp/a b.html");
+      terminal.error(new Error("no"));
+      vi.unstubAllEnvs();
+      return stdout.text() + stderr.text();
+    };
+    const plain = shown(false, "");
+    expect(plain).not.toContain("\u001b");
+    expect(Math.max(...plain.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
+    expect(plain).toContain("\nreport: file:///tmp/a%20b.html\n");
+    expect(shown(true, "1")).toBe(plain);
+    for (const painted of ["\u001b[1ma\u001b", "\u001b[32myes\u001b", "\u001b[31merror:\u001b"]) {
+      expect(shown(true, "")).toContain(painted);
+    }
   });
 
   it("keeps notes", () => {

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { type Fetchable, fetchableOf, fetchFiles } from "../data/fetch.ts";
 import { smollm2 } from "../data/smollm2.ts";
 import { SETS } from "../data/source.ts";
+import { benchCommand } from "../report/command.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /** What `bench data` can bring. */
@@ -31,7 +32,7 @@ export async function data(
         ? `${title} is complete in ${fetched.directory}`
         : `${title}: ${written.length} files written to ${fetched.directory} from ${source}, ${kept.length} kept`,
     );
-    terminal.line(`Use it: bench run <experiment> --data ${directory}`);
+    terminal.line(`Use it: ${benchCommand(`run <experiment> --data ${directory}`)}`);
     terminal.result(fetched);
   } finally {
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);

@@ -1,4 +1,5 @@
 import type { Experiment } from "../experiments/experiment.ts";
+import { benchCommand } from "../report/command.ts";
 import { tableOf } from "../report/table.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -10,6 +11,6 @@ export function list(experiments: readonly Experiment[], terminal: Terminal): vo
       ["what it measures", "title"],
     ]),
   );
-  terminal.line("Run one: bench run <experiment> --preset quick");
+  terminal.line(`Run one: ${benchCommand("run <experiment>")}`);
   terminal.result(experiments.map(({ name, title, about }) => ({ name, title, about })));
 }

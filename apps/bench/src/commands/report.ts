@@ -4,6 +4,7 @@ import { InputError, writeFileAtomic } from "@exitkit/core-gpu";
 import type { Experiment } from "../experiments/experiment.ts";
 import { EXPERIMENTS } from "../experiments/index.ts";
 import { readResult } from "../experiments/result.ts";
+import { benchCommand } from "../report/command.ts";
 import { page } from "../report/page.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -20,7 +21,7 @@ export async function report(
   const out = resolve(options.out ?? "report.html");
   await writeReport(results, out, experiments);
   for (const folder of chosen) terminal.line(`from ${folder}`);
-  terminal.line(out);
+  terminal.link(out);
   terminal.result({ report: out, runs: chosen });
 }
 
@@ -33,7 +34,7 @@ export async function report(
  */
 export function renderReport(results: readonly unknown[], experiments: readonly Experiment[] = EXPERIMENTS): string {
   if (results.length === 0) {
-    const fix = "Run one: bench run <experiment>";
+    const fix = `Run one: ${benchCommand("run <experiment>")}`;
     throw new InputError("bench.report", "there must be at least one result", "none", fix);
   }
   const chapters = results.map((json, index) => {
@@ -89,6 +90,6 @@ async function bestRuns(below: string, experiments: readonly Experiment[]): Prom
   });
   if (best.length > 0) return best.map(({ folder }) => folder);
   const expectation = `there must be a finished run in ${resolve(below)}`;
-  const fix = "Run one first (bench run <experiment>), or name its folder.";
+  const fix = `Run one first (${benchCommand("run <experiment>")}), or name its folder.`;
   throw new InputError("bench report", expectation, "none", fix);
 }

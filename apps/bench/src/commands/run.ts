@@ -51,7 +51,7 @@ export async function run(
   for (const one of [table].flat() as Table[]) terminal.table(one);
   for (const note of notes) terminal.line(note);
   terminal.line(`result: ${join(out, "result.json")} (${Math.round((performance.now() - begun) / 1000)} s)`);
-  terminal.line(`report: ${page}`);
+  terminal.link(page);
   terminal.result(written);
 }
 

@@ -47,7 +47,7 @@ export interface Experiment<S extends z.ZodType<Common> = z.ZodType<Common>, P =
   /** Takes over a file that is no run of bench, e.g. what a peer printed; undefined where it is not such a one. */
   adopt?(text: string): Kept | undefined;
   /**
-   * Makes it a part of `npm start` and of the tests' main job: its quick preset, on the data in the repository. Throws where a
+   * Makes it a part of the tests' main job: its quick preset, on the data in the repository. Throws where a
    * counted quantity of that run is not what it must be, never for a time; returns a line that says what was looked at.
    */
   check?(result: z.output<S>): string;

@@ -1,9 +1,9 @@
 import { type Device, type Tensor, tensor } from "@exitkit/core-gpu";
 import type { ExitCosts } from "@exitkit/early-exit";
-import type { z } from "zod";
+import { z } from "zod";
 import type { Batch } from "../data/batches.ts";
 import type { Backbone } from "../zoo/backbone.ts";
-import { argMaxRows, countRight } from "./answers.ts";
+import { argMaxRows } from "./answers.ts";
 import { amount, share } from "./ranges.ts";
 import { quantile } from "./timing.ts";
 
@@ -19,6 +19,11 @@ export const wallFields = {
   /** Of the timed pictures, and the plain network's on the same ones. */
   accuracy: share,
   fullAccuracy: share,
+  /** Of the timed pictures, those that only the plain network answers rightly, and those that only the other one does. */
+  lostPictures: amount.optional(),
+  gainedPictures: amount.optional(),
+  /** The least and the largest of the rounds' fractions of time. */
+  wallRange: z.tuple([amount, amount]).readonly().optional(),
   /** Milliseconds a batch, medians over rounds. */
   plainMs: amount,
   stagedMs: amount,
@@ -52,7 +57,7 @@ export async function timeInStages(
   const into = { [output]: tensor("float32", [batch, classes]) };
   const session = await device.load(model);
   const opened: Opened[] = [];
-  const all = [null, ...staged].map(() => ({ right: 0, macs: 0, times: [] as number[] }));
+  const all = [null, ...staged].map(() => ({ macs: 0, times: [] as number[], right: [] as boolean[] }));
   try {
     for (const one of staged) opened.push(await one.open());
     const answer = async (at: number, { x, y }: Batch, judged: boolean) => {
@@ -61,9 +66,9 @@ export async function timeInStages(
       const time = performance.now() - begun;
       if (judged && "leftAt" in answered) {
         const { predictions, leftAt } = answered as Awaited<ReturnType<Opened["classify"]>>;
-        all[at]!.right += countRight(predictions, y);
+        judge(all[at]!.right, predictions, y);
         for (const exit of leftAt) all[at]!.macs += staged[at - 1]!.costs.exits[exit]!;
-      } else if (judged) all[at]!.right += countRight(argMaxRows(into[output]!.data, classes), y);
+      } else if (judged) judge(all[at]!.right, argMaxRows(into[output]!.data, classes), y);
       return time;
     };
     for (let round = -1; round < rounds; round++) {
@@ -86,18 +91,33 @@ export async function timeInStages(
   }
   const pictures = batches.length * batch;
   const [plain, ...others] = all as [(typeof all)[number], ...typeof all];
-  return others.map(({ right, macs, times }, index) => ({
-    batch,
-    pictures,
-    macsFraction: macs / pictures / staged[index]!.costs.full,
-    wallFraction: quantile(
-      times.map((time, round) => time / plain.times[round]!),
-      0.5,
-    ),
-    accuracy: right / pictures,
-    fullAccuracy: plain.right / pictures,
-    plainMs: quantile(plain.times, 0.5) / batches.length,
-    stagedMs: quantile(times, 0.5) / batches.length,
-    runs: times.length,
-  }));
+  return others.map(({ right, macs, times }, index) => {
+    const fractions = times.map((time, round) => time / plain.times[round]!);
+    const only = (mine: readonly boolean[], theirs: readonly boolean[]) =>
+      count(mine.map((is, at) => is && !theirs[at]));
+    return {
+      batch,
+      pictures,
+      macsFraction: macs / pictures / staged[index]!.costs.full,
+      wallFraction: quantile(fractions, 0.5),
+      accuracy: count(right) / pictures,
+      fullAccuracy: count(plain.right) / pictures,
+      lostPictures: only(plain.right, right),
+      gainedPictures: only(right, plain.right),
+      wallRange: [Math.min(...fractions), Math.max(...fractions)] as const,
+      plainMs: quantile(plain.times, 0.5) / batches.length,
+      stagedMs: quantile(times, 0.5) / batches.length,
+      runs: times.length,
+    };
+  });
+}
+
+function judge(right: boolean[], answers: Int32Array, labels: Int32Array): void {
+  answers.forEach((answer, i) => {
+    right.push(answer === labels[i]);
+  });
+}
+
+function count(values: readonly boolean[]): number {
+  return values.filter((value) => value).length;
 }

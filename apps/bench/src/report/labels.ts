@@ -3,17 +3,16 @@ export type Pixels = readonly Pixel[];
 type Pixel = readonly [x: number, y: number];
 
 /** A curve in pixels and the text that names it. */
-export interface Labelled {
+interface Labelled {
   readonly name: string;
   readonly pixels: Pixels;
 }
 
-/** Where a text goes, in pixels: its left end and its middle; and, where it stands off, a thin line to its curve. */
+/** Where a text goes, in pixels: its left end and its middle. */
 export interface Placed {
   readonly name: string;
   readonly x: number;
   readonly y: number;
-  readonly leader?: readonly [Pixel, Pixel];
 }
 
 interface Box {
@@ -25,102 +24,71 @@ interface Box {
 
 const LETTER = 7.7;
 const HALF_LINE = 9;
-/** From here on, a text gets a line to its curve. */
-const FAR = 16;
+/** A name stands at least so much nearer to its own curve than to any other. */
+const APART = 14;
 /** Curves are looked at so far beyond the bounds, and no further: values may be of any size. */
 const BEYOND = 100;
 
 /**
- * Puts each curve's name next to it: of all places left and right of the curve the one that covers the least of curves and
- * names, is not mistaken for another curve's, and stays inside `bounds`. Curves too close together for that get their name
- * a little further off with a thin line to it.
+ * Puts each curve's name beside it: inside `bounds`, on no curve and no other name, and nearer to its own curve than to any other.
  *
- * @param avoid Further lines without a name of their own here.
+ * @param avoid Further lines that no name may stand on.
+ * @returns null where that cannot be done for all; a legend then names them.
  */
-export function placeLabels(curves: readonly Labelled[], bounds: Box, avoid: readonly Pixels[] = []): Placed[] {
+export function placeLabels(
+  curves: readonly Labelled[],
+  bounds: Box,
+  avoid: readonly Pixels[] = [],
+): readonly Placed[] | null {
   const shown: Box = {
     left: bounds.left - BEYOND,
     right: bounds.right + BEYOND,
     top: bounds.top - BEYOND,
     bottom: bounds.bottom + BEYOND,
   };
-  const lines = [...curves.map(({ pixels }) => pixels), ...avoid].map((line) => resample(line, shown));
+  const lines = [...curves.map(({ pixels }) => pixels), ...avoid].map((line) => resample(line, shown, 6));
   const taken: Box[] = [];
-  return curves.flatMap(({ name }, own): Placed[] => {
-    const width = name.length * LETTER;
-    let best: { cost: number; box: Box; anchor: Pixel } | undefined;
-    const anchors = resample(curves[own]!.pixels, shown, 14);
-    for (const [index, anchor] of anchors.entries()) {
-      const crowd = 25 * crowding(anchor, lines, own) + index / anchors.length;
-      for (const box of around(anchor, width)) {
-        const enough = (best?.cost ?? Number.POSITIVE_INFINITY) - crowd;
-        const cost = costOf({ shown, box, anchor, lines, own, taken, bounds }, enough) + crowd;
-        if (best === undefined || cost < best.cost) best = { cost, box, anchor };
-      }
-    }
+  const placed: Placed[] = [];
+  for (const [own, { name, pixels }] of curves.entries()) {
     // Nothing of it is in the picture.
-    if (best === undefined) return [];
-    const { box, anchor } = best;
-    taken.push(box);
-    const place = { name, x: box.left, y: (box.top + box.bottom) / 2 };
-    if (distance(anchor, box) <= FAR) return [place];
-    lines.push(resample([anchor, edge(anchor, box)], shown));
-    return [{ ...place, leader: [anchor, edge(anchor, box)] as const }];
-  });
-}
-
-interface Candidate {
-  readonly shown: Box;
-  readonly box: Box;
-  readonly anchor: Pixel;
-  readonly lines: readonly Pixels[];
-  readonly own: number;
-  readonly taken: readonly Box[];
-  readonly bounds: Box;
-}
-
-/** How bad a place is; stops adding up when it is at `enough`. */
-function costOf({ shown, box, anchor, lines, own, taken, bounds }: Candidate, enough: number): number {
-  const far = distance(anchor, box);
-  let cost = 1000 * outside(box, bounds) + 300 * taken.filter((other) => overlap(box, other)).length;
-  if (far > FAR) cost += 20 + 0.4 * far;
-  if (cost >= enough) return cost;
-
-  let gap = Number.POSITIVE_INFINITY;
-  for (const [index, line] of lines.entries()) {
-    for (const dot of line) {
-      const away = distance(dot, box);
-      if (away < 2) cost += index === own ? 6 : 14;
-      if (index !== own && away < gap) gap = away;
-    }
+    if (lines[own]!.length === 0) continue;
+    const box = resample(pixels, shown, 14)
+      .flatMap((anchor) => around(anchor, name.length * LETTER))
+      .filter((one) => outside(one, bounds) === 0 && !taken.some((other) => overlap(one, other)))
+      .filter((one) => lines[own]!.every((dot) => distance(dot, one) > 1))
+      .map((one) => ({ one, room: roomAround(one, lines, own) }))
+      .filter(({ room }) => room >= APART)
+      .reduce<{ one: Box; room: number } | undefined>(
+        (a, b) => (a === undefined || b.room > a.room ? b : a),
+        undefined,
+      );
+    if (box === undefined) return null;
+    taken.push(box.one);
+    placed.push({ name, x: box.one.left, y: (box.one.top + box.one.bottom) / 2 });
   }
-  // Without a line to its curve, a name closer to another curve than to its own misleads.
-  if (far <= FAR) return cost + Math.max(0, 14 - gap) * 4;
-  if (cost >= enough) return cost;
-  const leader = resample([anchor, edge(anchor, box)], shown);
-  return cost + 8 * lines.filter((line, index) => index !== own && line.some((dot) => isNear(dot, leader, 4))).length;
+  return placed;
 }
 
-/** How many other lines pass close to the point. */
-function crowding(anchor: Pixel, lines: readonly Pixels[], own: number): number {
-  return lines.filter((line, index) => index !== own && isNear(anchor, line, 8)).length;
+/** Pixels to the nearest other line; more than some do not count. */
+function roomAround(box: Box, lines: readonly Pixels[], own: number): number {
+  let room = 3 * APART;
+  for (const [index, line] of lines.entries()) {
+    if (index === own) continue;
+    for (const dot of line) room = Math.min(room, distance(dot, box));
+  }
+  return room;
 }
 
-function isNear([x, y]: Pixel, line: Pixels, reach: number): boolean {
-  return line.some((dot) => Math.abs(dot[0] - x) < reach && Math.abs(dot[1] - y) < reach);
-}
-
+/** Places left and right of a point, a little above or below it. */
 function around([x, y]: Pixel, width: number): Box[] {
-  const middles = [-44, -14, 0, 14, 44].map((shift) => y + shift);
-  const lefts = [8, 32, 64].flatMap((shift) => [x + shift, x - shift - width]);
-  return lefts.flatMap((left) =>
-    middles.map((middle) => ({ left, right: left + width, top: middle - HALF_LINE, bottom: middle + HALF_LINE })),
+  return [x + 8, x - 8 - width].flatMap((left) =>
+    [-14, 0, 14].map((shift) => ({
+      left,
+      right: left + width,
+      top: y + shift - HALF_LINE,
+      bottom: y + shift + HALF_LINE,
+    })),
   );
-}
-
-/** The middle of the box's side that faces the point. */
-function edge([x]: Pixel, box: Box): Pixel {
-  return [x < box.left ? box.left - 3 : box.right + 3, (box.top + box.bottom) / 2];
 }
 
 function distance([x, y]: Pixel, box: Box): number {
@@ -141,7 +109,7 @@ function overlap(a: Box, b: Box): boolean {
 }
 
 /** A point every `step` pixels along the parts of the line that are in the box. */
-function resample(pixels: Pixels, box: Box, step = 6): Pixel[] {
+function resample(pixels: Pixels, box: Box, step: number): Pixel[] {
   const [first] = pixels;
   const dots: Pixel[] = first !== undefined && overlap(dotBox(first), box) ? [first] : [];
   for (let index = 1; index < pixels.length; index++) {

@@ -1,7 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { COLUMN, draw, figure, HALF, isPhone, responsive } from "./chart.ts";
 import { type Html, html, raw } from "./html.ts";
-import { type Pixels, placeLabels } from "./labels.ts";
+import { type Pixels, type Placed, placeLabels } from "./labels.ts";
 import { percent } from "./numbers.ts";
 
 interface Point {
@@ -37,6 +37,8 @@ export interface LineChart {
   readonly phoneHeight?: number;
   /** A horizontal line with its name, e.g. the full network. */
   readonly reference?: { readonly y: number; readonly name: string } | undefined;
+  /** A point that stands out, with its name: the setting that was chosen. */
+  readonly mark?: { readonly x: number; readonly y: number; readonly name: string } | undefined;
   /** Draws x = y, e.g. where time falls exactly as computation does. */
   readonly diagonal?: string;
 }
@@ -48,19 +50,41 @@ export interface TitledChart extends LineChart {
   readonly title: string;
 }
 
-/** Charts in a figure, each drawn for a desk and for a phone: one over the whole column, several over half of it each. */
+/**
+ * Charts in a figure, each drawn for a desk and for a phone: one over the whole column, several over half of it each. Where one of them
+ * has no room for names, and on a phone, a legend above names the curves of all.
+ */
 export function lineFigure(charts: readonly TitledChart[], caption: string, before?: Html): Html {
-  const width = charts.length > 1 ? HALF : COLUMN;
   const tag = raw(before === undefined ? "h3" : "h4");
-  const drawn = charts.map(
-    ({ title, ...chart }) => html`<div><${tag}>${title}</${tag}>${lineChart(chart, width)}</div>`,
-  );
-  return figure(html`${before}<div class="pair">${drawn}</div>`, caption);
+  const draw = (width: number) => {
+    const drawn = charts.map((chart) => ({ title: chart.title, plan: planOf(chart, width) }));
+    const named = !isPhone(width) && drawn.every(({ plan }) => plan.labels !== null);
+    const plots = drawn.map(
+      ({ title, plan }) =>
+        html`<div>${title === "" ? null : html`<${tag}>${title}</${tag}>`}${drawLines(plan, named)}</div>`,
+    );
+    return html`${named ? null : legendOf(charts)}<div class="pair">${plots}</div>`;
+  };
+  return figure(html`${before}${responsive(draw, charts.length > 1 ? HALF : COLUMN)}`, caption);
 }
 
-/** Lines with dots over two linear axes, each line named beside itself instead of in a legend; for a desk and for a phone. */
+/** Lines with dots over two linear axes, named beside themselves or in a legend above; for a desk and for a phone. */
 export function lineChart(chart: LineChart, wide: number): Html {
-  return responsive((width) => drawLines(chart, width), wide);
+  return responsive((width) => {
+    const plan = planOf(chart, width);
+    const named = !isPhone(width) && plan.labels !== null;
+    return html`${named ? null : legendOf([chart])}${drawLines(plan, named)}`;
+  }, wide);
+}
+
+/** The curves' names, each beside a piece of its line. */
+function legendOf(charts: readonly LineChart[]): Html | null {
+  const all = charts.flatMap(({ lines }) => lines.filter(({ quiet, points }) => quiet !== true && points.length > 0));
+  const entries = [...new Map(all.map((line) => [`${line.name} ${line.color}`, line])).values()];
+  if (entries.length === 0) return null;
+  const entry = ({ name, color, dashed }: Line) =>
+    html`<li style="${raw(`color:${color}`)}"><i class="${dashed === true ? "dashed" : "solid"}"></i>${name}</li>`;
+  return html`<ul class="legend">${entries.map(entry)}</ul>`;
 }
 
 /** An axis of fractions, in percent. */
@@ -82,10 +106,20 @@ export function countAxis(label: string, domain: Axis["domain"]): Axis {
   return { label, domain, format: (value) => (Number.isInteger(value) ? String(value) : "") };
 }
 
-function drawLines({ label, lines, x, y, reference, diagonal, ...heights }: LineChart, width: number): Html {
-  const phone = isPhone(width);
-  const height = phone ? (heights.phoneHeight ?? 300) : (heights.height ?? 320);
-  const textOf = (axis: Axis) => (typeof axis.label === "string" ? axis.label : axis.label(phone));
+/** A chart in pixels, and where its curves' names have room; null where some has none. */
+interface Plan {
+  readonly chart: LineChart;
+  readonly width: number;
+  readonly height: number;
+  readonly right: number;
+  readonly bottom: number;
+  readonly shown: readonly Line[];
+  readonly labels: readonly Placed[] | null;
+}
+
+function planOf(chart: LineChart, width: number): Plan {
+  const { lines, x, y, reference, diagonal, mark } = chart;
+  const height = isPhone(width) ? (chart.phoneHeight ?? 300) : (chart.height ?? 320);
   const right = width - MARGIN.right;
   const bottom = height - MARGIN.bottom;
   const pixelX = (value: number) => linear(value, x.domain, [MARGIN.left, right]);
@@ -102,8 +136,18 @@ function drawLines({ label, lines, x, y, reference, diagonal, ...heights }: Line
     [
       ...(reference ? [horizontal(pixelY(reference.y), MARGIN.left, right, reference.name.length)] : []),
       ...(diagonal === undefined ? [] : [diagonalPixels(x.domain, y.domain, pixelX, pixelY)]),
+      ...(mark === undefined ? [] : [markPixels(pixelX(mark.x), pixelY(mark.y), mark.name.length)]),
     ],
   );
+  return { chart, width, height, right, bottom, shown, labels };
+}
+
+/** @param named Whether names stand beside the curves. */
+function drawLines({ chart, width, height, right, bottom, shown, ...plan }: Plan, named: boolean): Html {
+  const { label, x, y, reference, diagonal, mark } = chart;
+  const phone = isPhone(width);
+  const labels = named ? plan.labels! : [];
+  const textOf = (axis: Axis) => (typeof axis.label === "string" ? axis.label : axis.label(phone));
   const halo = { stroke: "var(--paper)", strokeWidth: 4, strokeLinejoin: "round" } as const;
   return draw(label, {
     width,
@@ -156,16 +200,9 @@ function drawLines({ label, lines, x, y, reference, diagonal, ...heights }: Line
           { x: "x", y: "y", r: 3.5, fill: line.color, stroke: "var(--paper)", strokeWidth: 1.5, title: "title" },
         ),
       ),
-      ...labels.flatMap(({ name, leader }) =>
-        leader === undefined
-          ? []
-          : Plot.line(leader, {
-              x: ([px]) => linear(px, [MARGIN.left, right], x.domain),
-              y: ([, py]) => linear(py, [bottom, MARGIN.top], y.domain),
-              stroke: shown.find((line) => line.name === name)!.color,
-              strokeWidth: 1,
-            }),
-      ),
+      ...(mark === undefined
+        ? []
+        : markOf(mark, linear(mark.x, x.domain, [MARGIN.left, right]) + 8 * mark.name.length > width, halo)),
       ...labels.map(({ name, x: left, y: middle }) =>
         Plot.text([name], {
           x: () => linear(left, [MARGIN.left, right], x.domain),
@@ -179,6 +216,32 @@ function drawLines({ label, lines, x, y, reference, diagonal, ...heights }: Line
       ),
     ],
   });
+}
+
+/** A ring, its name to the right of it or, near the right edge, to the left. */
+function markOf({ x, y, name }: NonNullable<LineChart["mark"]>, left: boolean, halo: Plot.TextOptions): Plot.Markish[] {
+  const at = [[x, y]] as const;
+  return [
+    Plot.dot(at, { r: 8, stroke: "var(--ink)", strokeWidth: 2 }),
+    Plot.text(at, {
+      text: () => name,
+      textAnchor: left ? "end" : "start",
+      dx: left ? -12 : 12,
+      dy: 22,
+      fontWeight: 600,
+      fill: "var(--ink)",
+      ...halo,
+    }),
+  ];
+}
+
+/** Where a mark and its name may be. */
+function markPixels(x: number, y: number, letters: number): Pixels {
+  return [
+    [x - 12 - letters * 7, y + 12],
+    [x, y],
+    [x + 12 + letters * 7, y + 12],
+  ];
 }
 
 function note(text: string, options: Plot.TextOptions): Plot.Text {

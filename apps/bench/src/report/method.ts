@@ -1,7 +1,6 @@
 import type { FileRow } from "./files.ts";
 import { type Html, html } from "./html.ts";
 import type { Chapter } from "./page.ts";
-import { htmlTable, tableOf } from "./table.ts";
 
 /** How this was measured: words, configuration, environment, hashes. */
 export function methodOf({ name, result, report }: Chapter): Html {
@@ -19,12 +18,8 @@ ${report.files === undefined ? null : filesOf(report.files)}`;
 
 function filesOf(files: readonly FileRow[]): Html {
   if (files.length === 0) return html`<p class="none">File hashes were not recorded in this run.</p>`;
-  const table = tableOf(files, [
-    ["what", "what"],
-    ["file", "name"],
-    ["SHA-256", ({ sha256 }) => ({ text: sha256, tone: "code" })],
-  ]);
-  return html`<details open=""><summary>Files and their SHA-256</summary>${htmlTable(table)}</details>`;
+  const entries = files.map(({ what, name, sha256 }) => html`<dt>${name}, ${what}</dt><dd><code>${sha256}</code></dd>`);
+  return html`<details><summary>Files and their SHA-256</summary><dl class="hashes">${entries}</dl></details>`;
 }
 
 /** A record as a two-column list; nested ones in one line. */
@@ -43,6 +38,7 @@ function plain(value: unknown): string {
       .map(([key, inner]) => `${spaced(key)} ${plain(inner)}`)
       .join(", ");
   }
+  if (typeof value === "string" && /^[0-9a-f]{40}$/.test(value)) return value.slice(0, 12);
   return value === true ? "yes" : value === false ? "no" : String(value);
 }
 

@@ -9,7 +9,7 @@ export function percent(fraction: number, digits = 0): string {
 
 /** 0.005 → "0.5 points": a difference of two accuracies. */
 export function points(fraction: number): string {
-  const small = fraction !== 0 && Math.abs(fraction) < 0.001 && rounded(fraction * 100, 1) === 0;
+  const small = rounded(fraction * 100, 1) === 0 && rounded(fraction * 100, 2) !== 0;
   const text = decimal(fraction * 100, small ? 2 : 1);
   return `${text}${SPACE}${text === "1.0" ? "point" : "points"}`;
 }

@@ -1,4 +1,5 @@
 import { NOT_MEASURED } from "./chart.ts";
+import { benchCommand } from "./command.ts";
 import { type Html, html, raw } from "./html.ts";
 import { methodOf } from "./method.ts";
 import type { Content, Headline, Report, Section } from "./report.ts";
@@ -32,8 +33,7 @@ export function page(chapters: readonly Chapter[], missing: readonly Pick<Chapte
     id: `run-${index + 1}`,
     sections: sectionsOf(chapter, index === 0 ? "" : `${index + 1}-`),
   }));
-  const absent = missing.map(notRun);
-  const contents = [...first!.sections, ...others.map(({ id, heading }) => ({ id, title: heading })), ...absent];
+  const contents = [...first!.sections, ...others.map(({ id, heading }) => ({ id, title: heading }))];
   const body = html`<header>${opening(first!, "h1")}</header>
 <nav aria-label="Contents"><ul>${contents.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
 <main>
@@ -42,7 +42,7 @@ ${others.map(
   (chapter) =>
     html`<div class="chapter" id="${chapter.id}">${opening(chapter, "h2")}${chapter.sections.map(sectionHtml)}</div>\n`,
 )}
-${absent.map(sectionHtml)}
+${missing.length === 0 ? null : notRun(missing)}
 </main>
 <footer>Written by exitkit bench. This page needs no network and holds no script.</footer>`;
   return document(first!.heading, body);
@@ -94,7 +94,8 @@ function sectionsOf(chapter: Chapter, prefix: string): Section[] {
   return [...chapter.report.sections, measured].map((section) => ({ ...section, id: `${prefix}${section.id}` }));
 }
 
-function notRun({ name, heading }: Pick<Chapter, "name" | "heading">): Section {
-  const content = html`<p class="none">Not measured in this run. To measure it: <code>bench run ${name}</code></p>`;
-  return { id: `missing-${name}`, title: heading, content: [content] };
+/** Experiments that were not run, in one line, with the command that runs one. */
+function notRun(missing: readonly Pick<Chapter, "name">[]): Html {
+  const names = missing.map(({ name }, index) => html`${index === 0 ? "" : ", "}<code>${name}</code>`);
+  return html`<p class="missing">Not run yet: ${names}. Run one: <code>${benchCommand(`run ${missing[0]!.name}`)}</code></p>`;
 }

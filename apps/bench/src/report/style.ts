@@ -48,13 +48,23 @@ figcaption, .caption { color: var(--ink-2); font-size: 14px; max-width: 50em; ma
 svg.plot { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; font-variant-numeric: tabular-nums; }
 svg.plot text { white-space: pre; }
 .narrow { display: none; }
+.missing { color: var(--ink-2); font-size: 14px; margin-top: 64px; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 8px 0 4px; padding: 0; list-style: none; font-size: 13px; font-weight: 600; line-height: 1.4; }
+.legend i { display: inline-block; width: 22px; margin-right: 6px; vertical-align: middle; border-top: 3px solid currentColor; }
+.legend i.dashed { border-top-style: dashed; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 8px 24px; }
 .strip { display: grid; grid-template-columns: repeat(auto-fill, 218px); gap: 18px 14px; }
 .strip p { font-size: 13px; margin: 0 0 4px; color: var(--ink-2); overflow-wrap: anywhere; }
 .strip b { color: var(--ink); }
-.scroll { overflow-x: auto; margin: 12px 0; }
+.scroll { overflow-x: auto; margin: 12px 0; background:
+  linear-gradient(to right, var(--paper) 40%, transparent) left / 40px 100% no-repeat local,
+  linear-gradient(to left, var(--paper) 40%, transparent) right / 40px 100% no-repeat local,
+  linear-gradient(to right, var(--axis), transparent) left / 10px 100% no-repeat scroll,
+  linear-gradient(to left, var(--axis), transparent) right / 10px 100% no-repeat scroll; }
+.hint { font-size: 13px; color: var(--ink-2); text-align: right; margin: 12px 0 -8px; max-width: none; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; min-width: 100%; }
 th, td { text-align: right; padding: 7px 14px 7px 0; border-bottom: 1px solid var(--grid); vertical-align: top; }
+td { white-space: nowrap; } .text { text-align: left; }
 th:first-child, td:first-child { text-align: left; }
 thead th { font-weight: 500; color: var(--ink-2); vertical-align: bottom; border-bottom-color: var(--axis); }
 tbody th { font-weight: 500; white-space: nowrap; }
@@ -67,9 +77,10 @@ details { margin: 10px 0; } summary { cursor: pointer; font-size: 14px; color: v
 .key i.ring { background: none; border: 1.5px solid var(--ink); } .key i.dot { margin-left: 10px; }
 .bar { margin: 0 0 16px; break-inside: avoid; } .bar p { margin: 0 0 4px; font-size: 14px; }
 .bar p span { color: var(--ink-2); display: block; }
-.stack { display: flex; gap: 2px; height: 30px; }
-.stack span { flex: 0 1 0; min-width: 0; overflow: hidden; border-radius: 2px; font-size: 12px; line-height: 30px;
-  text-align: center; white-space: nowrap; }
+.parts { display: flex; flex-wrap: wrap; gap: 0 16px; font-size: 13px; } .bar .parts span { display: inline; }
+.parts b { color: var(--ink); }
+.stack { display: flex; gap: 2px; height: 18px; }
+.stack span { flex: 0 1 0; min-width: 0; border-radius: 2px; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(108px, 1fr)); gap: 22px 16px; padding: 0; margin: 12px 0;
   list-style: none; font-size: 13px; line-height: 1.4; }
 .pictures li > * { display: block; } .pictures li { break-inside: avoid; }
@@ -78,6 +89,7 @@ details { margin: 10px 0; } summary { cursor: pointer; font-size: 14px; color: v
 .words { display: block; text-align: left; white-space: normal; min-width: 15em; } .open { color: var(--ink-2); }
 .right { color: var(--green); } .wrong { color: var(--red); } .pictures small { color: var(--ink-2); font-size: 12px; }
 dl { max-width: 50em; } dt { font-weight: 600; font-size: 15px; } dd { margin: 0 0 12px; color: var(--ink-2); font-size: 15px; }
+.hashes dt { font-weight: 500; font-size: 13px; } .hashes dd { margin: 0 0 6px; }
 .pairs { font-size: 13px; display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; margin: 8px 0; }
 .pairs dt, .pairs dd { font-size: 13px; margin: 0; overflow-wrap: anywhere; } .pairs dt { font-weight: 500; }
 .pairs dd { min-width: 0; color: var(--ink-2); }
@@ -86,6 +98,7 @@ footer { color: var(--ink-2); font-size: 13px; padding-top: 40px; padding-bottom
   .wide { display: none; } .narrow { display: block; max-width: 480px; }
   header { padding-top: 32px; } section { margin-top: 48px; } .numbers b { font-size: 27px; }
   tbody th { white-space: normal; min-width: 9em; }
+  table { font-size: 13px; } th, td { padding-right: 12px; }
   .strip { display: flex; overflow-x: auto; padding-bottom: 8px; } .strip > div { flex: 0 0 218px; }
 }
 @media print {

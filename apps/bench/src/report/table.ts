@@ -1,7 +1,7 @@
-import { type Html, html } from "./html.ts";
+import { type Html, html, raw } from "./html.ts";
 
 /** How a cell stands out, where the medium can show it. */
-type Tone = "best" | "right" | "wrong" | "open" | "words" | "code";
+type Tone = "best" | "right" | "wrong" | "open" | "words";
 
 /** Text of a cell; with a tone where it must stand out. */
 export type Cell = string | { readonly text: string; readonly tone: Tone };
@@ -45,20 +45,50 @@ function plain(value: number): string {
   return value.toLocaleString("en-US", { maximumFractionDigits: 20 });
 }
 
-/** The table as HTML; it scrolls sideways when narrow. */
-export function htmlTable({ head, body }: Table): Html {
+/** Pixels that a letter and the space between columns take, about. */
+const LETTER = 7.6;
+const GAP = 14;
+/** The column of a phone and of a desk. */
+const WIDTHS = [350, 920] as const;
+
+/** The table as HTML; where it is wider than the column it scrolls sideways, and a line above says so. */
+export function htmlTable(table: Table): Html {
+  const { head, body } = table;
+  const [phone, desk] = WIDTHS.map((width) => widthOf(table) > width);
+  const hint = html`<p class="${desk ? "hint" : "hint narrow"}">more columns to the right →</p>`;
+  const kinds = head.map((_, column) => (body.every((row) => isNumber(textOf(row[column]!))) ? "number" : "text"));
   const cells = (row: readonly Cell[]) =>
-    row.map((cell, index) => (index === 0 ? html`<th scope="row">${mark(cell)}</th>` : html`<td>${mark(cell)}</td>`));
-  return html`<div class="scroll"><table>
-<thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+    row.map((cell, column) =>
+      column === 0
+        ? html`<th scope="row">${mark(cell)}</th>`
+        : html`<td${kinds[column] === "text" ? raw(' class="text"') : null}>${mark(cell)}</td>`,
+    );
+  const heading = (name: string, column: number) =>
+    html`<th scope="col"${kinds[column] === "text" ? raw(' class="text"') : null}>${name}</th>`;
+  return html`${phone ? hint : null}<div class="scroll"><table>
+<thead><tr>${head.map(heading)}</tr></thead>
 <tbody>${body.map((row) => html`<tr>${cells(row)}</tr>\n`)}</tbody>
 </table></div>`;
+}
+
+/** Whether a cell is read as a number, also one with a unit, a change or a range behind it. */
+function isNumber(text: string): boolean {
+  return text === DASH || /^[-−+±]?[\d.,]/.test(text);
+}
+
+/** About how wide the table is, headings wrapped. */
+function widthOf({ head, body }: Table): number {
+  const letters = head.map((name, column) => {
+    const words = name.split(" ").map((word) => word.length);
+    const cells = body.map((row) => row[column]!).filter((cell) => typeof cell === "string" || cell.tone !== "words");
+    return Math.max(...words, ...cells.map((cell) => Math.min(textOf(cell).length, column === 0 ? 20 : 40)));
+  });
+  return letters.reduce((sum, count) => sum + count * LETTER + GAP, 0);
 }
 
 function mark(cell: Cell): Html | string {
   if (typeof cell === "string") return cell;
   if (cell.tone === "best") return html`<b>${cell.text}</b>`;
-  if (cell.tone === "code") return html`<code>${cell.text}</code>`;
   return html`<span class="${cell.tone}">${cell.text}</span>`;
 }
 

@@ -1,11 +1,12 @@
 import Cli from "cli-table3";
-import { type Table, textOf } from "../report/table.ts";
+import { type Cell, type Table, textOf } from "../report/table.ts";
+import type { Paint } from "./colour.ts";
 
 /**
  * A table of text; columns of nothing but numbers (also with a sign or unit behind) are aligned to the right. One that is wider than
  * `width` is shown in parts below one another, each beginning with the first column.
  */
-export function formatTable({ head, body }: Table, width: number): string {
+export function formatTable({ head, body }: Table, width: number, paint: Paint = (_, text) => text): string {
   const rows = body.map((row) => row.map((cell) => textOf(cell).replaceAll("\u00a0", " ")));
   const sizes = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]!.length)) + 3);
   const parts: number[][] = [];
@@ -18,27 +19,48 @@ export function formatTable({ head, body }: Table, width: number): string {
   return (parts.length === 0 ? [[0]] : parts)
     .map((columns) => {
       const over = columns.reduce((sum, at) => sum + sizes[at]!, 1) - width;
-      return drawn(head, rows, columns, over > 0 ? Math.max(12, sizes[columns.at(-1)!]! - 1 - over) : null);
+      const shown = rows.map((row, at) => row.map((text, column) => paintedCell(body[at]![column]!, text, paint)));
+      const titles = head.map((name) => paint("bold", name));
+      const numbers = head.map((_, column) => rows.every((row) => isNumber(row[column]!)));
+      return drawn(
+        { head: titles, rows: shown, numbers },
+        columns,
+        over > 0 ? Math.max(12, sizes[columns.at(-1)!]! - 1 - over) : null,
+      );
     })
     .join("\n");
 }
 
 /** @param last Letters of the last column, whose words are then wrapped; null for as many as it needs. */
 function drawn(
-  head: readonly string[],
-  rows: readonly (readonly string[])[],
+  {
+    head,
+    rows,
+    numbers,
+  }: {
+    readonly head: readonly string[];
+    readonly rows: readonly (readonly string[])[];
+    readonly numbers: readonly boolean[];
+  },
   columns: readonly number[],
   last: number | null,
 ): string {
   const table = new Cli({
     head: columns.map((column) => head[column]!),
-    colAligns: columns.map((column) => (rows.every((row) => isNumber(row[column]!)) ? "right" : "left")),
+    colAligns: columns.map((column) => (numbers[column] === true ? "right" : "left")),
     colWidths: columns.map((_, at) => (at === columns.length - 1 ? last : null)),
     wordWrap: true,
     style: { head: [], border: [], compact: true },
   });
   table.push(...rows.map((row) => columns.map((column) => row[column]!)));
   return table.toString();
+}
+
+const TONES = { best: "bold", right: "green", wrong: "red" } as const;
+
+function paintedCell(cell: Cell, text: string, paint: Paint): string {
+  const style = typeof cell === "string" ? undefined : TONES[cell.tone as keyof typeof TONES];
+  return style === undefined ? text : paint(style, text);
 }
 
 function isNumber(cell: string): boolean {

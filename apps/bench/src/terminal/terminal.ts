@@ -5,6 +5,8 @@ import type { Progress } from "./progress.ts";
 export interface Terminal {
   /** One line of the result, on standard output; nothing with --json. */
   line(text: string): void;
+  /** The last line of a command that wrote a page: a link to it. */
+  link(file: string): void;
   /** A table of the result, on standard output; nothing with --json. */
   table(table: Table): void;
   /** The final JSON line, on standard output; nothing without --json. */

@@ -1,7 +1,7 @@
 import { details } from "../../report/chart.ts";
 import { dataFiles } from "../../report/files.ts";
 import { type Line, lineFigure, percentAxis } from "../../report/lines.ts";
-import { machine } from "../../report/machine.ts";
+import { busyWords, machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
 import { count, digits, exact, percent, points, times } from "../../report/numbers.ts";
 import type { Headline, Report } from "../../report/report.ts";
@@ -146,8 +146,8 @@ function way({ method, members, bits, answer, wantedLoss, objective }: CascadesR
 }
 
 function allowed(loss: number): string {
-  if (loss === 0) return "asked to lose nothing";
-  return loss < 0 ? `asked to gain ${points(-loss)}` : `asked to lose at most ${points(loss)}`;
+  if (loss === 0) return "aimed at losing nothing";
+  return loss < 0 ? `aimed at gaining ${points(-loss)}` : `aimed at losing ${points(loss)}`;
 }
 
 /** What the terminal shows at the end. */
@@ -201,14 +201,6 @@ function quantisedTable({ quantised, rows }: CascadesResult) {
     ["kB before", ({ bytesBefore }) => bytesBefore / 1000, count],
     ["after", ({ bytesAfter }) => bytesAfter / 1000, count],
   ]);
-}
-
-/** How busy the machine was, where it was: times are then those of interleaved rounds, and larger than on a machine of one's own. */
-function busyWords({ environment }: CascadesResult): string {
-  const { loadAverage: [load = 0] = [], cores = 1 } = environment;
-  return load > cores / 2
-    ? ` The machine was busy (load ${digits(0)(load)} on ${cores} cores): fractions of time are of interleaved rounds, milliseconds are not to be quoted.`
-    : "";
 }
 
 /** Its part of docs/measured.md. */

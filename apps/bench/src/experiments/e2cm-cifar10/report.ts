@@ -1,40 +1,54 @@
-import { caption, details } from "../../report/chart.ts";
+import { details } from "../../report/chart.ts";
 import { dataFiles, weightFiles } from "../../report/files.ts";
+import { html } from "../../report/html.ts";
 import { exact, large } from "../../report/numbers.ts";
 import type { Report } from "../../report/report.ts";
 import { backboneName, capital } from "../../report/series.ts";
+import { htmlTable } from "../../report/table.ts";
 import { dataWords } from "../../report/words.ts";
 import { confusionFigures } from "./charts/confusion.ts";
 import { depthFigure } from "./charts/depth.ts";
-import { frontierFigures } from "./charts/frontier.ts";
+import { frontierFigure, rulesFigures, variantsFigure } from "./charts/frontier.ts";
+import { halvingsFigure } from "./charts/halvings.ts";
 import { pictureGalleries } from "./charts/pictures.ts";
-import { rulesTables } from "./charts/rules.ts";
 import { sharesFigure } from "./charts/shares.ts";
 import { speedFigure } from "./charts/speed.ts";
-import { variantsFigure } from "./charts/variants.ts";
+import { CHOICES } from "./choices.ts";
 import { headline } from "./headline.ts";
-import { PROTOCOLS, protocolName } from "./protocols.ts";
 import type { E2cmCifar10Result } from "./schema.ts";
-import { fitTable, overheadTable, wallTable } from "./tables.ts";
+import { fitTable, halvingsTable, lossTable, mainFirst, overheadTable, wallTable } from "./tables.ts";
 
 /** Its chapter of the report. */
 export function report(result: E2cmCifar10Result): Report {
-  const { overhead, fit, wall, data, weights } = result;
-  const protocol = Object.keys(PROTOCOLS).find((name) => result.rows.some((row) => row.protocol === name));
+  const { overhead, fit, wall, halvings, data, weights, rows } = result;
   return {
     headline: headline(result),
     sections: [
       {
         id: "frontier",
         title: "Accuracy for computation",
-        about: "Pictures that are easy leave the network early. How much accuracy is left for how much computation?",
-        content: frontierFigures(result),
+        about:
+          "After some blocks of the network stands an exit. It compares what the network has computed of a picture so far with the means of that over the training pictures of each class (class means; with a shared covariance, the posterior probability of each class). Where it is surer than a threshold the picture leaves with the exit's answer, and nothing behind is computed. How much accuracy is left for how much computation, counted in multiply-accumulates?",
+        content: [frontierFigure(result)],
       },
       {
-        id: "rules",
-        title: "The distance rules side by side",
-        about: "A rule turns distances to the class means into a confidence. These are the costs each rule needs.",
-        content: rulesTables(result),
+        id: "promise",
+        title: "Is the promise kept?",
+        about:
+          "Thresholds are asked to lose at most so much accuracy. Aimed at: they lost no more on the pictures that chose them. Guarded: they lose no more on new pictures, with probability 0.9. How often is more lost all the same?",
+        content: [halvingsFigure(result), halvings.length > 0 && halvingsTable(result)],
+      },
+      {
+        id: "shares",
+        title: "Where pictures leave",
+        about: "For every loss that is asked for, the share of the test pictures that leaves at each exit.",
+        content: [sharesFigure(result)],
+      },
+      {
+        id: "speed",
+        title: "Is less computation less time?",
+        about: "Multiply-accumulates are counted, time is measured. Everything in a row is of the same pictures.",
+        content: wall.length === 0 ? [] : [speedFigure(result), wallTable(result)],
       },
       {
         id: "depth",
@@ -43,49 +57,10 @@ export function report(result: E2cmCifar10Result): Report {
         content: [depthFigure(result)],
       },
       {
-        id: "shares",
-        title: "Where pictures leave",
-        about: "At each operating point, the share of the test pictures that leaves at each exit.",
-        content: [sharesFigure(result)],
-      },
-      {
         id: "confusion",
         title: "What is mistaken for what",
         about: "Which classes does each exit tell apart, and which does it still mix up?",
         content: confusionFigures(result),
-      },
-      {
-        id: "speed",
-        title: "Is less computation less time?",
-        about: "Multiply-accumulates are counted, time is measured.",
-        content:
-          wall.length === 0 ? [] : [speedFigure(result), details(`All ${wall.length} measurements`, wallTable(result))],
-      },
-      {
-        id: "variants",
-        title: "Cheaper exits",
-        about: "Pooled features and 8-bit means make the exits lighter. What do they lose?",
-        content: [
-          variantsFigure(result),
-          overhead.length > 0 && overheadTable(result),
-          overhead.length > 0 &&
-            caption(
-              `The best rule of each metric${protocol === undefined ? "" : `, ${protocolName(protocol)}`}. A dash: no setting reaches it, or it was not measured.`,
-            ),
-        ],
-      },
-      {
-        id: "fitting",
-        title: "How long fitting takes",
-        content:
-          fit.length === 0
-            ? []
-            : [
-                fitTable(result),
-                caption(
-                  "Fitting is one pass over the training pictures; there are no epochs, no gradients and no learning rate.",
-                ),
-              ],
       },
       {
         id: "examples",
@@ -93,10 +68,47 @@ export function report(result: E2cmCifar10Result): Report {
         about: "Test pictures at three times their size.",
         content: pictureGalleries(result),
       },
+      {
+        id: "others",
+        title: "Other rules, other exits",
+        about:
+          "A rule turns the distances to the class means into how sure an exit is; features can be pooled to fewer numbers, and means kept in 8 bits.",
+        content:
+          rows.length === 0
+            ? []
+            : [
+                details(
+                  "All rules, under every way to choose thresholds",
+                  html`${rulesFigures(result)}${lossTables(result)}`,
+                ),
+                details("Pooled features and 8-bit means", html`${variantsFigure(result)}`),
+                overhead.length > 0 && details("What exits add when nothing leaves", overheadTable(result)),
+              ],
+      },
+      ...(fit.length === 0
+        ? []
+        : [
+            {
+              id: "fitting",
+              title: "How long fitting takes",
+              about: "One pass over the training pictures: no epochs, no gradients, no learning rate.",
+              content: [fitTable(result)],
+            },
+          ]),
     ],
     method: method(result),
     files: [...dataFiles(data?.files), ...weightFiles(weights)],
   };
+}
+
+/** MACs and change of accuracy of every method for what it was asked to lose. */
+function lossTables(result: E2cmCifar10Result) {
+  return mainFirst(result, result.rows).flatMap((backbone) =>
+    (["guarded", "aimed"] as const).map((choice) => {
+      const table = htmlTable(lossTable(result, backbone, choice));
+      return html`<h3>${backboneName(backbone)}, ${CHOICES[choice].name}: MACs, and change of accuracy in points</h3>${table}`;
+    }),
+  );
 }
 
 function method({ data, backbones }: E2cmCifar10Result): Report["method"] {
@@ -106,10 +118,11 @@ function method({ data, backbones }: E2cmCifar10Result): Report["method"] {
   );
   return {
     Data: `${dataWords(data)} ${networks.length > 0 ? `${networks.join("; ")}.` : ""}`,
-    ...Object.fromEntries(Object.values(PROTOCOLS).map(({ name, meaning }) => [capital(name), meaning])),
+    ...Object.fromEntries(Object.values(CHOICES).map(({ name, meaning }) => [capital(name), meaning])),
     Cost: "Multiply-accumulates (MACs) of one picture: the backbone up to the exit it leaves at, plus every exit it passed on the way. 100 % is the plain network without exits, so a picture that never leaves costs a little more than 100 %.",
     Time: "Wall-clock time to answer the pictures in stages (run a stage, decide, go on with the pictures that stay) divided by the time of the plain network, measured in turn in one process; medians.",
+    Loss: "Accuracy of the whole network less that with exits, on the same pictures. Its 95 % interval is 1.96 standard errors of the differences picture by picture: 1 where only the whole network is right, −1 where only the exits are, 0 elsewhere.",
     Distances:
-      "Euclidean: distance to the class mean, either raw, or divided by that class's average distance over the training pictures (normalised, the paper's rule), or divided by the largest distance of the same picture. Shared covariance: the posterior probability of a class when all classes share one covariance.",
+      "Class means: Euclidean distance to the class mean, either raw, or divided by that class's average distance over the training pictures (normalised, the paper's rule), or divided by the largest distance of the same picture. Shared covariance: the posterior probability of a class when all classes share one covariance.",
   };
 }

@@ -1,18 +1,21 @@
 import { z } from "zod";
+import { halvingFields } from "../../measuring/halvings.ts";
 import { amount, share } from "../../measuring/ranges.ts";
 import { wallFields } from "../../measuring/wall.ts";
 import { dataSchema, list, resultSchema, weightSchema } from "../result.ts";
 
-const exit = z.union([z.string(), z.number()]);
+/** Its name: where it reads, e.g. block6; `full` is the network's own. */
+const exit = z.string();
 /** `euclidean` or `sharedCovariance`. */
 const metric = z.string();
 /** full (all features), pooled4x4, int8, moments, ... */
 const variant = z.string();
 /**
- * `paper`: thresholds from training pictures, reported on all test pictures. `sound`: from one half of the test pictures, reported
- * on the other, both ways.
+ * How thresholds were chosen. `paper`: on training pictures, reported on all test pictures. `guarded`: on one half of the test pictures, so
+ * that the loss that was asked for is kept on new ones with a probability that is said, reported on the other half, both ways.
+ * `aimed`: the same without a guarantee.
  */
-const protocol = z.string();
+const choice = z.enum(["guarded", "aimed", "paper"]);
 
 /** One point of the accuracy–MACs frontier, measured on pictures that did not choose its thresholds. */
 const frontierRow = z.object({
@@ -21,11 +24,10 @@ const frontierRow = z.object({
   /** normalised, raw, perSampleMaximum or posterior. */
   rule: z.string(),
   variant,
-  protocol,
+  choice,
   macsFraction: amount,
   accuracy: share,
-  /** Of the first half, where there are two. */
-  thresholds: list(z.number()),
+  /** Of the exits, the full network last. */
   shares: list(share),
   /** What the thresholds were asked to lose at most on the pictures that chose them; null for a point of the hull. */
   wantedLoss: z.number().nullish(),
@@ -51,25 +53,16 @@ const confusion = z.object({
   matrix: z.array(z.array(z.number()).readonly()).readonly(),
 });
 
-/** Thresholds chosen to lose at most `wantedLoss`, and what came of it on the test pictures; the last exit is the full network. */
-const operating = z.object({
-  backbone: z.string(),
-  metric,
-  protocol,
-  wantedLoss: z.number(),
-  macsFraction: amount,
-  accuracy: share,
-  shares: list(z.object({ exit, share })),
-});
+/** How often the promise failed in random halvings of the test pictures. */
+const halving = z.object({ backbone: z.string(), metric, variant, ...halvingFields });
 
 /** Wall clock of one batch size, on the first pictures of the second half. */
 const wall = z.object({
   backbone: z.string(),
   metric,
   ...wallFields,
-  fullAccuracy: share.optional(),
-  /** The loss its thresholds were asked to keep; missing where it is not one of `operating`. */
-  wantedLoss: z.number().optional(),
+  /** The loss that was asked for; guarded. */
+  wantedLoss: z.number(),
 });
 
 /** Speed of fitting; `ratio`: the median over rounds of it ÷ the plain network's over the same pictures. */
@@ -109,13 +102,12 @@ export const schema = resultSchema({
   data: dataSchema.optional(),
   weights: list(weightSchema),
   classNames: list(z.string()),
-  /** The plain network of the headline: the last of `backbones`. */
-  full: z.object({ accuracy: share }).optional(),
+  /** The headline's is the last. */
   backbones: list(z.object({ backbone: z.string(), macs: amount, accuracy: share, testPictures: amount })),
   perExit: list(exitRow),
   confusion: list(confusion),
   exitNames: list(z.string()),
-  operating: list(operating),
+  halvings: list(halving),
   fit: list(fit),
   overhead: list(overhead),
   rows: list(frontierRow),
@@ -127,6 +119,6 @@ export type E2cmCifar10Result = z.output<typeof schema>;
 export type FrontierRow = z.output<typeof frontierRow>;
 export type ExitRow = z.output<typeof exitRow>;
 export type Confusion = z.output<typeof confusion>;
-export type Operating = z.output<typeof operating>;
+export type ChoiceName = z.output<typeof choice>;
 export type WallRow = z.output<typeof wall>;
 export type Picture = z.output<typeof picture>;

@@ -1,9 +1,9 @@
-import { exact, percent, points, signed, times } from "../../report/numbers.ts";
+import { pairedLoss } from "../../measuring/paired.ts";
+import { count, decimal, exact, points, signed, times } from "../../report/numbers.ts";
 import { backboneName, distinct } from "../../report/series.ts";
 import { type Column, type Table, tableOf } from "../../report/table.ts";
-import { metricSeries, variantName } from "../e2cm/words.ts";
-import { PROTOCOLS } from "./protocols.ts";
-import type { E2cmCifar10Result, FrontierRow } from "./schema.ts";
+import { isMain, metricSeries, variantName } from "../e2cm/words.ts";
+import type { ChoiceName, E2cmCifar10Result, FrontierRow, WallRow } from "./schema.ts";
 
 /** Backbones of these rows, the headline's first. */
 export function mainFirst({ backbones }: E2cmCifar10Result, rows: readonly { readonly backbone: string }[]): string[] {
@@ -17,43 +17,71 @@ function byBackbone<R extends { readonly backbone: string }>(result: E2cmCifar10
 }
 
 /** Accuracy of the plain network; undefined when the run did not say. */
-export function plainAccuracy(result: E2cmCifar10Result, backbone: string): number | undefined {
-  const listed = result.backbones.find((one) => one.backbone === backbone)?.accuracy;
-  return listed ?? (result.backbones.length === 0 ? result.full?.accuracy : undefined);
+export function plainAccuracy({ backbones }: E2cmCifar10Result, backbone: string): number | undefined {
+  return backbones.find((one) => one.backbone === backbone)?.accuracy;
 }
 
-/** The smallest cost fraction that still reaches `accuracy`. */
-export function cheapest(rows: readonly FrontierRow[], accuracy: number): number | undefined {
-  const reaching = rows.filter((row) => row.accuracy >= accuracy - 1e-9).map((row) => row.macsFraction);
-  return reaching.length === 0 ? undefined : Math.min(...reaching);
+/** Rows of the package's default by one choice of thresholds. */
+export function defaultRows({ rows }: E2cmCifar10Result, backbone: string, choice: ChoiceName): FrontierRow[] {
+  return rows.filter(
+    (row) => row.backbone === backbone && row.metric === "sharedCovariance" && isMain(row) && row.choice === choice,
+  );
 }
 
-/** The highest accuracy for at most this cost fraction. */
-export function mostAccurate(rows: readonly FrontierRow[], cost: number): number | undefined {
-  const paying = rows.filter((row) => row.macsFraction <= cost + 1e-9).map((row) => row.accuracy);
-  return paying.length === 0 ? undefined : Math.max(...paying);
+/** Losses that are shown of the package's default. */
+export const SHOWN_LOSSES: readonly number[] = [0.002, 0.003, 0.005, 0.01];
+
+/** How often what was asked for was exceeded in random halvings, and what is paid for the guarantee. */
+export function halvingsTable(result: E2cmCifar10Result): Table {
+  return tableOf(byBackbone(result, result.halvings), [
+    ["network and exits", ({ backbone, metric }) => `${backboneName(backbone)}, ${metricSeries(metric).name}`],
+    ["asked to lose at most", ({ asked }) => points(asked)],
+    ...outcomes("guarded", "guarded"),
+    ...outcomes("aimed", "aimed at"),
+  ]);
 }
 
-/** Wall clock against MACs. */
+/** The same of the package's default in one network. */
+export function promiseTable({ halvings }: E2cmCifar10Result, backbone: string): Table {
+  const own = halvings.filter((row) => row.backbone === backbone && row.metric === "sharedCovariance");
+  return tableOf(own, [
+    ["asked to lose at most", ({ asked }) => points(asked)],
+    ...outcomes("guarded", "guarded"),
+    ...outcomes("aimed", "aimed at"),
+  ]);
+}
+
+type HalvingRow = E2cmCifar10Result["halvings"][number];
+
+function outcomes(choice: "guarded" | "aimed", words: string): Column<HalvingRow>[] {
+  return [
+    [`${words}: points lost`, (row) => decimal(100 * row[choice].lost, 2)],
+    ["MACs", (row) => (row[choice].idle === row.halvings ? "nothing leaves" : times(row[choice].macsFraction))],
+    ["lost more", (row) => `${row[choice].failed} of ${row.halvings}`],
+  ];
+}
+
+/** Wall clock against MACs; everything in a row is of the same pictures. */
 export function wallTable(result: E2cmCifar10Result): Table {
   return tableOf(byBackbone(result, result.wall), [
     ["network", ({ backbone }) => backboneName(backbone)],
-    ["exits", ({ metric }) => metricSeries(metric).name],
     ["batch", "batch"],
-    ["pictures", picturesTimed],
+    ["pictures", ({ pictures }) => pictures, count],
     ["MACs", "macsFraction", times],
     ["time", "wallFraction", times],
+    ["of all rounds", ({ wallRange }) => wallRange && `${decimal(wallRange[0], 3)}–${times(wallRange[1])}`],
+    ["right", "accuracy", exact],
+    ["lost", lossOf],
     ["plain ms", ({ plainMs }) => plainMs.toFixed(2)],
     ["in stages ms", ({ stagedMs }) => stagedMs.toFixed(2)],
-    ["right", "accuracy", exact],
-    ["right (plain)", "fullAccuracy", exact],
     ["rounds", "runs"],
   ]);
 }
 
-/** Pictures that were timed; older results of the full preset do not say it. */
-export function picturesTimed({ batch, pictures = Math.min(2048, 128 * batch) }: E2cmCifar10Result["wall"][number]) {
-  return pictures;
+/** "0.31 ± 0.20": points lost of the timed pictures, and the half width of the 95 % interval. */
+export function lossOf({ lostPictures = 0, gainedPictures = 0, pictures = 0 }: WallRow): string {
+  const { loss, margin } = pairedLoss(lostPictures, gainedPictures, pictures);
+  return `${decimal(100 * loss, 2)} ± ${decimal(100 * margin, 2)}`;
 }
 
 /** How fast the exits are fitted, beside the plain network's speed on the same pictures. */
@@ -68,37 +96,18 @@ export function fitTable(result: E2cmCifar10Result): Table {
   ]);
 }
 
-/** What exits weigh when nothing leaves, and what their variants reach. */
+/** What exits weigh when nothing leaves. */
 export function overheadTable(result: E2cmCifar10Result): Table {
-  const protocol = Object.keys(PROTOCOLS).find((name) => result.rows.some((row) => row.protocol === name));
-  const own = ({ backbone, metric, variant }: E2cmCifar10Result["overhead"][number]) =>
-    result.rows.filter(
-      (row) =>
-        row.backbone === backbone && row.metric === metric && row.variant === variant && row.protocol === protocol,
-    );
   return tableOf(byBackbone(result, result.overhead), [
     ["network", ({ backbone }) => backboneName(backbone)],
-    [
-      "exits",
-      ({ exits, metric, variant }) =>
-        `${exits === undefined ? "" : `${exits} × `}${metricSeries(metric).name}, ${variantName(variant)}`,
-    ],
+    ["exits", ({ exits, metric, variant }) => `${exits} × ${metricSeries(metric).name}, ${variantName(variant)}`],
     ["all exits together, share of the MACs", "share", exact],
     ["of the time, batch 64", "wallShare", exact],
     ["time of one exit, its cut included", "wallSharePerExit", exact],
-    [
-      "cost to stay within 1.0 point",
-      (row) => {
-        const full = plainAccuracy(result, row.backbone);
-        return full && cheapest(own(row), full - 0.01);
-      },
-      times,
-    ],
-    [`accuracy with at most ${percent(0.7)} of the MACs`, (row) => mostAccurate(own(row), 0.7), exact],
   ]);
 }
 
-/** The methods compared in one table: rows of the sound protocol by metric, rule and variant. */
+/** The methods compared in one table, by metric, rule and variant; the first is the package's default. */
 const METHODS = [
   ["sharedCovariance", "posterior", "moments", "shared covariance, second moments (default)"],
   ["sharedCovariance", "posterior", "moments int8", "the same, 8-bit weights"],
@@ -112,28 +121,24 @@ const METHODS = [
 
 const LOSSES = [0, 0.002, 0.003, 0.004, 0.005, 0.01, 0.02, 0.05];
 
-/** Rows of a method of {@link METHODS} under the sound protocol; the first is the package's default. */
-export function soundRows({ rows }: E2cmCifar10Result, backbone: string, method = 0): readonly FrontierRow[] {
-  const [metric, rule, variant] = METHODS[method]!;
-  return rows.filter(
-    (row) =>
-      row.backbone === backbone &&
-      row.metric === metric &&
-      row.rule === rule &&
-      row.variant === variant &&
-      row.protocol === "sound",
-  );
-}
-
 /** Cost and change of accuracy of every method for what it was asked to lose. */
-export function lossTable(result: E2cmCifar10Result, backbone: string, accuracy: number): Table {
-  const columns = METHODS.map(([, , , title], method): Column<number> => {
-    const rows = soundRows(result, backbone, method);
+export function lossTable(result: E2cmCifar10Result, backbone: string, choice: ChoiceName): Table {
+  const full = plainAccuracy(result, backbone) ?? Number.NaN;
+  const columns = METHODS.map(([metric, rule, variant, title]): Column<number> => {
+    const rows = result.rows.filter(
+      (row) =>
+        row.backbone === backbone &&
+        row.metric === metric &&
+        row.rule === rule &&
+        row.variant === variant &&
+        row.choice === choice,
+    );
     return [
       title,
       (loss) => {
         const row = rows.find(({ wantedLoss }) => wantedLoss === loss);
-        return row && `${times(row.macsFraction)}, ${signed(row.accuracy - accuracy)}`;
+        if (row === undefined) return undefined;
+        return `${times(row.macsFraction)}${Number.isNaN(full) ? "" : `, ${signed(row.accuracy - full)}`}`;
       },
     ];
   });
@@ -149,7 +154,7 @@ export function depthTable({ perExit }: E2cmCifar10Result, backbone: string): Ta
     (block: number): number | undefined =>
       own.find((row) => row.metric === metric && row.variant === variant && row.depth === block)?.accuracy;
   return tableOf(blocks, [
-    ["after block", (block) => block],
+    ["exit", (block) => own.find(({ depth }) => depth === block)!.exit],
     ["class means, all features", at("euclidean", "full"), exact],
     ["class means, pooled", at("euclidean", "pooled4x4"), exact],
     ["shared covariance, pooled", at("sharedCovariance", "pooled4x4"), exact],

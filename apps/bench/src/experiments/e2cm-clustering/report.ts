@@ -303,7 +303,7 @@ export function measured(result: ClusteringResult): readonly Block[] {
 export function summary(result: ClusteringResult): Summary {
   const differ = result.runs.map(({ dataset, run, faithful, full, staged }) => {
     const came = `${times(faithful.macsFraction)} of the MACs and ${exact(faithful.accuracy)} (plain ${exact(full.accuracy)})`;
-    return `${dataset}, run ${run}: asked for 99 % of the network's own clusters, ${came}; ${staged.differences} of ${staged.pictures} pictures differ when run in stages.`;
+    return `${dataset}, run ${run}: aimed at 99 % of the network's own clusters, ${came}; ${staged.differences} of ${staged.pictures} pictures differ when run in stages.`;
   });
   return {
     table: meansTable(result),

@@ -155,7 +155,7 @@ export function withinTable(result: RivalsResult, datasets: readonly RivalData[]
   const losses = distinct(result.within.map(({ wantedLoss }) => wantedLoss));
   const within = losses.map(
     (loss): Column<(typeof kinds)[number]> => [
-      `to lose at most ${points(loss)}`,
+      `aimed at losing ${points(loss)}`,
       ({ rows }) => {
         const own = rows.filter(({ wantedLoss }) => wantedLoss === loss);
         const costs = own.flatMap(({ macsFraction }) => macsFraction ?? []);
@@ -173,7 +173,7 @@ export function withinTable(result: RivalsResult, datasets: readonly RivalData[]
 export function wallTable(result: RivalsResult, datasets: readonly RivalData[]): Table {
   const { settings } = result;
   const asked: Readonly<Record<string, string>> = {
-    loss: `to lose at most ${settings === undefined ? "a little" : points(settings.timedLoss)}`,
+    loss: `aimed at losing ${settings === undefined ? "a little" : points(settings.timedLoss)}`,
     cost: `at most ${settings === undefined ? "so much" : percent(settings.timedFraction)} of the MACs`,
   };
   return tableOf(inOrder(result.wall, datasets), [

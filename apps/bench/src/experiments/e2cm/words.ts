@@ -9,7 +9,7 @@ const RULES: Readonly<Record<string, Series>> = {
 
 const METRICS: Readonly<Record<string, Series>> = {
   sharedCovariance: { name: "shared covariance", color: "var(--blue)" },
-  euclidean: { name: "Euclidean", color: "var(--red)" },
+  euclidean: { name: "class means", color: "var(--red)" },
 };
 
 const VARIANTS: Readonly<Record<string, string>> = {
@@ -20,17 +20,28 @@ const VARIANTS: Readonly<Record<string, string>> = {
   "moments int8": "second moments, 8-bit weights",
 };
 
-const OTHER = ["var(--gold)", "var(--purple)", "var(--green)", "var(--ink-2)"];
+/** Colours of variants that are not a method's own. */
+const VARIANT_COLORS: Readonly<Record<string, string>> = {
+  int8: "var(--gold)",
+  "moments int8": "var(--gold)",
+  pooled4x4: "var(--green)",
+  "pooled4x4 int8": "var(--purple)",
+};
 
-export function ruleSeries(rule: string): Series {
+function ruleSeries(rule: string): Series {
   return RULES[rule] ?? { name: rule, color: "var(--gold)" };
+}
+
+/** A metric and its rule: the same name and colour in every figure. */
+export function methodSeries(metric: string, rule: string): Series {
+  return { name: methodName(metric, rule), color: ruleSeries(rule).color };
 }
 
 export function metricSeries(metric: string): Series {
   return METRICS[metric] ?? { name: metric, color: "var(--gold)" };
 }
 
-/** "Euclidean, normalised"; the posterior rule belongs to the shared covariance and needs no second word. */
+/** "class means, normalised"; the posterior rule belongs to the shared covariance and needs no second word. */
 export function methodName(metric: string, rule: string): string {
   return rule === "posterior" ? metricSeries(metric).name : `${metricSeries(metric).name}, ${ruleSeries(rule).name}`;
 }
@@ -46,7 +57,7 @@ export function isMain({ metric, variant }: { readonly metric: string; readonly 
   return variant === "full" || (metric === "sharedCovariance" && variant === "moments");
 }
 
-/** A colour for the `index`-th variant; the first has its method's own. */
-export function variantColor(index: number, own: string): string {
-  return index === 0 ? own : OTHER.filter((color) => color !== own)[(index - 1) % (OTHER.length - 1)]!;
+/** The colour of a variant; a method's own variant has the method's. */
+export function variantColor(variant: string, own: string): string {
+  return VARIANT_COLORS[variant] ?? own;
 }

@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
 import { draw, figure } from "../../../report/chart.ts";
-import { type Html, html } from "../../../report/html.ts";
+import { type Html, html, raw } from "../../../report/html.ts";
 import { percent } from "../../../report/numbers.ts";
 import { backboneName, distinct, ramp } from "../../../report/series.ts";
 import { metricSeries } from "../../e2cm/words.ts";
@@ -21,6 +21,7 @@ export function confusionFigures(result: E2cmCifar10Result): Html[] {
       const some = shown.length < all.length ? ` ${shown.length} of ${all.length} exits are shown.` : "";
       return figure(
         html`<h3>${backboneName(backbone)}, ${metricSeries(metric).name}</h3>
+<p class="key">0 % <i style="${raw(`background:linear-gradient(90deg,${[0, 0.25, 0.5, 0.75, 1].map(ramp).join(",")})`)}"></i> 100 % of a row</p>
 <div class="strip">${shown.map((one) => heatMap(one, result.classNames))}</div>`,
         `Rows are the true class, columns the answer; the stronger a cell, the larger the share of its row. A clean diagonal is a perfect exit.${some}`,
       );
@@ -28,7 +29,7 @@ export function confusionFigures(result: E2cmCifar10Result): Html[] {
   });
 }
 
-function heatMap({ matrix, depth, exit }: Confusion, classNames: readonly string[]): Html {
+function heatMap({ matrix, exit }: Confusion, classNames: readonly string[]): Html {
   const name = (index: number) => classNames[index] ?? `class ${index}`;
   const names = matrix.map((_, index) => name(index));
   const total = sum(matrix.map(sum));
@@ -48,7 +49,7 @@ function heatMap({ matrix, depth, exit }: Confusion, classNames: readonly string
   const indices = matrix.map((_, index) => String(index));
   const label = (value: string) => shorten(names[Number(value)]!);
   const axis = { tickSize: 0, tickFormat: label, fontSize: 10, fill: "var(--ink-2)", label: null };
-  const svg = draw(`Confusion matrix of exit ${depth}`, {
+  const svg = draw(`Confusion matrix of ${exit}`, {
     width: SIZE,
     height: SIZE,
     marginLeft: NAMES,
@@ -65,7 +66,7 @@ function heatMap({ matrix, depth, exit }: Confusion, classNames: readonly string
     ],
     color: { type: "identity" },
   });
-  return html`<div><p><b>Exit ${depth}</b> (${exit}): ${percent(right, 1)} right</p>${svg}${
+  return html`<div><p><b>${exit}</b>: ${percent(right, 1)} right</p>${svg}${
     worst === undefined ? null : html`<p>most often: ${worst}</p>`
   }</div>`;
 }

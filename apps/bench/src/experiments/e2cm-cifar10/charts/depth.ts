@@ -21,9 +21,9 @@ export function depthFigure(result: E2cmCifar10Result): Html | null {
       title: backboneName(backbone),
       label: `${backboneName(backbone)}: accuracy of each exit by depth`,
       lines: distinct(own.map((row) => `${row.metric}\n${row.variant}`)).map((key) => depthLine(own, key)),
-      x: countAxis("exit, counted from the input", [Math.min(1, deepest - 1), deepest]),
+      x: countAxis("after block", [Math.min(1, deepest - 1), deepest]),
       y: percentAxis("test accuracy if all leave there", [0, 1]),
-      reference: full === undefined ? undefined : { y: full, name: `full network: ${percent(full, 1)}` },
+      reference: full === undefined ? undefined : { y: full, name: `the whole network: ${percent(full, 1)}` },
     };
   });
   return lineFigure(
@@ -46,7 +46,7 @@ function depthLine(rows: readonly ExitRow[], key: string) {
       .map((row) => ({
         x: row.depth,
         y: row.accuracy,
-        title: `Exit ${row.depth} (${row.exit}), ${name}\n${percent(row.accuracy, 1)} right, after ${percent(row.macsFraction, 1)} of the multiply-accumulates`,
+        title: `${row.exit}, ${name}\n${percent(row.accuracy, 1)} right, after ${percent(row.macsFraction, 1)} of the multiply-accumulates`,
       })),
   };
 }

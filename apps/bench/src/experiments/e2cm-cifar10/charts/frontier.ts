@@ -1,57 +1,146 @@
-import { type Html, html } from "../../../report/html.ts";
+import type { Html } from "../../../report/html.ts";
+import { html } from "../../../report/html.ts";
 import { costAxis, type Line, lineFigure, percentAxis } from "../../../report/lines.ts";
-import { percent } from "../../../report/numbers.ts";
+import { percent, points } from "../../../report/numbers.ts";
 import { backboneName, capital, distinct } from "../../../report/series.ts";
-import { isMain, methodName, ruleSeries } from "../../e2cm/words.ts";
-import { protocolName, protocolsOf } from "../protocols.ts";
-import type { E2cmCifar10Result, FrontierRow } from "../schema.ts";
+import { isMain, methodName, methodSeries, variantColor, variantName } from "../../e2cm/words.ts";
+import { CHOICES, choicesOf } from "../choices.ts";
+import type { ChoiceName, E2cmCifar10Result, FrontierRow } from "../schema.ts";
 import { mainFirst, plainAccuracy } from "../tables.ts";
 
-/** Accuracy against MACs: a figure for each backbone, a chart for each protocol, a curve for each method. */
-export function frontierFigures(result: E2cmCifar10Result): Html[] {
+/** Accuracy against MACs, a chart for each backbone: the package's exits and the paper's, guarded and aimed at, and the setting timed. */
+export function frontierFigure(result: E2cmCifar10Result): Html | null {
+  const rows = result.rows.filter(
+    (row) => isMain(row) && row.choice !== "paper" && ["posterior", "normalised"].includes(row.rule),
+  );
+  if (rows.length === 0) return null;
+  const charts = mainFirst(result, rows).map((backbone) => {
+    const own = rows.filter((row) => row.backbone === backbone);
+    const timed = result.wall.find((row) => row.backbone === backbone);
+    const chosen = own.find(
+      ({ metric, choice, wantedLoss }) =>
+        choice === "guarded" && metric === timed?.metric && wantedLoss === timed.wantedLoss,
+    );
+    const mark = chosen && {
+      x: chosen.macsFraction,
+      y: chosen.accuracy,
+      name: `at most ${points(chosen.wantedLoss!)}`,
+    };
+    return { ...chartOf(result, backbone, own, methodLines(own)), title: backboneName(backbone), mark };
+  });
+  return lineFigure(
+    charts,
+    `Each dot is one setting of the thresholds, chosen on one half of the test pictures and measured on the other. Higher and further left is better. A ring: the setting that is timed, asked to lose at most so much, guarded. Solid: guarded; dashed: aimed at.${belowFrame(rows, charts[0]!.y.domain[0])}`,
+  );
+}
+
+/** All rules under every choice of thresholds, a figure for each backbone. */
+export function rulesFigures(result: E2cmCifar10Result): Html[] {
   const rows = result.rows.filter(isMain);
   return mainFirst(result, rows).map((backbone) => {
     const own = rows.filter((row) => row.backbone === backbone);
-    const full = plainAccuracy(result, backbone);
-    const y = percentAxis("test accuracy", accuracyWindow(own, full));
-    const lowest = Math.min(...own.map((row) => row.accuracy));
-    const euclidean = distinct(own.filter((row) => row.metric === "euclidean").map(shortName));
-    const charts = protocolsOf(own).map((protocol) => ({
-      title: protocolName(protocol),
-      label: `${backboneName(backbone)}: accuracy against multiply-accumulates, ${protocolName(protocol)}`,
-      lines: methodLines(own.filter((row) => row.protocol === protocol)),
-      x: costAxis(own.map((row) => row.macsFraction)),
-      y,
-      height: 380,
-      phoneHeight: 330,
-      reference:
-        full === undefined ? undefined : { y: full, name: `${backboneName(backbone)} in full: ${percent(full, 1)}` },
-    }));
-    const below = lowest < y.domain[0] ? ` The curves go on below the frame, down to ${percent(lowest, 1)}.` : "";
+    const charts = choicesOf(own).map((choice) => {
+      const lines = methodLines(
+        own.filter((row) => row.choice === choice),
+        false,
+      );
+      return { ...chartOf(result, backbone, own, lines), title: capital(CHOICES[choice].name) };
+    });
+    const caption = `Thresholds chosen in ${charts.length === 1 ? "one way" : `${charts.length} ways`}.`;
     return lineFigure(
       charts,
-      `${euclidean.length === 0 ? "" : `${capital(euclidean.join(", "))}: on the Euclidean distance. `}Each dot is one setting of the thresholds, measured on the test pictures. Higher and further left is better.${below}`,
+      `${caption}${belowFrame(own, charts[0]!.y.domain[0])}`,
       html`<h3>${backboneName(backbone)}</h3>`,
     );
   });
 }
 
-/** One curve for each metric and rule, cheapest point first. */
-function methodLines(rows: readonly FrontierRow[]): Line[] {
-  return distinct(rows.map((row) => methodName(row.metric, row.rule))).map((method) => {
-    const own = rows.filter((row) => methodName(row.metric, row.rule) === method);
-    const name = shortName(own[0]!);
-    return { name, color: ruleSeries(own[0]!.rule).color, points: frontierPoints(method, own) };
+/** Cheaper exits (pooled features, 8-bit means): what they lose; variants whose curves coincide with the method's own are named only. */
+export function variantsFigure(result: E2cmCifar10Result): Html | null {
+  const rows = result.rows.filter(
+    ({ choice, rule }) => choice === "aimed" && ["posterior", "normalised"].includes(rule),
+  );
+  const groups = mainFirst(result, rows).flatMap((backbone) =>
+    distinct(rows.map(({ metric }) => metric)).map((metric) =>
+      rows.filter((row) => row.backbone === backbone && row.metric === metric),
+    ),
+  );
+  const same: string[] = [];
+  const charts = groups
+    .filter((own) => distinct(own.map(({ variant }) => variant)).length > 1)
+    .map((own) => {
+      const { backbone, metric, rule } = own[0]!;
+      const title = `${backboneName(backbone)}, ${methodName(metric, rule)}`;
+      const variants = distinct(own.map(({ variant }) => variant)).sort(
+        (a, b) => Number(isMain({ metric, variant: b })) - Number(isMain({ metric, variant: a })),
+      );
+      const of = (variant: string) => own.filter((row) => row.variant === variant);
+      const lines = variants.flatMap((variant, index): Line[] => {
+        const name = variantName(variant);
+        if (
+          index > 0 &&
+          variant.includes("int8") &&
+          coincide(of(variant), of(variant.replace(/ ?int8/, "") || variants[0]!))
+        ) {
+          same.push(`${title}, ${name}`);
+          return [];
+        }
+        const color = variantColor(variant, methodSeries(metric, rule).color);
+        return [{ name, color, dashed: index > 0, points: frontierPoints(name, of(variant)) }];
+      });
+      return { ...chartOf(result, backbone, own, lines), title };
+    });
+  if (charts.length === 0) return null;
+  const left = same.length === 0 ? "" : ` Not drawn, as it coincides with the same exits in float: ${same.join("; ")}.`;
+  return lineFigure(charts, `Thresholds aimed at a loss.${left}`);
+}
+
+/** Whether two curves cannot be told apart: nowhere more than half a point or a hundredth of the cost. */
+function coincide(a: readonly FrontierRow[], b: readonly FrontierRow[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(
+      (row, at) =>
+        Math.abs(row.accuracy - b[at]!.accuracy) < 0.005 && Math.abs(row.macsFraction - b[at]!.macsFraction) < 0.01,
+    )
+  );
+}
+
+function chartOf(result: E2cmCifar10Result, backbone: string, rows: readonly FrontierRow[], lines: readonly Line[]) {
+  const full = plainAccuracy(result, backbone);
+  return {
+    label: `${backboneName(backbone)}: accuracy against multiply-accumulates`,
+    lines,
+    x: costAxis(
+      rows.map((row) => row.macsFraction),
+      { narrow: true },
+    ),
+    y: percentAxis("test accuracy", accuracyWindow(rows, full)),
+    height: 380,
+    phoneHeight: 330,
+    reference: full === undefined ? undefined : { y: full, name: `the whole network: ${percent(full, 1)}` },
+  };
+}
+
+/** One curve for each metric and rule and, where `choices` are told apart, each choice of thresholds. */
+function methodLines(rows: readonly FrontierRow[], choices = true): Line[] {
+  const nameOf = ({ metric, rule, choice }: FrontierRow) =>
+    `${methodName(metric, rule)}${choices ? `, ${CHOICES[choice].name}` : ""}`;
+  return distinct(rows.map(nameOf)).map((name) => {
+    const own = rows.filter((row) => nameOf(row) === name);
+    const { metric, rule, choice } = own[0]!;
+    const { color } = methodSeries(metric, rule);
+    return {
+      name,
+      color,
+      dashed: choices && choice === ("aimed" satisfies ChoiceName),
+      points: frontierPoints(name, own),
+    };
   });
 }
 
-/** Rules are rules on the Euclidean distance unless the name says otherwise; the caption says so. */
-function shortName({ metric, rule }: FrontierRow): string {
-  return metric === "euclidean" ? ruleSeries(rule).name : methodName(metric, rule);
-}
-
 /** Points of a curve, cheapest first. */
-export function frontierPoints(name: string, rows: readonly FrontierRow[]): Line["points"] {
+function frontierPoints(name: string, rows: readonly FrontierRow[]): Line["points"] {
   return [...rows]
     .sort((a, b) => a.macsFraction - b.macsFraction)
     .map((row) => ({
@@ -61,13 +150,18 @@ export function frontierPoints(name: string, rows: readonly FrontierRow[]): Line
     }));
 }
 
+function belowFrame(rows: readonly FrontierRow[], low: number): string {
+  const lowest = Math.min(...rows.map((row) => row.accuracy));
+  return lowest < low ? ` Curves go on below the frame, down to ${percent(lowest, 1)}.` : "";
+}
+
 /**
  * Accuracies worth showing: from what the weakest method still answers at 60 % of the cost (but within 5 to 40 points of
  * the full network) to a little above the best.
  */
-export function accuracyWindow(rows: readonly FrontierRow[], full: number | undefined): readonly [number, number] {
+function accuracyWindow(rows: readonly FrontierRow[], full: number | undefined): readonly [number, number] {
   const best = Math.max(full ?? 0, ...rows.map((row) => row.accuracy));
-  const keyOf = (row: FrontierRow) => `${row.metric} ${row.rule} ${row.variant} ${row.protocol}`;
+  const keyOf = (row: FrontierRow) => `${row.metric} ${row.rule} ${row.variant} ${row.choice}`;
   const at60 = distinct(rows.map(keyOf)).map((method) => {
     const cheap = rows.filter((row) => keyOf(row) === method && row.macsFraction <= 0.6).map((row) => row.accuracy);
     return cheap.length === 0 ? best : Math.max(...cheap);

@@ -30,5 +30,5 @@ function card({ png, label, predicted, exit, confidence }: Picture, classNames: 
     right
       ? html`<span class="right">✓ answered right</span>`
       : html`<span class="wrong">✗ answered ${name(predicted)}</span>`
-  }<small>${exit === "full" ? "full network" : `exit ${exit}`}<br>${percent(confidence)} sure</small></li>\n`;
+  }<small>${exit}<br>${percent(confidence)} sure</small></li>\n`;
 }

@@ -2,7 +2,6 @@ import type { Html } from "../../../report/html.ts";
 import { costAxis, lineFigure, percentAxis } from "../../../report/lines.ts";
 import { milliseconds, percent } from "../../../report/numbers.ts";
 import { backboneName, distinct } from "../../../report/series.ts";
-import { metricSeries } from "../../e2cm/words.ts";
 import type { E2cmCifar10Result, WallRow } from "../schema.ts";
 import { mainFirst } from "../tables.ts";
 
@@ -13,28 +12,19 @@ export function speedFigure(result: E2cmCifar10Result): Html {
   const lowest = Math.min(...wall.flatMap((row) => [row.wallFraction, row.macsFraction]));
   const low = Math.max(0, Math.floor((lowest - 0.05) / 0.2) * 0.2);
   const longest = Math.max(1.05, ...wall.map((row) => row.wallFraction)) * 1.05;
-  const charts = mainFirst(result, wall).flatMap((backbone) => {
-    const own = wall.filter((row) => row.backbone === backbone);
-    return distinct(own.map((row) => row.metric)).map((metric) => {
-      const title = `${backboneName(backbone)}, ${metricSeries(metric).name}`;
-      return {
-        title,
-        label: `${title}: time against multiply-accumulates`,
-        lines: batchLines(
-          own.filter((row) => row.metric === metric),
-          metricSeries(metric).color,
-        ),
-        x: costAxis(
-          wall.map((row) => row.macsFraction),
-          { low },
-        ),
-        y: percentAxis("time, share of the plain network's", [low, longest]),
-        height: 380,
-        phoneHeight: 320,
-        diagonal: "time = computation",
-      };
-    });
-  });
+  const charts = mainFirst(result, wall).map((backbone) => ({
+    title: backboneName(backbone),
+    label: `${backboneName(backbone)}: time against multiply-accumulates`,
+    lines: batchLines(wall.filter((row) => row.backbone === backbone)),
+    x: costAxis(
+      wall.map((row) => row.macsFraction),
+      { low, narrow: true },
+    ),
+    y: percentAxis("time, share of the plain network's", [low, longest]),
+    height: 380,
+    phoneHeight: 320,
+    diagonal: "time = computation",
+  }));
   return lineFigure(
     charts,
     "On the dashed line, time falls exactly as computation does; above it, moving pictures between stages costs time. Each pair of times was measured in turn, in the same process.",
@@ -42,11 +32,11 @@ export function speedFigure(result: E2cmCifar10Result): Html {
 }
 
 /** Larger batches are closer to the ink's colour. */
-function batchLines(rows: readonly WallRow[], color: string) {
+function batchLines(rows: readonly WallRow[]) {
   const batches = distinct(rows.map((row) => row.batch)).sort((a, b) => a - b);
   return batches.map((batch, index) => ({
     name: `batch ${batch}`,
-    color: `color-mix(in oklab, var(--ink) ${Math.round((75 * index) / Math.max(1, batches.length - 1))}%, ${color})`,
+    color: `color-mix(in oklab, var(--ink) ${Math.round((75 * index) / Math.max(1, batches.length - 1))}%, var(--blue))`,
     points: rows
       .filter((row) => row.batch === batch)
       .sort((a, b) => a.macsFraction - b.macsFraction)

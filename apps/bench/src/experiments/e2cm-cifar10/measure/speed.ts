@@ -1,21 +1,17 @@
 import type { Session } from "@exitkit/core-gpu";
-import {
-  type AccumulateOptions,
-  accumulateStatistics,
-  type FittedExits,
-  openClassifier,
-  solveExits,
-} from "@exitkit/e2cm";
+import { type AccumulateOptions, accumulateStatistics, openClassifier, solveExits } from "@exitkit/e2cm";
 import { batches, oneBatch } from "../../../data/batches.ts";
 import { slicePictures } from "../../../data/pictures.ts";
 import { PASS_BATCH } from "../../../measuring/counted.ts";
 import { quantile, timeInterleaved } from "../../../measuring/timing.ts";
-import { CLASSES, depthTaps, type Subject } from "./network.ts";
+import type { Method } from "./methods.ts";
+import { CLASSES, type Subject } from "./subject.ts";
 
 /** Pictures a second while fitting, against plain inference over the same pictures in the same rounds. */
 export async function fitSpeed(subject: Subject) {
   const { context, backbone, device, data, settings, key } = subject;
   const { name, model, input } = backbone;
+  if (settings.fitPasses === 0) return [];
   const pictures = slicePictures(data.train, 0, Math.min(data.train.n, settings.fitPasses * PASS_BATCH));
   const evenly = (count: number) => {
     const inner = backbone.blocks.slice(1);
@@ -28,7 +24,6 @@ export async function fitSpeed(subject: Subject) {
     ["euclidean, pooled features, every block", { metric: "euclidean", features: "pooled", taps: backbone.blocks }],
     ["sharedCovariance, moments, 3 exits", {}],
   ];
-  if (context.preset === "quick") passes.splice(2, 2);
   return context.run.step(key("fit-speed"), async () => {
     const stage = context.progress.stage(`${name}: fitting speed`, settings.rounds * (passes.length + 1), "passes");
     const plain = await device.load(model);
@@ -102,23 +97,18 @@ async function passSpeed(
  * What the exits add when nothing leaves: MACs, and time at batch 64, as shares of the plain network; of all exits of the
  * variant together, and of one.
  */
-export async function overheadPart(
-  subject: Subject,
-  shared: FittedExits,
-  means: readonly (readonly [string, FittedExits])[],
-) {
+export async function overheadRows(subject: Subject, main: Method) {
   const { context, backbone, device, data, settings, key } = subject;
   const { name, model, input } = backbone;
+  if (settings.overheadBudget === 0) return [];
   return context.run.step(key("overhead"), async () => {
     const { x } = oneBatch(slicePictures(data.test, 0, 64));
     const plain = await device.load(model);
-    const variants: (readonly [string, string, FittedExits])[] = [
-      ...means.map(([variant, fitted]) => ["euclidean", variant, fitted] as const),
-      ["sharedCovariance", "moments", shared],
-    ];
+    const { metric, variant, fits } = main;
+    const variants = [...(await threeMeans(subject)), { metric, variant, fitted: fits[0]!.fitted }];
     const classifiers = [];
     try {
-      for (const [, , fitted] of variants) {
+      for (const { fitted } of variants) {
         // No probability exceeds 1; with NEVER the exits would not be computed.
         classifiers.push(await openClassifier(model, fitted, { thresholds: fitted.exits.map(() => 1), device }));
       }
@@ -130,11 +120,11 @@ export async function overheadPart(
         { budget: settings.overheadBudget, leastRounds: 7, mostRounds: 101 },
       );
       const plainMs = times.get("plain")!.median;
-      return variants.map(([metric, variant, fitted], index) => {
-        const exits = fitted.exits.length;
-        const share = (fitted.costs.exits.at(-1)! - fitted.costs.full) / fitted.costs.full;
+      return variants.map(({ metric, variant, fitted: { exits, costs } }, index) => {
+        const share = (costs.exits.at(-1)! - costs.full) / costs.full;
         const wallShare = times.get(String(index))!.median / plainMs - 1;
-        return { backbone: name, metric, variant, exits, share, wallShare, wallSharePerExit: wallShare / exits };
+        const wallSharePerExit = wallShare / exits.length;
+        return { backbone: name, metric, variant, exits: exits.length, share, wallShare, wallSharePerExit };
       });
     } finally {
       for (const classifier of classifiers) await classifier.release();
@@ -143,24 +133,15 @@ export async function overheadPart(
   });
 }
 
-/** Class-means exits at three blocks, full and pooled, for {@link overheadPart}; the numbers in them do not matter there. */
-export async function meansForOverhead(subject: Subject): Promise<readonly (readonly [string, FittedExits])[]> {
-  const { backbone, device, data } = subject;
-  const taps = depthTaps(subject);
-  const exits = [0.25, 0.5, 0.75].map((place) => taps[Math.floor(place * taps.length)]!);
-  const few = slicePictures(data.train, 0, 256);
-  const fit = async (features: "full" | "pooled") => {
-    const statistics = await accumulateStatistics(backbone.model, batches(few, PASS_BATCH), {
-      classes: CLASSES,
-      metric: "euclidean",
-      features,
-      taps: exits,
-      device,
-    });
-    return solveExits(backbone.model, statistics, { metric: "euclidean", device });
+/** Class-means exits at three blocks, full and pooled; the numbers in them do not matter here. */
+async function threeMeans({ backbone, device, data }: Subject) {
+  const taps = [0.25, 0.5, 0.75].map((place) => backbone.blocks[Math.floor(place * backbone.blocks.length)]!);
+  const some = slicePictures(data.train, 0, 256);
+  const fit = async (variant: string, features: "full" | "pooled") => {
+    const options = { classes: CLASSES, metric: "euclidean", features, taps, device } as const;
+    const statistics = await accumulateStatistics(backbone.model, batches(some, PASS_BATCH), options);
+    const fitted = await solveExits(backbone.model, statistics, { metric: "euclidean", device });
+    return { metric: "euclidean", variant, fitted };
   };
-  return [
-    ["full", await fit("full")],
-    ["pooled4x4", await fit("pooled")],
-  ];
+  return [await fit("full", "full"), await fit("pooled4x4", "pooled")];
 }

@@ -22,24 +22,25 @@ export interface Settings {
   readonly thresholdPictures: number;
   /** Every how many blocks an exit of the depth tables stands. */
   readonly everyBlock: number;
+  /** Whether exits of pooled features are compared too: one more pass over the training pictures. */
+  readonly pooled: boolean;
   /** Random threshold vectors of the paper's search. */
   readonly draws: number;
+  /** Random halvings of the test pictures. */
+  readonly halvings: number;
+  /** The loss that is asked for in the timings, the headline and the example pictures; it is guarded. */
+  readonly timedLoss: number;
   /** Rounds of every timing. */
   readonly rounds: number;
-  /** Pictures timed a round, at most. */
+  /** Pictures timed a round, at most, but for the batch size of the headline. */
   readonly timedPictures: number;
-  /** Batches of pictures that the speed of fitting is measured on. */
+  /** Batches of pictures that the speed of fitting is measured on; 0: it is not. */
   readonly fitPasses: number;
-  /** Milliseconds for timing what exits add. */
+  /** Milliseconds for timing what exits add; 0: it is not timed. */
   readonly overheadBudget: number;
 }
 
 export const CLASSES = 10;
-
-/** Accuracy losses that are asked for on calibration pictures; 0.005 is half a point. */
-export const WANTED_LOSSES = [
-  0, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3,
-];
 
 /** Blocks whose outputs the depth tables read: every n-th, the last included; the stem too where every block is read. */
 export function depthTaps({ backbone, settings }: Subject): readonly string[] {
@@ -51,13 +52,4 @@ export function depthTaps({ backbone, settings }: Subject): readonly string[] {
 /** Place of a tap among the blocks: 0 the stem, 1 the first block, … */
 export function depthOf({ backbone }: Subject, tap: string): number {
   return backbone.blocks.indexOf(tap);
-}
-
-/** `matrix[true][predicted]`: how many samples. */
-export function confusionMatrix(answers: Int32Array, labels: Int32Array): number[][] {
-  const matrix = Array.from({ length: CLASSES }, () => new Array<number>(CLASSES).fill(0));
-  answers.forEach((answer, i) => {
-    matrix[labels[i]!]![answer]! += 1;
-  });
-  return matrix;
 }
