@@ -4,8 +4,8 @@ import { choleskyFactor, choleskySolve, type Multiplier } from "./cholesky.ts";
 /** Pivots that are looked for at a time; what the ones before explain of their columns is one matrix product on the device. */
 const BLOCK = 64;
 
-/** What is left of a diagonal of ones where the others explain a column but for rounding. */
-const NOTHING = 1e-11;
+/** What is left of a diagonal of ones where the others explain a column but for rounding: sums of batches come from float32. */
+const NOTHING = 1e-6;
 
 /** Lᵀ, row-major [r, d], of a symmetric positive semidefinite matrix L Lᵀ [d, d] of rank r. */
 export interface LowRank {
