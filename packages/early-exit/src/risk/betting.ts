@@ -1,3 +1,5 @@
+import { checkArguments } from "@exitkit/core-gpu";
+
 /** Variance that is assumed before the first loss: most samples lose nothing. */
 const PRIOR_VARIANCE = 0.05;
 
@@ -14,6 +16,11 @@ const PRIOR_VARIANCE = 0.05;
  * Differs: v starts at 0.05 rather than 1/4, as most samples lose nothing.
  */
 export function meanIsBelow(losses: ArrayLike<number>, mean: number, delta: number): boolean {
+  checkArguments("early-exit.meanIsBelow", {
+    losses: [losses, "numbers or bigints"],
+    mean: [mean, "a number"],
+    delta: [delta, "a number"],
+  });
   const n = losses.length;
   const enough = Math.log(1 / delta);
   const most = 0.75 / (1 - mean);

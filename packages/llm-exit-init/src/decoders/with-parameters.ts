@@ -1,4 +1,4 @@
-import { InputError, layers, type Tensor, type TreeRecord } from "@exitkit/core-gpu";
+import { checkArguments, InputError, layers, type Tensor, type TreeRecord } from "@exitkit/core-gpu";
 import type { Decoder } from "./decoder.ts";
 import { type DecoderParameters, decoderOf } from "./program.ts";
 
@@ -16,6 +16,7 @@ import { type DecoderParameters, decoderOf } from "./program.ts";
  */
 export function withParameters(decoder: Decoder, params: TreeRecord<Tensor>): Decoder {
   const caller = "llm-exit-init.withParameters";
+  checkArguments(caller, { decoder: [decoder, { config: "an object", params: "an object" }] });
   const wanted = layers.flattenParameters(decoder.params);
   const given = typeof params === "object" && params !== null ? layers.flattenParameters(params) : {};
   for (const name of Object.keys({ ...wanted, ...given })) {
