@@ -14,6 +14,8 @@ export default defineConfig({
     isolate: false,
     // One for each core; vitest itself would leave one free.
     maxWorkers: "100%",
+    // No test is about time; a busy machine is slow.
+    testTimeout: 60_000,
     projects: [
       ...roots.map((root) => ({
         extends: true as const,

@@ -4,8 +4,8 @@ import { smallDisk } from "./small-disk.mjs";
 import { killedTraining, twoInOneFolder } from "./training.mjs";
 
 /**
- * What happens to files when processes are killed, meet in one folder, or find no room: each drill takes how many times, and gives
- * figures, of which those it names under `none` must be 0.
+ * What happens to files when processes are killed, meet in one folder, or find no room: each drill takes how many times (and a
+ * seed), and gives figures. Those it names under `none` must be 0, the one under `counts` says how many times; in full it is `full`.
  *
  * @param core `@exitkit/core-gpu`.
  * @param e2cm `@exitkit/e2cm`.
@@ -17,13 +17,15 @@ export function drills(core, e2cm, both) {
       key: "saves",
       name: "two processes save exits over older ones and are killed",
       full: 1000,
+      counts: "kills",
       none: ["lost"],
-      run: (kills) => killedSavers(e2cm, both, kills, core.generator(1)),
+      run: (kills, seed = 0) => killedSavers(e2cm, both, kills, core.generator(seed)),
     },
     {
       key: "crowd",
       name: "two processes save exits, four load them",
       full: 100,
+      counts: "rounds",
       none: ["failed"],
       run: (rounds) => saversAndReaders(e2cm, both, rounds),
     },
@@ -31,13 +33,15 @@ export function drills(core, e2cm, both) {
       key: "training",
       name: "a training with a checkpoint every step is killed and gone on with",
       full: 1000,
+      counts: "kills",
       none: ["backwards", "otherBits"],
-      run: (kills) => killedTraining(kills, core.generator(1)),
+      run: (kills, seed = 0) => killedTraining(kills, core.generator(seed)),
     },
     {
       key: "folder",
       name: "two processes begin a training in one folder",
       full: 100,
+      counts: "rounds",
       none: ["otherBits", "otherErrors"],
       run: (rounds) => twoInOneFolder(rounds),
     },
@@ -45,6 +49,7 @@ export function drills(core, e2cm, both) {
       key: "disk",
       name: "exits are saved over older ones on a full disk",
       full: 1000,
+      counts: "rounds",
       none: ["otherErrors", "lost", "leftOvers"],
       async run(rounds) {
         const disk = await smallDisk();

@@ -3,12 +3,14 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { zipSync } from "fflate";
 import { PNG } from "pngjs";
 import { expect, it } from "vitest";
 import { renderReport } from "../src/commands/report.ts";
 import { unpackDeb } from "../src/data/deb.ts";
 import { download } from "../src/data/download.ts";
 import { recordsFromSheet } from "../src/data/sheets.ts";
+import { unpackWheel } from "../src/data/smollm2.ts";
 import { placeLabels } from "../src/report/labels.ts";
 import { SILENT } from "../src/terminal/progress.ts";
 import { temporaryFolder } from "./helpers.ts";
@@ -44,6 +46,16 @@ it("a package is not unpacked beyond its limit", async () => {
   await unpackDeb(deb, to);
   const whole = (await readFile(to)).length;
   await expect(unpackDeb(deb, to, whole - 1)).rejects.toThrow(`more than ${whole - 1} bytes when unpacked`);
+});
+
+it("a wheel's file that says it is larger than any is not made", () => {
+  const wheel = Buffer.from(zipSync({ "package/a.txt": Buffer.from("some text") }));
+  expect(unpackWheel("w.whl", wheel, ["a.txt", "b.txt"]).get("a.txt")).toEqual(
+    new Uint8Array(Buffer.from("some text")),
+  );
+  // The size unpacked, in the directory at the end of the archive.
+  wheel.writeUInt32LE(4_000_000_000, wheel.indexOf("PK\u0001\u0002") + 24);
+  expect(() => unpackWheel("w.whl", wheel, ["a.txt"])).toThrow("a.txt of w.whl says that it has 4000000000 bytes");
 });
 
 it("a picture's size is looked at before it is made", async () => {

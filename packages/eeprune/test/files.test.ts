@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -254,5 +255,42 @@ describe("the hash of data", () => {
     expect(() => hashSamples({})).toThrow(/must name at least one/);
     expect(() => hashSamples(undefined as never)).toThrow(/must name at least one/);
     expect(() => hashSamples({ x: 3 as never })).toThrow(/x must be a tensor or a column/);
+  });
+});
+
+describe("a selection whose JSON names its file, but whose lines are not those", () => {
+  const data = hashSamples({ labels: [0, 0, 1, 1] });
+  const options = { ratio: 0.5, balanced: true, generator: generator(1) };
+  const loaded = async (ending: string, content: string) => {
+    const path = here(`named.${ending}`);
+    await saveSelection(path, pruneBy("random", { labels: [0, 0, 1, 1], classes: 2 }, options), { data });
+    const json = JSON.parse(await readFile(`${path}.json`, "utf8"));
+    await writeFile(path, content);
+    json.file.sha256 = createHash("sha256").update(content).digest("hex");
+    await writeFile(`${path}.json`, JSON.stringify(json));
+    return loadSelection(path, { data });
+  };
+
+  it("is what it was saved as, in any order of the lines", async () => {
+    const { kept, pruned } = await loaded("csv", "id,kept\n3,1\n0,0\n1,1\n2,0\n");
+    expect([Array.from(kept), Array.from(pruned)]).toEqual([
+      [3, 1],
+      [0, 2],
+    ]);
+  });
+
+  it.each([
+    ["csv", "id,kept\n0,1\n1,1\n2,0\n", "3 lines, 3 different ids, 2 kept"],
+    ["csv", "id,kept\n0,1\n0,1\n2,0\n3,0\n", "4 lines, 3 different ids, 2 kept"],
+    ["csv", "id,kept\n0,1\n1,1\n2,1\n3,0\n", "3 kept"],
+    ["csv", "id,kept\nx,1\n1,1\n2,0\n3,0\n", '"x,1"'],
+    ["csv", "id,kept\n9999999999,1\n1,1\n2,0\n3,0\n", "4 different ids"],
+    ["jsonl", '{"id":0,"kept":true}\n{"id":1', '"{"id":1"'],
+    ["jsonl", "null\n", '"null"'],
+    ["jsonl", '{"id":{},"kept":true}\n', '"{"id":{},"kept":true}"'],
+  ])("%s %j is refused", async (ending, content, actual) => {
+    await expect(loaded(ending, content)).rejects.toThrow(
+      new RegExp(`must say of 4 samples, each once, that 2 are kept; got .*${actual.replace(/[{}]/g, "\\$&")}`),
+    );
   });
 });

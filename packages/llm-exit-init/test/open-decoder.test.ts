@@ -44,6 +44,16 @@ function tokenizerOf(tokens: number): string {
 describe("settings", () => {
   test.each([
     [
+      "more features that turn than any head has",
+      { head_dim: 2 ** 32 },
+      /at most 65536 features of a head may turn.*got 4294967296/,
+    ],
+    [
+      "more blocks than the files have tensors",
+      { num_hidden_layers: 2 ** 40 },
+      /must hold the weights of 1099511627776 blocks; got \d+ tensors/,
+    ],
+    [
       "an unknown architecture, naming those that are known",
       { model_type: "mamba" },
       /must be one of llama, qwen2, gpt2, opt, gpt_neox, llama2\.c; got "mamba"/,

@@ -1,7 +1,14 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Device, generator, openDevice, optimisers } from "@exitkit/core-gpu";
+import {
+  type Device,
+  generator,
+  openDevice,
+  optimisers,
+  readSafetensorsFile,
+  writeSafetensorsFile,
+} from "@exitkit/core-gpu";
 import { countExitCosts, type ExitParameters, toExitModel } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { applyMasks, criteria, type PruneNetworkOptions, pruneNetwork, sparsityOf } from "../src/index.ts";
@@ -156,6 +163,23 @@ describe("a run in a folder", () => {
     const resumed = await prune({ order: "sequential", folder: path });
     expect(resumed).toEqual(whole);
     expect(readdirSync(path)).not.toContain("round-002-training");
+  });
+
+  it("refuses a round whose record is none, by its file", async () => {
+    const path = join(folder, "damaged");
+    await prune({ folder: path, rounds: 1 });
+    const file = join(path, "round-000.safetensors");
+    const { tensors, metadata } = await readSafetensorsFile(file);
+    for (const [record, actual] of [
+      ["{", "JSON"],
+      ["null", "expected object"],
+      [JSON.stringify({ ...JSON.parse(metadata.record!), sparsity: 2 }), "sparsity: Too big"],
+    ] as const) {
+      await writeSafetensorsFile(file, tensors, { ...metadata, record });
+      await expect(prune({ folder: path, rounds: 1 })).rejects.toThrow(
+        new RegExp(`"${file}" must hold the record of a round; got .*${actual}`),
+      );
+    }
   });
 
   it("refuses rounds of another run", async () => {

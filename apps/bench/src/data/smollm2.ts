@@ -48,11 +48,34 @@ async function unpack(archive: string, _: string, wanted: readonly string[]): Pr
     const stored = await readFile(archive);
     return async () => ({ stored, gzip: false });
   }
-  const last = (path: string) => path.split("/").at(-1)!;
-  const members = unzipSync(await readFile(archive), { filter: ({ name }) => wanted.includes(last(name)) });
+  const members = unpackWheel(archive, await readFile(archive), wanted);
   return async (name) => {
-    const [, content] = Object.entries(members).find(([path]) => last(path) === name) ?? [];
+    const content = members.get(name);
     if (content === undefined) throw new Error(`no ${name} in it`);
     return { stored: content, gzip: false };
   };
+}
+
+/** Bytes that a file of a wheel may have unpacked: what a few hundred say they are would be taken before it is seen that they are not. */
+const MOST_UNPACKED = 512 * 2 ** 20;
+
+/**
+ * The wanted files of a zip archive by their names, whatever folder they are in.
+ *
+ * @throws Error when it is none, or a file says that it is larger than 512 MiB.
+ */
+export function unpackWheel(
+  source: string,
+  bytes: Uint8Array,
+  wanted: readonly string[],
+): ReadonlyMap<string, Uint8Array> {
+  const last = (path: string) => path.split("/").at(-1)!;
+  const members = unzipSync(bytes, {
+    filter: ({ name, originalSize }) => {
+      if (!wanted.includes(last(name))) return false;
+      if (originalSize <= MOST_UNPACKED) return true;
+      throw new Error(`${name} of ${source} says that it has ${originalSize} bytes, more than ${MOST_UNPACKED}`);
+    },
+  });
+  return new Map(Object.entries(members).map(([path, content]) => [last(path), content]));
 }

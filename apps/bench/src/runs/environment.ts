@@ -36,7 +36,7 @@ export async function describeEnvironment(): Promise<Environment> {
     loadAverage: os.loadavg(),
     onnxruntime: await packageVersion("onnxruntime-node"),
     packages: Object.fromEntries(names.map((name, index) => [name, versions[index]!])),
-    git: await gitState(),
+    git: await treeState(),
   };
 }
 
@@ -45,6 +45,13 @@ const require = createRequire(import.meta.url);
 async function packageVersion(name: string): Promise<string> {
   const file = require.resolve(`${name}/package.json`);
   return (JSON.parse(await readFile(file, "utf8")) as { version: string }).version;
+}
+
+/** Looked at once: what this process runs is what the tree was when it began. */
+let tree: Promise<Environment["git"]> | undefined;
+function treeState(): Promise<Environment["git"]> {
+  tree ??= gitState();
+  return tree;
 }
 
 async function gitState(): Promise<Environment["git"]> {

@@ -12,12 +12,15 @@ export interface SelectionData {
   readonly data: string;
 }
 
+/** The ids of those that an npy file does not name are made from this number alone. */
+const MOST_SAMPLES = 2 ** 27;
+
 const header = z.strictObject({
   format: z.literal("exitkit/eeprune/1"),
   data: z.string(),
   file: z.strictObject({ name: z.string(), sha256: z.string() }),
   method: z.string(),
-  samples: z.int().min(1),
+  samples: z.int().min(1).max(MOST_SAMPLES),
   kept: z.int().min(0),
   ratio: z.number().nullable(),
   threshold: z.number().nullable(),
@@ -110,8 +113,8 @@ export async function loadSelection(path: string, options: SelectionData): Promi
     const fix = "One of the two files was changed or belongs to another save: save again.";
     throw new InputError(caller, `${path} must be the file that ${path}.json names`, "another one", fix);
   }
-  const { method, samples, ratio, threshold, missing, warnings } = found;
-  const { kept, pruned } = idsOf(caller, path, ending, content, samples);
+  const { method, ratio, threshold, missing, warnings } = found;
+  const { kept, pruned } = idsOf(caller, path, ending, content, found);
   return { method, kept, pruned, ratio, threshold, missing, warnings };
 }
 
@@ -125,22 +128,51 @@ function textOf(ending: string, kept: Int32Array, pruned: Int32Array): string {
   return `${ending === ".csv" ? "id,kept\n" : ""}${Array.from(ids, line).join("\n")}\n`;
 }
 
-function idsOf(caller: string, path: string, ending: string, content: Uint8Array, samples: number) {
+/** @throws InputError where the file does not say of each sample once whether it is kept. */
+function idsOf(caller: string, path: string, ending: string, content: Uint8Array, { samples, kept }: Header) {
+  const refuse = (actual: string, cause?: unknown): never => {
+    const expectation = `${path} must say of ${samples} samples, each once, that ${kept} are kept`;
+    throw new InputError(caller, expectation, actual, "Save it again.", cause);
+  };
   if (ending === ".npy") {
-    const kept = Int32Array.from(parseNpy(caller, path, content).data as BigInt64Array, Number);
-    const stays = new Set(kept);
-    const pruned = Int32Array.from({ length: samples }, (_, i) => i).filter((i) => !stays.has(i));
-    return { kept, pruned };
+    const { shape, data } = parseNpy(caller, path, content);
+    const rows = Int32Array.from(data as ArrayLike<unknown> as ArrayLike<number>, Number);
+    const stays = new Set(rows);
+    const inside = Array.from(data as ArrayLike<unknown>, Number).every(
+      (row) => row >= 0 && row < samples && row % 1 === 0,
+    );
+    if (shape.length !== 1 || !inside || stays.size !== rows.length || rows.length !== kept)
+      return refuse(`${rows.length} rows, ${stays.size} different ones`);
+    const pruned = new Int32Array(samples - kept);
+    for (let id = 0, to = 0; id < samples; id++) if (!stays.has(id)) pruned[to++] = id;
+    return { kept: rows, pruned };
   }
   const lines = new TextDecoder().decode(content).trimEnd().split("\n");
-  const rows =
-    ending === ".csv"
-      ? lines.slice(1).map((line) => line.split(",").map(Number))
-      : lines
-          .map((line) => JSON.parse(line) as { id: number; kept: boolean })
-          .map(({ id, kept }) => [id, kept ? 1 : 0]);
-  const those = (wanted: number) => Int32Array.from(rows.filter(([, kept]) => kept === wanted).map(([id]) => id!));
-  return { kept: those(1), pruned: those(0) };
+  const read = ending === ".csv" ? lines.slice(1).map((line) => line.split(",")) : lines.map((line) => idOfJson(line));
+  const broken = read.findIndex((row) => row === null || !/^-?\d{1,10}$/.test(row[0]!) || !/^[01]$/.test(row[1] ?? ""));
+  if (broken >= 0) return refuse(`"${lines[broken + (ending === ".csv" ? 1 : 0)]!.slice(0, 60)}"`);
+  const rows = (read as readonly (readonly string[])[]).map((row) => row.map(Number));
+  const those = (wanted: number) => rows.filter(([, stays]) => stays === wanted).map(([id]) => id!);
+  const found = { kept: Int32Array.from(those(1)), pruned: Int32Array.from(those(0)) };
+  const different = new Set([...found.kept, ...found.pruned]).size;
+  if (
+    rows.some(([id]) => (id! | 0) !== id) ||
+    different !== samples ||
+    found.kept.length !== kept ||
+    rows.length !== samples
+  )
+    return refuse(`${rows.length} lines, ${different} different ids, ${found.kept.length} kept`);
+  return found;
+}
+
+/** `{"id":…,"kept":…}` as the cells of a line; null where it is none. */
+function idOfJson(line: string): readonly string[] | null {
+  try {
+    const parsed = JSON.parse(line) as { readonly id?: unknown; readonly kept?: unknown } | null;
+    return typeof parsed?.kept === "boolean" ? [String(parsed.id), parsed.kept ? "1" : "0"] : null;
+  } catch {
+    return null;
+  }
 }
 
 function endingOf(caller: string, path: string): string {

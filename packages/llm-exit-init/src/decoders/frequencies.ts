@@ -1,8 +1,18 @@
 import { InputError } from "@exitkit/core-gpu";
 import type { Fields } from "../weights/fields.ts";
 
-/** `[r/2]`: base^(−2i/r), the angle of pair i for each step of position. Source: RoFormer, https://arxiv.org/abs/2104.09864 */
-export function rotaryFrequencies(r: number, base: number): readonly number[] {
+/** Features of a head that may turn: a file says any number, and each is a table's entry before a weight is looked at. */
+const MOST_TURNING = 65_536;
+
+/**
+ * `[r/2]`: base^(−2i/r), the angle of pair i for each step of position. Source: RoFormer, https://arxiv.org/abs/2104.09864
+ *
+ * @throws InputError where r is more than any decoder's.
+ */
+export function rotaryFrequencies(caller: string, r: number, base: number): readonly number[] {
+  if (r > MOST_TURNING) {
+    throw new InputError(caller, `at most ${MOST_TURNING} features of a head may turn with the position`, String(r));
+  }
   return Array.from({ length: r / 2 }, (_, i) => base ** ((-2 * i) / r));
 }
 
@@ -17,7 +27,7 @@ export function configuredFrequencies(caller: string, config: Fields, r: number,
   const named = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   const scaling = config.below(named);
   const base = scaling.number("rope_theta", config.number("rope_theta", theta));
-  const plain = rotaryFrequencies(r, base);
+  const plain = rotaryFrequencies(caller, r, base);
   const kind = scaling.text("rope_type", scaling.text("type", "default"));
   if (kind === "default") return plain;
   if (kind === "linear") {

@@ -114,6 +114,10 @@ async function assemble(
   tokenizer: TextTokenizer | null,
   maxBytes: number | undefined,
 ): Promise<Decoder> {
+  if (config.layers > weights.shapes.size) {
+    const actual = `${weights.shapes.size} tensors`;
+    throw new InputError(caller, `${weights.source} must hold the weights of ${config.layers} blocks`, actual);
+  }
   const plan = layout.plan(config, new Set(weights.shapes.keys()));
   const parameters = checkWeights(caller, weights, plan, layout.ignored);
   const largest = Math.max(

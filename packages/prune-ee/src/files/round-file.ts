@@ -2,6 +2,7 @@ import { access, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, layers, readSafetensorsFile, type Tensor, writeSafetensorsFile } from "@exitkit/core-gpu";
 import type { ExitParameters } from "@exitkit/early-exit";
+import { z } from "zod";
 import type { Masks } from "../masks/masks.ts";
 import type { PruningRound } from "../orders/round.ts";
 
@@ -67,6 +68,32 @@ export async function loadRound(
   return {
     params: layers.unflattenParameters(weights, like),
     masks: Object.fromEntries(masks) as Masks,
-    record: JSON.parse(metadata.record ?? "null") as PruningRound,
+    record: recordOf(caller, path, metadata.record),
   };
+}
+
+/** What is relied on of a kept round's record; the rest is shown only. */
+const recordSchema = z.looseObject({
+  round: z.int().min(0),
+  scope: z.string(),
+  sparsity: z.number().min(0).max(1),
+  layers: z.array(z.looseObject({ path: z.string() })),
+  history: z.array(z.looseObject({})),
+  evaluation: z.record(z.string(), z.number().nullable()),
+  notes: z.array(z.string()),
+});
+
+function recordOf(caller: string, path: string, text: string | undefined): PruningRound {
+  const refuse = (actual: string, cause?: unknown) =>
+    new InputError(caller, `"${path}" must hold the record of a round`, actual, "Remove it to prune it again.", cause);
+  let json: unknown;
+  try {
+    json = JSON.parse(text ?? "null");
+  } catch (error) {
+    throw refuse(error instanceof Error ? error.message : String(error), error);
+  }
+  const parsed = recordSchema.safeParse(json);
+  if (parsed.success) return json as PruningRound;
+  const { path: place, message } = parsed.error.issues[0]!;
+  throw refuse(`${place.join(".")}: ${message}`);
 }

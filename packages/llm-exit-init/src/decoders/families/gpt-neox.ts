@@ -84,7 +84,7 @@ export const gptNeox: Family = {
   },
   gguf: {
     ignored: /^$/,
-    config(_, fields): DecoderConfig {
+    config(caller, fields): DecoderConfig {
       const of = (name: string) => `gptneox.${name}`;
       const width = fields.count(of("embedding_length"));
       const heads = fields.count(of("attention.head_count"));
@@ -103,6 +103,7 @@ export const gptNeox: Family = {
           kind: "rotary",
           layout: "half",
           frequencies: rotaryFrequencies(
+            caller,
             fields.count(of("rope.dimension_count")),
             fields.number(of("rope.freq_base"), 10_000),
           ),

@@ -84,7 +84,7 @@ function folder(architecture: string, biases: Biases): Layout {
 function gguf(architecture: string, permuted: boolean): Layout {
   return {
     ignored: /^$/,
-    config(_, fields): DecoderConfig {
+    config(caller, fields): DecoderConfig {
       const of = (name: string) => `${architecture}.${name}`;
       const width = fields.count(of("embedding_length"));
       const heads = fields.count(of("attention.head_count"));
@@ -109,7 +109,9 @@ function gguf(architecture: string, permuted: boolean): Layout {
         positions: {
           kind: "rotary",
           layout: "half",
-          frequencies: rotaryFrequencies(headWidth, fields.number(of("rope.freq_base"), 10_000)).map((f) => f / factor),
+          frequencies: rotaryFrequencies(caller, headWidth, fields.number(of("rope.freq_base"), 10_000)).map(
+            (f) => f / factor,
+          ),
         },
         ...shared,
         tied: false,

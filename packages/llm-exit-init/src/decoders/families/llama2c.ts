@@ -8,7 +8,7 @@ export const llama2c: Family = {
   name: "llama2.c",
   folder: {
     ignored: /^$/,
-    config(_, fields): DecoderConfig {
+    config(caller, fields): DecoderConfig {
       const width = fields.count("dim");
       const heads = fields.count("n_heads");
       const headWidth = width / heads;
@@ -27,7 +27,7 @@ export const llama2c: Family = {
         positions: {
           kind: "rotary",
           layout: "pairs",
-          frequencies: rotaryFrequencies(headWidth, fields.number("rope_theta", 10_000)),
+          frequencies: rotaryFrequencies(caller, headWidth, fields.number("rope_theta", 10_000)),
         },
         activation: "silu",
         gated: true,
