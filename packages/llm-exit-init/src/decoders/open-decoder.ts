@@ -59,6 +59,11 @@ export async function openDecoder(path: string, options?: OpenDecoderOptions): P
   );
   if (isFolder === null)
     throw new InputError(caller, `must be able to read ${path}`, "no such file", "Check the path.");
+  if (!isFolder && path.endsWith(".onnx")) {
+    const fix =
+      "Read an ONNX export with readModelFile and tokensOnly, and import it with early-exit's importBackbone.";
+    throw new InputError(caller, "must be given a folder or a GGUF file", `"${path}"`, fix);
+  }
   return isFolder ? openFolder(path, maxBytes) : openFile(path, maxBytes);
 }
 
