@@ -65,9 +65,9 @@ export function checkHidden(caller: string, hidden: HiddenUnits | null | undefin
   throw new InputError(caller, `hidden units must have weight [h, ${d ?? "d"}] and bias [h]`, actual);
 }
 
-/** Whether both are the same units. */
-export function sameHidden(a: HiddenUnits | null, b: HiddenUnits | null): boolean {
-  if (a === null || b === null) return a === b;
+/** Whether both are the same units; plain data of before there were any has none. */
+export function sameHidden(a: HiddenUnits | null | undefined, b: HiddenUnits | null | undefined): boolean {
+  if (a === null || a === undefined || b === null || b === undefined) return (a ?? null) === (b ?? null);
   const equal = (left: Float32Array, right: Float32Array) =>
     left === right || (left.length === right.length && left.every((value, at) => value === right[at]));
   return equal(a.weight.data, b.weight.data) && equal(a.bias.data, b.bias.data);

@@ -124,7 +124,7 @@ export const FULL: Settings = {
   },
   smollm2: {
     ...{ fit: 80_000, calibration: 3_000, test: 5_000, window: 256 },
-    ...{ layers: [10, 15, 20], layer: 15, alphas: [0.6, 1], factors: [1, 4, 16] },
+    ...{ layers: [10, 15], layer: 15, alphas: [0.6, 1], factors: [1, 4, 16] },
     ...{ training: null, timed: 2, hidden: null, shift: null },
   },
 };
