@@ -104,7 +104,7 @@ describe("what is gathered agrees with the masked planes", () => {
         Object.entries(layout.given[index]!)
           .filter(([key]) => layout.used[index]!.has(key))
           .map(([key, own]) => {
-            const { shape } = sentSpec(own, layout.grid);
+            const { shape } = sentSpec(key, own, layout.grid);
             const size = (shape as number[]).reduce((product, side) => product * side, 1);
             return [
               `features.${key}`,

@@ -141,5 +141,6 @@ function tokenSums() {
     squares: 1,
     gram: zeros(4),
     cross,
+    hidden: null,
   };
 }

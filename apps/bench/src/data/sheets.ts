@@ -16,7 +16,7 @@ export function recordsFromSheet(png: Uint8Array, labels: unknown, first: number
   if (list.length < first + said.height) {
     throw new Error(`${first + said.height} labels are needed; got ${list.length}`);
   }
-  const sheet = PNG.sync.read(Buffer.from(png.buffer, png.byteOffset, png.byteLength));
+  const sheet = decoded(png);
   const records = new Uint8Array(sheet.height * (1 + PICTURE_BYTES));
   for (let row = 0, to = 0; row < sheet.height; row++) {
     records[to++] = list[first + row]!;
@@ -25,6 +25,15 @@ export function recordsFromSheet(png: Uint8Array, labels: unknown, first: number
     }
   }
   return records;
+}
+
+/** The library dies of some broken files in its own words. */
+function decoded(png: Uint8Array): PNG {
+  try {
+    return PNG.sync.read(Buffer.from(png.buffer, png.byteOffset, png.byteLength));
+  } catch (cause) {
+    throw new Error(`the sheet is no whole PNG (${(cause as Error).message})`, { cause });
+  }
 }
 
 /** Width and height as the header of a PNG says them, its first chunk. */

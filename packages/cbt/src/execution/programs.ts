@@ -116,14 +116,17 @@ function usedFeatures(
   return { used, needed };
 }
 
+/** What stages read the frame as. */
+const FRAME = "frame";
+
 /** Whether a feature lies on the grid of the decisions: such ones go from stage to stage as rows [h·w, c]. */
 function onGrid({ shape, dtype }: Spec, [h, w]: readonly [number, number]): boolean {
   return dtype === "float32" && shape.length === 4 && shape[2] === h && shape[3] === w;
 }
 
-/** A feature as it goes from stage to stage. */
-export function sentSpec(feature: Spec, grid: readonly [number, number]): Spec {
-  return onGrid(feature, grid) ? spec("float32", [grid[0] * grid[1], feature.shape[1]!]) : feature;
+/** A feature as it goes from stage to stage; the frame itself stays a plane. */
+export function sentSpec(name: string, feature: Spec, grid: readonly [number, number]): Spec {
+  return name !== FRAME && onGrid(feature, grid) ? spec("float32", [grid[0] * grid[1], feature.shape[1]!]) : feature;
 }
 
 /**
@@ -146,7 +149,7 @@ export function stageProgram(
   const entries = Object.entries(layout.given[index]!);
   const used = entries.filter(([name]) => layout.used[index]!.has(name));
   const specs = {
-    features: Object.fromEntries(used.map(([name, own]) => [name, sentSpec(own, grid)])),
+    features: Object.fromEntries(used.map(([name, own]) => [name, sentSpec(name, own, grid)])),
     ...(reading === "dense" ? { mask: spec("bool", [1, 1, ...grid]) } : { active: spec("int64", ["m", 1]) }),
     before: spec("float32", [grid[0] * grid[1], classes]),
     thresholds: spec("float32", [1, classes]),
@@ -172,7 +175,7 @@ export function stageProgram(
       const sent = given.features[name];
       // What is read in vain is no input of the graph.
       if (sent === undefined) features[name] = ops.expand(tensor(own.dtype, [], [0]), own.shape);
-      else features[name] = onGrid(own, grid) ? planed(sent) : sent;
+      else features[name] = name !== FRAME && onGrid(own, grid) ? planed(sent) : sent;
     }
     const before = planed(given.before);
     const made = stage.compute(features, carry);

@@ -20,7 +20,7 @@ const COLOURS: Readonly<Record<string, string>> = {
 const DRAWN_FIRST = ["copy+norm", "class-aware", "linear map", "map + classes"];
 
 /** Heads with hidden units, however many. */
-export function isHidden(init: string): boolean {
+function isHidden(init: string): boolean {
   return init.endsWith("hidden units");
 }
 
