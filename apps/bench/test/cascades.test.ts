@@ -1,6 +1,7 @@
 import { generator } from "@exitkit/core-gpu";
 import { describe, expect, it } from "vitest";
 import { choose, FAMILIES, type Measured } from "../src/experiments/cascades/choose.ts";
+import { seenOnOtherHalf } from "../src/experiments/cascades/class-means.ts";
 import { cascades } from "../src/experiments/cascades/index.ts";
 import type { Network } from "../src/experiments/cascades/networks.ts";
 import type { CascadesResult } from "../src/experiments/cascades/schema.ts";
@@ -53,6 +54,26 @@ describe("choosing cascades", () => {
   it("in 8 bits the float network is only what all is compared with", () => {
     const { choices } = choose(all, labels, FAMILIES[1]!, 0.01, 1)!;
     for (const { members } of choices) expect(members).toEqual(["resnet8 8-bit", "resnet56 8-bit"]);
+  });
+});
+
+describe("class means", () => {
+  it("thresholds chosen on one half are seen on the other", () => {
+    // In the first half the early exit is right where it is sure, in the second where it is not.
+    const early = (i: number) => (i < n / 2 ? i % 2 === 0 : i % 2 === 1);
+    const record = {
+      exits: ["early", "full"],
+      n,
+      labels,
+      confidences: [Float32Array.from(labels, (_, i) => (i % 2 === 0 ? 0.9 : 0.2)), new Float32Array(n).fill(1)],
+      predictions: [labels.map((label, i) => (early(i) ? label : (label + 1) % 10)), labels],
+    };
+    const reference = new Uint8Array(n).fill(1);
+    const way = { record, costs: { exits: [10, 40], full: 40 } } as never;
+    const seen = seenOnOtherHalf(way, reference, 0, 80);
+    // The first half lets the sure ones go, which are wrong in the second; the second, where none can go, costs 40 of 80.
+    expect(seen.accuracy).toBeCloseTo((1 + 0.5) / 2, 12);
+    expect(seen.macsFraction).toBeCloseTo((40 + (10 + 40) / 2) / 2 / 80, 12);
   });
 });
 

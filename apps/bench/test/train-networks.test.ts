@@ -5,13 +5,17 @@ import {
   generator,
   layers,
   openDevice,
+  ops,
+  optimisers,
   probeShapes,
   programToModel,
   type Spec,
+  spec,
   type Tensor,
   type TreeRecord,
   tensor,
   trace,
+  type Value,
 } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { oneBatch } from "../src/data/batches.ts";
@@ -19,7 +23,14 @@ import { openDataset } from "../src/data/directory.ts";
 import { slicePictures } from "../src/data/pictures.ts";
 import { cifar10 } from "../src/data/sets/index.ts";
 import { optimiserOf } from "../src/experiments/train-step/step-runner.ts";
-import { evaluationProgram, STATE, trainingProgram } from "../src/training/programs.ts";
+import {
+  evaluationProgram,
+  STATE,
+  stepOf,
+  trainingProgram,
+  trainingState,
+  weightsOf,
+} from "../src/training/programs.ts";
 import { pretrained, resnet, trainedWeights } from "../src/zoo/resnet.ts";
 import { trainableResnet } from "../src/zoo/train-resnet.ts";
 import { trainableDecoder, trainableVit } from "../src/zoo/train-transformer.ts";
@@ -113,6 +124,26 @@ describe("training networks", () => {
       });
     }
   }, 60_000);
+
+  it("a step clips the common norm of all gradients where it is asked to", async () => {
+    const params = { a: tensor("float32", [1], [0]), b: tensor("float32", [1], [0]) };
+    const optimiser = optimisers.sgd({});
+    const { initial, specs } = trainingState(params, optimiser);
+    const program = trace(
+      (given) => {
+        const { a, b } = given.params as Record<string, Value>;
+        const loss = ops.sum(ops.add(ops.mul(a!, 3), ops.mul(b!, 4)));
+        return stepOf(loss, given, optimiser, { clip: 1 });
+      },
+      { ...specs, learningRate: spec("float32", []) },
+    );
+    const step = await device.compile(program, { state: STATE, initial });
+    await step.run({ learningRate: tensor("float32", [], [1]) });
+    const { a, b } = await weightsOf(step);
+    await step.release();
+    expect(a!.data[0]).toBeCloseTo(-0.6, 5);
+    expect(b!.data[0]).toBeCloseTo(-0.8, 5);
+  });
 
   it("the ResNet is the zoo's: pretrained weights give the same logits", async () => {
     const { weights } = await readWeights("resnet20-12fca82f");

@@ -19,7 +19,7 @@ import { exact } from "../report/numbers.ts";
 import type { RunFolder } from "../runs/run.ts";
 import type { Progress } from "../terminal/progress.ts";
 import type { TrainableNetwork } from "../zoo/trainable.ts";
-import { evaluationProgram, openTrainingStep } from "./programs.ts";
+import { evaluationProgram, openTrainingStep, weightsOf } from "./programs.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** One epoch of one seed; the measures are what the report draws. */
@@ -156,8 +156,7 @@ export async function trainNetwork(options: Training): Promise<{
       curve.push({ seed, epoch: epoch + 1, ...measured, seconds: await timeOf(epoch + 1) });
       await run.metric({ ...curve.at(-1)! });
     }
-    const trained = Object.entries(await step.readState()).filter(([name]) => name.startsWith("params."));
-    const weights = Object.fromEntries(trained.map(([path, value]) => [path.slice("params.".length), value]));
+    const weights = await weightsOf(step);
     await writeSafetensorsFile(join(run.path, `weights-${name}.safetensors`), weights);
     return { row: rowOf(options, curve, result.steps), curve, weights };
   } finally {

@@ -2,8 +2,7 @@ import {
   type Device,
   type Generator,
   generator,
-  gradients,
-  layers,
+  type layers,
   ops,
   optimisers,
   type Program,
@@ -24,6 +23,7 @@ import {
   readColours,
   readLabels,
 } from "../data/segmentation.ts";
+import { meanOf } from "../measuring/answers.ts";
 import {
   COMPACT_HR,
   type CompactHrParameters,
@@ -31,6 +31,7 @@ import {
   initCompactHr,
   trainingUnits,
 } from "../zoo/compact-hr.ts";
+import { STATE, stepOf, trainingState, weightsOf } from "./programs.ts";
 
 /** How the compact network is trained. */
 export interface SegmenterRecipe {
@@ -88,7 +89,7 @@ export function classBalance(frames: readonly TrainingFrame[], classes: number):
   for (const { labels } of frames) for (const label of labels.data) if (label < classes) counts[label]!++;
   const all = counts.reduce((sum, count) => sum + count, 0);
   const weights = Array.from(counts, (count) => 1 / Math.log(1.02 + count / all));
-  const mean = weights.reduce((sum, weight) => sum + weight, 0) / classes;
+  const mean = meanOf(weights);
   return tensor(
     "float32",
     [classes],
@@ -182,9 +183,9 @@ export function segmenterStep(
 ): Program<unknown, unknown> {
   const { exits } = COMPACT_HR;
   return trace(
-    ({ params, optimiser: state, x, y, threshold, learningRate }) => {
+    ({ x, y, threshold, ...given }) => {
       const updated: Record<string, { readonly norm: layers.RunningStatistics<Value> }> = {};
-      const parts = describeCompactHr(trainingUnits(params as unknown as CompactHrParameters<Value>, updated));
+      const parts = describeCompactHr(trainingUnits(given.params as unknown as CompactHrParameters<Value>, updated));
       const fine = [h / 4, w / 4];
       let at = parts.first(x);
       let open: Value | null = null;
@@ -207,15 +208,7 @@ export function segmenterStep(
         ops.crossEntropy(ops.transpose(logits, [0, 2, 3, 1]), y, { ignoreIndex: ignore, classWeights: balance }),
       );
       const loss = losses.reduce((sum, one) => ops.add(sum, one));
-      const trained = layers.trainable<object>(params) as TreeRecord<Value>;
-      const next = optimiser.update(gradients(loss, trained), state, trained, { learningRate });
-      return {
-        loss,
-        losses,
-        going: ops.mean(ops.cast(going, "float32")),
-        params: layers.mergeParameters(params, next.params, updated),
-        optimiser: next.state,
-      };
+      return { ...stepOf(loss, given, optimiser, { updated }), losses, going: ops.mean(ops.cast(going, "float32")) };
     },
     {
       ...specs,
@@ -249,16 +242,9 @@ export async function trainSegmenter(options: SegmenterTraining): Promise<{
   const random = generator(seed);
   const params = initCompactHr(random.split()) as unknown as TreeRecord<Tensor>;
   const optimiser = optimisers.adamW({ weightDecay: recipe.weightDecay, mask: (_, { shape }) => shape.length > 1 });
-  const state = optimiser.init(layers.trainable<object>(params) as TreeRecord<Tensor>);
-  const specs = {
-    params: layers.specsOf<TreeRecord<Spec>>(params),
-    optimiser: layers.specsOf<TreeRecord<Spec>>(state),
-  };
+  const { initial, specs } = trainingState(params, optimiser);
   const program = segmenterStep(recipe, optimiser, classBalance(frames, COMPACT_HR.classes), ignore, specs);
-  const runner = await device.compile(program, {
-    state: ["params", "optimiser"],
-    initial: { params, optimiser: state },
-  });
+  const runner = await device.compile(program, { state: STATE, initial });
   const steps = Math.floor(frames.length / recipe.batch) * recipe.epochs;
   const [least, most] = recipe.thresholds;
   try {
@@ -282,9 +268,7 @@ export async function trainSegmenter(options: SegmenterTraining): Promise<{
       resume: true,
       onEpoch: (event) => onEpoch?.(event.epoch, lossesOf(event)),
     });
-    const trained = Object.entries(await runner.readState()).filter(([name]) => name.startsWith("params."));
-    const weights = Object.fromEntries(trained.map(([path, value]) => [path.slice("params.".length), value]));
-    return { weights, losses: history.map(lossesOf) };
+    return { weights: await weightsOf(runner), losses: history.map(lossesOf) };
   } finally {
     await runner.release();
   }

@@ -1,6 +1,6 @@
 import type { Device, Session } from "../device/device.ts";
 import { InputError } from "../errors.ts";
-import { ancestors, type GraphIndex, indexModel, isStandard } from "../onnx/graph.ts";
+import { ancestors, attributeOf, type GraphIndex, indexModel, isStandard } from "../onnx/graph.ts";
 import { describeModel, type Model, type TensorInfo } from "../onnx/model.ts";
 import type { NodeProto } from "../onnx/onnx_pb.ts";
 import { addTaps } from "../onnx/taps.ts";
@@ -120,8 +120,7 @@ function suspect(model: Model): RowsInspection["culprit"] {
 }
 
 function inTraining(node: NodeProto): boolean {
-  const attribute = (name: string) => node.attribute.find((entry) => entry.name === name)?.i;
-  return node.opType === "BatchNormalization" && isStandard(node) && attribute("training_mode") === 1n;
+  return node.opType === "BatchNormalization" && isStandard(node) && attributeOf(node, "training_mode")?.i === 1n;
 }
 
 const named = (node: NodeProto | undefined): RowsInspection["culprit"] =>

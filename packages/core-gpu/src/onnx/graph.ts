@@ -1,7 +1,7 @@
 import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import type { Model } from "./model.ts";
-import type { GraphProto, NodeProto } from "./onnx_pb.ts";
+import type { AttributeProto, GraphProto, NodeProto } from "./onnx_pb.ts";
 import { nodeReads, weightNames } from "./reads.ts";
 
 /** Who makes and who uses every tensor of a graph. Nodes are numbered by their place, which is a topological order. */
@@ -123,4 +123,9 @@ export function isStandard({ domain }: NodeProto): boolean {
 export function changed<M extends object>(message: M, fields: Partial<M>): M {
   checkArguments("core-gpu.onnx.changed", { message: [message, "an object"], fields: [fields, "an object"] });
   return Object.assign(Object.create(Object.getPrototypeOf(message)), message, fields);
+}
+
+/** An attribute of a node. */
+export function attributeOf(node: NodeProto, name: string): AttributeProto | undefined {
+  return node.attribute.find((entry) => entry.name === name);
 }

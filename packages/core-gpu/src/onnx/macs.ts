@@ -4,7 +4,7 @@ import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import { sizeOf } from "../tensor.ts";
 import { densityOf } from "./density.ts";
-import { ancestors, indexModel, isStandard, tensorNames } from "./graph.ts";
+import { ancestors, attributeOf, indexModel, isStandard, tensorNames } from "./graph.ts";
 import type { Model } from "./model.ts";
 import { quoted, suggestion } from "./names.ts";
 import type { NodeProto } from "./onnx_pb.ts";
@@ -172,7 +172,7 @@ function convolution(weight: readonly number[], positions: readonly number[]): n
 
 /** Product of the sizes of all indices of a two-operand Einsum. */
 function einsum(node: NodeProto, shape: ShapeOf): number | undefined {
-  const equation = new TextDecoder().decode(node.attribute.find(({ name }) => name === "equation")?.s);
+  const equation = new TextDecoder().decode(attributeOf(node, "equation")?.s);
   const terms = (equation.replaceAll(" ", "").split("->")[0] ?? "").split(",");
   if (terms.length !== 2 || node.input.length !== 2) return undefined;
   const sizes = new Map<string, number>();
@@ -194,7 +194,7 @@ function attention(node: NodeProto, shape: ShapeOf): number | undefined {
   const [q, k, v] = [shape(node.input[0]), shape(node.input[1]), shape(node.input[2])];
   if (node.input[4] !== undefined && node.input[4] !== "") return undefined;
   if (q.length === 4) return sizeOf(q.slice(0, 3)) * k[2]! * (q[3]! + v[3]!);
-  const heads = (name: string) => Number(node.attribute.find((entry) => entry.name === name)?.i ?? 1n);
+  const heads = (name: string) => Number(attributeOf(node, name)?.i ?? 1n);
   const valueSize = v[2]! / heads("kv_num_heads");
   return q[0]! * q[1]! * k[1]! * (q[2]! + heads("q_num_heads") * valueSize);
 }
@@ -209,5 +209,5 @@ function projectedAttention(node: NodeProto, shape: ShapeOf): number | undefined
 }
 
 function flag(node: NodeProto, name: string): boolean {
-  return (node.attribute.find((entry) => entry.name === name)?.i ?? 0n) !== 0n;
+  return (attributeOf(node, name)?.i ?? 0n) !== 0n;
 }

@@ -4,7 +4,7 @@ import { InputError } from "../errors.ts";
 import { tensorProto } from "../program/onnx-graph.ts";
 import { tensor } from "../tensor.ts";
 import { innerNames } from "./attach.ts";
-import { changed, indexModel, isStandard, tensorNames } from "./graph.ts";
+import { attributeOf, changed, indexModel, isStandard, tensorNames } from "./graph.ts";
 import { type Model, opsetOf } from "./model.ts";
 import { list, quoted, uniqueName } from "./names.ts";
 import {
@@ -26,7 +26,6 @@ interface Change {
 const LEAST = 13;
 const MOST = 23;
 
-const attributeOf = (node: NodeProto, name: string) => node.attribute.find((attribute) => attribute.name === name);
 const without = (node: NodeProto, name: string) => node.attribute.filter((attribute) => attribute.name !== name);
 
 /** `axes` became an input. */

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { isTensorType } from "./dtypes.ts";
-import { isStandard } from "./graph.ts";
-import type { AttributeProto, GraphProto, NodeProto, ValueInfoProto } from "./onnx_pb.ts";
+import { attributeOf, isStandard } from "./graph.ts";
+import type { GraphProto, NodeProto, ValueInfoProto } from "./onnx_pb.ts";
 import { TensorProto_DataType, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema } from "./onnx_pb.ts";
 import { subgraphs } from "./reads.ts";
 
@@ -66,7 +66,7 @@ const follows: ReadonlyMap<string, number> = new Map([
 function outputType(node: NodeProto, place: number, types: ElementTypes): number | undefined {
   const like = (input: number): number | undefined => types.get(node.input[input] ?? "");
   if (!isStandard(node)) return like(0);
-  const attribute = (name: string): AttributeProto | undefined => node.attribute.find((entry) => entry.name === name);
+  const attribute = (name: string) => attributeOf(node, name);
   const op = node.opType;
   if (containers.includes(op)) return 0;
   if (like(0) === 0 && op !== "Identity") return op === "SequenceLength" ? T.INT64 : undefined;

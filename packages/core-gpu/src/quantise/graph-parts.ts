@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
+import { attributeOf } from "../onnx/graph.ts";
 import {
-  type AttributeProto,
   AttributeProtoSchema,
   AttributeProto_AttributeType as AttributeType,
   type NodeProto,
@@ -56,11 +56,6 @@ export function node(
     output: [output],
     attribute,
   });
-}
-
-/** An attribute of a node. */
-export function attributeOf(node: NodeProto, name: string): AttributeProto | undefined {
-  return node.attribute.find((entry) => entry.name === name);
 }
 
 /** A whole-number attribute of a node. */

@@ -1,11 +1,11 @@
-import { indexModel, isStandard } from "../onnx/graph.ts";
+import { attributeOf, indexModel, isStandard } from "../onnx/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { opsetOf } from "../onnx/model.ts";
 import type { NodeProto } from "../onnx/onnx_pb.ts";
 import { TensorProto_DataType } from "../onnx/onnx_pb.ts";
 import { elementTypes } from "../onnx/types.ts";
 import { type constantTensor, hostTensor } from "../program/import/weights.ts";
-import { attributeOf, floatOf, intOf } from "./graph-parts.ts";
+import { floatOf, intOf } from "./graph-parts.ts";
 
 /** A node that computes with 8 bits. */
 interface PlannedNode {

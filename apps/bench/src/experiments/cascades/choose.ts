@@ -7,7 +7,7 @@ import {
   type MeasuredMember,
   replay,
 } from "@exitkit/early-exit";
-import { argMaxRows, countRight } from "../../measuring/answers.ts";
+import { argMaxRows, countRight, meanOf } from "../../measuring/answers.ts";
 import { type Network, REFERENCE } from "./networks.ts";
 
 /** Which networks may be joined, and what is to be little. */
@@ -103,13 +103,12 @@ export function choose(
     const costs = { exits: joined.map(({ macs }) => (sum += macs)), full };
     return replay(cascadeRecord(joined, labels.slice(from, to), family.answer), thresholds, costs);
   });
-  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   return {
     family,
     wantedLoss,
     choices,
-    accuracy: mean(seen.map(({ accuracy }) => accuracy)),
-    macsFraction: mean(seen.map(({ costFraction }) => costFraction)),
+    accuracy: meanOf(seen.map(({ accuracy }) => accuracy)),
+    macsFraction: meanOf(seen.map(({ costFraction }) => costFraction)),
   };
 }
 

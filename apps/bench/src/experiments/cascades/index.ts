@@ -101,7 +101,12 @@ async function run(context: Context, settings: Settings) {
 
     const all: Measured[] = networks.map((network) => {
       const wall = plainTimes.find(({ name }) => name === network.name)!;
-      return { network, logits: logits.get(network.name)!, times: { 64: wall.ms64, 1: wall.ms1 }, callMs: wall.callMs };
+      return {
+        network,
+        logits: logits.get(network.name)!,
+        times: { 64: wall.ms64, 1: wall.ms1 },
+        callMs: wall.callMs!,
+      };
     });
     const choosing = progress.stage("choosing cascades", FAMILIES.length, "families");
     const chosen: Chosen[] = [];

@@ -25,8 +25,8 @@ export interface Wall {
   /** Milliseconds a picture. */
   readonly ms64: number;
   readonly ms1: number;
-  /** Milliseconds that a batch takes however few pictures it has: a line through batches of 64 and of 8. */
-  readonly callMs: number;
+  /** Of a plain network, milliseconds that a batch takes however few pictures it has: a line through batches of 64 and of 8. */
+  readonly callMs: number | null;
 }
 
 const BATCH = 64;
@@ -57,7 +57,9 @@ export async function wallOf(
     const batchesOf = ({ normalisation }: Timed, size: number, count: number) =>
       Array.from({ length: count }, (_, at) => rows(inputs.get(normalisation)!, at * size, (at + 1) * size));
     const contenders = [BATCH, FEW].flatMap((size) =>
-      list.map((one, at) => {
+      list.flatMap((one, at) => {
+        // Only what may become a member is asked what a call of few costs.
+        if (size === FEW && "exits" in one.network) return [];
         const batches = batchesOf(one, size, n / size);
         return {
           name: `${one.name} ${size}`,
@@ -84,7 +86,8 @@ export async function wallOf(
     return list.map(({ name }, at) => {
       const own = times.get(`${name} ${BATCH}`)!;
       const ms64 = own.median / n;
-      const ms8 = times.get(`${name} ${FEW}`)!.median / n;
+      const few = times.get(`${name} ${FEW}`);
+      const ms8 = few === undefined ? null : few.median / n;
       return {
         name,
         wallFraction: quantile(
@@ -97,7 +100,7 @@ export async function wallOf(
         p99Ms: quantile(latencies[at]!, 0.99),
         ms64,
         ms1: mean(latencies[at]!),
-        callMs: Math.min(BATCH * ms64, Math.max(0, ((ms8 - ms64) * BATCH * FEW) / (BATCH - FEW))),
+        callMs: ms8 === null ? null : Math.min(BATCH * ms64, Math.max(0, ((ms8 - ms64) * BATCH * FEW) / (BATCH - FEW))),
       };
     });
   } finally {

@@ -1,3 +1,5 @@
+import { meanOf } from "../../measuring/answers.ts";
+
 /** Thresholds of the paper's figure for [.9, .998] on Cityscapes, by CamVid's classes; read off the figure, ± .002. */
 export const PAPER_THRESHOLDS: Readonly<Record<string, number>> = {
   sky: 0.911,
@@ -16,8 +18,7 @@ export const PAPER_THRESHOLDS: Readonly<Record<string, number>> = {
 /** Spearman's rank correlation; equal values share the mean of their ranks. */
 export function rankCorrelation(a: readonly number[], b: readonly number[]): number {
   const [x, y] = [ranks(a), ranks(b)];
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const [mx, my] = [mean(x), mean(y)];
+  const [mx, my] = [meanOf(x), meanOf(y)];
   let [xy, xx, yy] = [0, 0, 0];
   x.forEach((value, i) => {
     xy += (value - mx) * (y[i]! - my);

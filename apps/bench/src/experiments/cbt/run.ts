@@ -7,6 +7,7 @@ import {
   countConfusion,
   exitLogits,
   measureFrames,
+  mergeClassProbabilities,
   openPlain,
   openSegmenter,
   recordPixels,
@@ -20,6 +21,7 @@ import {
 import { type Device, generator, type Tensor, tensor } from "@exitkit/core-gpu";
 import { camvid } from "../../data/camvid.ts";
 import { CAMVID, type FramePair, readFrames } from "../../data/segmentation.ts";
+import { meanOf } from "../../measuring/answers.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { quantile, type TimingPlan, timeInterleaved } from "../../measuring/timing.ts";
 import type { Context } from "../experiment.ts";
@@ -359,13 +361,8 @@ async function byGroup(given: Measured, seen: ClassProbabilities): Promise<CbtRe
   const day = Object.keys(known).filter((name) => name !== dusk);
   if (known[dusk] === undefined || day.length === 0) return [];
   const { groups: _, ...shared } = seen;
-  const sum = (names: readonly string[]): ClassProbabilities => ({
-    ...shared,
-    counts: seen.counts.map((_, c) => names.reduce((total, name) => total + known[name]!.counts[c]!, 0)),
-    sums: seen.sums.map((own, exit) =>
-      own.map((_, at) => names.reduce((total, name) => total + known[name]!.sums[exit]![at]!, 0)),
-    ),
-  });
+  const sum = (names: readonly string[]) =>
+    names.map((name): ClassProbabilities => ({ ...shared, ...known[name]! })).reduce(mergeClassProbabilities);
   const [alpha, beta] = settings.ranges[0]!;
   const of = (probabilities: ClassProbabilities) => classThresholds(probabilities, { alpha, beta }).thresholds;
   const [all, apart] = [of(seen), { dusk: of(sum([dusk])), day: of(sum(day)) }];
@@ -404,7 +401,6 @@ async function calibrated(given: Measured, maxRisk: number): Promise<CbtResult["
   const delta = 0.1;
   const found = calibrateFrames(await read(part(0, half)), { risk: "changed", maxRisk, delta, random });
   const others = await read(part(half, test.length));
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const { point } = found;
   return {
     network: subject.name,
@@ -413,9 +409,9 @@ async function calibrated(given: Measured, maxRisk: number): Promise<CbtResult["
     frames: found.frames,
     threshold: point === null ? null : path[point]!,
     seen: found.risk,
-    others: point === null ? 0 : mean(others.changed[point]!),
-    othersLoss: point === null ? 0 : mean(others.miouLoss[point]!),
-    macsFraction: point === null ? null : mean(others.cost[point]!),
+    others: point === null ? 0 : meanOf(others.changed[point]!),
+    othersLoss: point === null ? 0 : meanOf(others.miouLoss[point]!),
+    macsFraction: point === null ? null : meanOf(others.cost[point]!),
   };
 }
 

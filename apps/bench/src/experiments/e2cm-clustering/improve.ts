@@ -1,9 +1,8 @@
-import { type Generator, optimisers, type Runner, training } from "@exitkit/core-gpu";
+import { type Generator, layers, optimisers, type Runner, training } from "@exitkit/core-gpu";
 import { countRight } from "../../measuring/answers.ts";
 import { STATE } from "../../training/programs.ts";
 import { type IdecParameters, targetDistribution } from "../../zoo/idec.ts";
 import { assign } from "./assign.ts";
-import { parametersOf } from "./pretrain.ts";
 import { type ClusterNetwork, clusteringProgram, clusterProgram } from "./programs.ts";
 import { judge } from "./quality/judge.ts";
 import { roundDataset, sampleOrder } from "./rounds.ts";
@@ -62,7 +61,7 @@ export async function improveClusters(
     const trained = await takeUp(runner, folder);
     for (let round = 0; ; round++) {
       const steps = round * updateEvery;
-      const params = parametersOf(await runner.readState(), first);
+      const params = layers.unflattenParameters(await runner.readState(), first, "params.");
       // What an earlier process trained further is only read again.
       const now = steps < trained ? null : await assignAll(assigner, params, subject);
       const { update, labels } = await run.step(`${name}-update${round}`, async () => {

@@ -1,4 +1,4 @@
-import { type Generator, layers, optimisers, type Tensor, training } from "@exitkit/core-gpu";
+import { type Generator, layers, optimisers, training } from "@exitkit/core-gpu";
 import { pictureBytes } from "../../data/pictures.ts";
 import { STATE } from "../../training/programs.ts";
 import { type AutoencoderParameters, initAutoencoder } from "../../zoo/autoencoder.ts";
@@ -41,17 +41,11 @@ export async function pretrain(subject: Subject, random: Generator, folder: stri
       onStep: ({ indices }) => stage.advance(indices.length),
     });
     return {
-      params: parametersOf(await runner.readState(), first),
+      params: layers.unflattenParameters(await runner.readState(), first, "params."),
       losses: history.map(({ metrics }) => metrics.loss!),
     };
   } finally {
     stage.done();
     await runner.release();
   }
-}
-
-/** The parameters in a training runner's state, as the tree that `like` is. */
-export function parametersOf<const P>(state: Readonly<Record<string, Tensor>>, like: P): P {
-  const own = Object.entries(state).filter(([name]) => name.startsWith("params."));
-  return layers.unflattenParameters(Object.fromEntries(own), like, "params.");
 }

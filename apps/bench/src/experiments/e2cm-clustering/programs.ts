@@ -1,5 +1,4 @@
 import {
-  gradients,
   layers,
   ops,
   type optimisers,
@@ -11,6 +10,7 @@ import {
   type Value,
   type ValuesOf,
 } from "@exitkit/core-gpu";
+import { stepOf } from "../../training/programs.ts";
 import { type AutoencoderParameters, decode, encode } from "../../zoo/autoencoder.ts";
 import { assignmentScores, type IdecParameters, idecLoss } from "../../zoo/idec.ts";
 
@@ -53,10 +53,7 @@ function step<P extends AutoencoderParameters, I extends Readonly<Record<string,
   const specs: TreeRecord<Spec> = { ...state, learningRate: spec("float32", []), ...inputs };
   return trace((given) => {
     const losses = lossesOf(given as never);
-    const [own, before] = [given.params, given.optimiser] as readonly TreeRecord<Value>[];
-    const options = { learningRate: given.learningRate as Value };
-    const next = optimiser.update(gradients(losses.loss, own!), before!, own!, options);
-    return { ...losses, params: next.params, optimiser: next.state };
+    return { ...losses, ...stepOf(losses.loss, given as never, optimiser) };
   }, specs);
 }
 

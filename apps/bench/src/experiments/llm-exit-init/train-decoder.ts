@@ -4,22 +4,20 @@ import {
   type Device,
   type Generator,
   generator,
-  gradients,
   layers,
   ops,
   optimisers,
   schedules,
   spec,
   type Tensor,
-  type TreeRecord,
   tensor,
   trace,
   training,
-  type Value,
   writeFileAtomic,
   writeSafetensors,
 } from "@exitkit/core-gpu";
 import { type Decoder, openDecoder, type TokenWindows, windowDataset, withParameters } from "@exitkit/llm-exit-init";
+import { STATE, stepOf, trainingState } from "../../training/programs.ts";
 import type { Context } from "../experiment.ts";
 import type { DecoderPlan } from "./settings.ts";
 
@@ -79,31 +77,20 @@ export async function trainDecoder(
   const t = windows.length - 1;
   const steps = Math.floor(data.size / batch) * epochs;
   const optimiser = optimisers.adamW({ weightDecay: 0.01 });
-  const state = optimiser.init(layers.flattenParameters(decoder.params));
+  const { initial, specs } = trainingState(decoder.params, optimiser);
   const program = trace(
-    (given) => {
-      const params = given.params as TreeRecord<Value>;
-      const { logits } = decoder.apply(params, given.x);
+    ({ x, y, ...given }) => {
+      const { logits } = decoder.apply(given.params, x);
       const rows = ops.reshape(logits, [batch * t, decoder.config.vocabulary]);
-      const loss = ops.crossEntropy(rows, ops.reshape(given.y, [batch * t]));
-      const flat = layers.flattenParameters(params);
-      const clipped = optimisers.clipByGlobalNorm(gradients(loss, flat), 1);
-      const next = optimiser.update(clipped.gradients, given.optimiser as TreeRecord<Value>, flat, {
-        learningRate: given.learningRate,
-      });
-      return { loss, params: layers.mergeParameters(params, next.params, {}), optimiser: next.state };
+      return stepOf(ops.crossEntropy(rows, ops.reshape(y, [batch * t])), given, optimiser, { clip: 1 });
     },
     {
-      params: layers.specsOf<TreeRecord<Tensor>>(decoder.params),
-      optimiser: layers.specsOf<TreeRecord<Tensor>>(state),
+      ...specs,
       ...{ x: spec("int64", [batch, t]), y: spec("int64", [batch, t]), learningRate: spec("float32", []) },
     },
   );
   const params = await run.step(`${name}-weights`, async () => {
-    const runner = await device.compile(program, {
-      state: ["params", "optimiser"],
-      initial: { params: decoder.params, optimiser: state },
-    });
+    const runner = await device.compile(program, { state: STATE, initial });
     const stage = progress.stage(`${name}: training`, steps, "steps");
     try {
       await training.train({
