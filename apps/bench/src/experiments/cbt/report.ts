@@ -259,9 +259,14 @@ function frontier(rows: readonly CbtRow[]): Html {
 }
 
 function card({ network, name: title, frame, labels, answer, stopped, shares }: CbtPicture): Html {
-  const one = (uri: string, alt: string) => html`<img src="${uri}" width="220" height="165" alt="${alt}">`;
+  const shown = [
+    [frame, "the frame"],
+    [labels, "its labels"],
+    [answer, "the answer"],
+    [stopped, "where each pixel stopped"],
+  ] as const;
   return figure(
-    html`<div class="pair">${[one(frame, "frame"), one(labels, "labels"), one(answer, "answer"), one(stopped, "where each pixel stopped")]}</div>`,
+    html`<div class="strip">${shown.map(([uri, words]) => html`<div><img src="${uri}" width="220" height="165" alt="${words}"><small>${words}</small></div>`)}</div>`,
     `${network}, ${title}: ${shares.map((share, exit) => `${percent(share)} ${exit === shares.length - 1 ? "to the end" : `at exit ${exit + 1}`}`).join(", ")}.`,
   );
 }
