@@ -164,6 +164,11 @@ describe("networks", () => {
     ],
     ["no options", () => open(small, null as never), /"thresholds"/],
     ["an unknown option", () => open(small, { thresholds: 0.5, threshold: 1 }), /unknown option "threshold"/],
+    [
+      "shares of other exits",
+      () => open(small, { thresholds: 0.5, wholeFrom: [1] }),
+      /wholeFrom must be of 2 exits; got 1/,
+    ],
     ["thresholds of other classes", () => open(small, { thresholds: [0.5, 0.5] }), /5 numbers.*got 2/],
     [
       "thresholds of other exits",

@@ -186,6 +186,54 @@ describe("openSegmenter", () => {
     await segmenter.release();
   });
 
+  it("what is left in one piece: the network's own logits where pixels go on", async () => {
+    for (const network of [smallNetwork(), coarseNetwork()]) {
+      const frame = frameOf(6);
+      const e = network.stages.length;
+      const wholeFrom = network.heads.map(() => 0);
+      const segmenter = await openSegmenter(network, { thresholds: 0.4, execution: "pixels", wholeFrom, device });
+      const { classes, stopped, executions, macs } = await segmenter.segment(frame);
+      expect(executions[0]).toEqual(["dense", ...network.heads.map(() => "whole")]);
+      expect(segmenter.wholeFrom).toEqual(wholeFrom);
+      const done = stopped.data.filter((stage) => stage === 0).length;
+      expect(done > 0 && done + stopped.data.filter((stage) => stage === e - 1).length).toBe(stopped.data.length);
+      expect(macs[0]).toBeGreaterThan(segmenter.fullMacs);
+      await segmenter.release();
+      const logits = await allLogits(network, frame);
+      const [first, last] = [logits[0]!, logits.at(-1)!];
+      const [k, h, w] = last.shape.slice(1) as [number, number, number];
+      const [early, own] = [resized(first, [h, w], "halfPixel"), last.data.slice()];
+      const [down, across] = segmenter.grid;
+      for (let at = 0; at < k * h * w; at++) {
+        const [y, x] = [Math.floor(at / w) % h, at % w];
+        const place = Math.floor((y * down) / h) * across + Math.floor((x * across) / w);
+        if (stopped.data[place] === 0) own[at] = early.data[at]!;
+      }
+      const merged = { dtype: "float32", shape: last.shape, data: own } as Tensor<"float32">;
+      expect([...classes.data]).toEqual([...argMaxClasses(resized(merged, [18, 22], "halfPixel"))]);
+    }
+  });
+
+  it("from a share of pixels on what is left runs whole, from less it does not", async () => {
+    const network = smallNetwork();
+    const frame = frameOf(6);
+    const open = (wholeFrom: readonly number[]) =>
+      openSegmenter(network, { thresholds: 0.5, execution: "pixels", wholeFrom, device });
+    const segmenter = await open([2, 2]);
+    const { stopped } = await segmenter.segment(frame);
+    await segmenter.release();
+    const share = stopped.data.filter((stage) => stage > 0).length / stopped.data.length;
+    expect(share > 0 && share < 1).toBe(true);
+    for (const [from, how] of [
+      [share, "whole"],
+      [share + 0.001, "pixels"],
+    ] as const) {
+      const own = await open([from, 2]);
+      expect((await own.segment(frame)).executions[0]![1]).toBe(how);
+      await own.release();
+    }
+  });
+
   it("pixels are done where the rule says so; raising a threshold never computes fewer; frames do not see each other", async () => {
     const network = smallNetwork();
     const frames = frameOf(6, 3);
@@ -194,7 +242,7 @@ describe("openSegmenter", () => {
       const thresholds = [0, 1, 2, 3, 4].map((c) => base + 0.02 * c);
       const results = [];
       for (const execution of ["dense", "pixels", "auto"] as const) {
-        const segmenter = await openSegmenter(network, { thresholds, execution, device });
+        const segmenter = await openSegmenter(network, { thresholds, execution, wholeFrom: [2, 2], device });
         results.push(await segmenter.segment(frames));
         await segmenter.release();
       }

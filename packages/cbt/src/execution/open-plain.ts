@@ -2,8 +2,8 @@ import { compileProgram, type Device, openDevice, parseOptions, type Tensor } fr
 import { z } from "zod";
 import { deviceOption } from "../exits/pixel-exits.ts";
 import { checkNetwork, type SegmentationNetwork } from "./network.ts";
-import { classesOf } from "./open-segmenter.ts";
 import { plainProgram } from "./programs.ts";
+import { classesOf } from "./segment-frame.ts";
 
 /** A segmentation network without exits, answered as a segmenter is: what it is compared with. Must be released. */
 export interface PlainSegmenter {

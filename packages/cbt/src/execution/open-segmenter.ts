@@ -10,11 +10,12 @@ import {
   tensor,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
-import { resizedClasses } from "../frames/resized-classes.ts";
 import { heldThresholds } from "../thresholds/done-pixels.ts";
-import type { Fill, StageCost } from "./masked.ts";
-import { checkNetwork, type SegmentationExitNetwork, type SegmentationNetwork } from "./network.ts";
-import { firstProgram, layoutOf, plainProgram, type Reading, stageProgram } from "./programs.ts";
+import type { Fill } from "./masked.ts";
+import { measureStages } from "./measure-stages.ts";
+import { checkNetwork, type SegmentationExitNetwork } from "./network.ts";
+import { firstProgram, layoutOf, plainProgram, type Reading, restProgram, stageProgram } from "./programs.ts";
+import { type Open, type OpenStage, type StageExecution, segmentFrame } from "./segment-frame.ts";
 
 /** How stages behind an exit are run: `dense` computes all pixels and masks, `pixels` only those that go on, `auto` what is faster. */
 export type Execution = Reading | "auto";
@@ -28,6 +29,12 @@ export interface SegmenterOptions {
   readonly thresholds: number | readonly number[] | readonly (readonly number[])[];
   /** Default `auto`. */
   readonly execution?: Execution;
+  /**
+   * [e − 1] shares of pixels going on behind each exit from which all that is left of the network runs in one piece, without masks and without
+   * further exits: done pixels keep their logits, the others get the network's own. Above 1: never. Default: with `auto` measured when
+   * opened, as {@link Segmenter.wholeFrom} then says, so answers can differ from machine to machine unless it is given; else never.
+   */
+  readonly wholeFrom?: readonly number[];
   /**
    * What pixels that go on see of those that are done: `carried`, what the network's own carries keep of them; `interpolated`, as
    * ADP-C, zeros but for a 7 × 7 interpolation behind every convolution. Default `carried`.
@@ -55,7 +62,7 @@ export interface Segmentation {
   /** [n] MACs that the masks of each frame asked for, exits and interpolation included. */
   readonly macs: readonly number[];
   /** [n][e] how each stage was run; null where nothing was left. */
-  readonly executions: readonly (readonly (Reading | null)[])[];
+  readonly executions: readonly (readonly (StageExecution | null)[])[];
 }
 
 /** A segmentation network that stops pixel by pixel. Must be released. */
@@ -71,6 +78,8 @@ export interface Segmenter {
   readonly pixelMacs: readonly number[];
   /** For each stage from which share of pixels going on `auto` computes all of them; null where it was not measured. */
   readonly denseFrom: readonly (number | null)[];
+  /** [e − 1] shares of pixels going on from which what is left runs whole; Infinity: never. */
+  readonly wholeFrom: readonly number[];
   /**
    * Segments frames, one after another.
    *
@@ -94,6 +103,7 @@ const segmentSchema = z.strictObject({ thresholds: thresholdsOption.optional() }
 const schema = z.strictObject({
   thresholds: thresholdsOption,
   execution: z.enum(["dense", "pixels", "auto"]).default("auto"),
+  wholeFrom: z.array(z.number().min(0)).optional(),
   fill: z.enum(["carried", "interpolated"]).default("carried"),
   lambda: z.number().min(0).default(3),
   cells: z.strictObject({ cell: z.int().min(1), share: z.number().min(0).lt(1) }).default({ cell: 1, share: 0 }),
@@ -149,6 +159,10 @@ export async function openSegmenter(network: SegmentationExitNetwork, options: S
   checkNetwork(caller, network);
   const layout = layoutOf(caller, network);
   const thresholds = thresholdsOf(caller, checked.thresholds, network);
+  const { wholeFrom } = checked;
+  if (wholeFrom !== undefined && wholeFrom.length !== network.stages.length - 1) {
+    throw new InputError(caller, `wholeFrom must be of ${network.stages.length - 1} exits`, `${wholeFrom.length}`);
+  }
   const fill: Fill =
     checked.fill === "carried" ? { kind: "carried" } : { kind: "interpolated", lambda: checked.lambda };
   const device = checked.device ?? (await openDevice("auto"));
@@ -174,42 +188,33 @@ export async function openSegmenter(network: SegmentationExitNetwork, options: S
       }
       // What the mask asks for does not depend on how it is run: the gathered form says it.
       const { cost } = stageProgram(caller, network, layout, index, "pixels", fill);
-      stages.push({ sessions, cost, denseFrom: null });
+      const from = wholeFrom?.[index - 1] ?? Number.POSITIVE_INFINITY;
+      let rest: OpenStage["rest"] = null;
+      if (from <= 1 || (wholeFrom === undefined && checked.execution === "auto")) {
+        const all = restProgram(caller, network, layout, index);
+        rest = { session: await load(all.program), macs: all.cost.fixed };
+      }
+      stages.push({ sessions, cost, rest, denseFrom: null, wholeFrom: from });
     }
     const open: Open = {
       network,
-      grid: layout.grid,
+      goingOn: {
+        grid: layout.grid,
+        cells: checked.cells,
+        dilation: checked.dilation,
+        last: network.stages.length - 1,
+      },
       thresholds,
-      cells: checked.cells,
-      dilation: checked.dilation,
       first: firstSession,
       firstCost: first.cost.fixed,
       stages,
     };
-    if (checked.execution === "auto") for (const stage of stages) stage.denseFrom = await measureStage(open, stage);
+    if (checked.execution === "auto") await measureStages(open, wholeFrom === undefined);
     return segmenterOf(open, plainProgram(caller, network).cost.fixed, close);
   } catch (error) {
     await close();
     throw error;
   }
-}
-
-interface OpenStage {
-  readonly sessions: Partial<Record<Reading, Session>>;
-  readonly cost: StageCost;
-  denseFrom: number | null;
-}
-
-interface Open {
-  readonly network: SegmentationExitNetwork;
-  readonly grid: readonly [number, number];
-  /** [e − 1] tensors [1, k]. */
-  readonly thresholds: readonly Tensor<"float32">[];
-  readonly cells: { readonly cell: number; readonly share: number };
-  readonly dilation: number;
-  readonly first: Session;
-  readonly firstCost: number;
-  readonly stages: readonly OpenStage[];
 }
 
 function thresholdsOf(
@@ -232,11 +237,13 @@ function segmenterOf(open: Open, fullMacs: number, close: () => Promise<void>): 
   const caller = "cbt.Segmenter.segment";
   let released = false;
   const { frame } = open.network;
+  const { grid } = open.goingOn;
   return {
-    grid: open.grid,
+    grid,
     fullMacs,
     pixelMacs: pixelMacsOf(open),
     denseFrom: [null, ...open.stages.map(({ denseFrom }) => denseFrom)],
+    wholeFrom: open.stages.map(({ wholeFrom }) => wholeFrom),
     segment: async (frames, options = {}) => {
       if (released) throw new InputError(caller, "the segmenter must be open", "a released one");
       const { thresholds } = parseOptions(caller, segmentSchema, options);
@@ -247,20 +254,20 @@ function segmenterOf(open: Open, fullMacs: number, close: () => Promise<void>): 
       const size = sizeOf(frame);
       const pixels = frame[1] * frame[2];
       const classes = new Uint8Array(n * pixels);
-      const stopped = new Uint8Array(n * sizeOf(open.grid));
+      const stopped = new Uint8Array(n * sizeOf(grid));
       const macs: number[] = [];
-      const executions: (readonly (Reading | null)[])[] = [];
+      const executions: (readonly (StageExecution | null)[])[] = [];
       for (let index = 0; index < n; index++) {
         const data = (frames.data as Float32Array).subarray(index * size, (index + 1) * size);
         const one = await segmentFrame(caller, asked, { dtype: "float32", shape: [1, ...frame], data }, index);
         classes.set(one.classes, index * pixels);
-        stopped.set(one.stopped, index * sizeOf(open.grid));
+        stopped.set(one.stopped, index * sizeOf(grid));
         macs.push(one.macs);
         executions.push(one.executions);
       }
       return {
         classes: { dtype: "uint8", shape: [n, frame[1], frame[2]], data: classes },
-        stopped: { dtype: "uint8", shape: [n, ...open.grid], data: stopped },
+        stopped: { dtype: "uint8", shape: [n, ...grid], data: stopped },
         macs,
         executions,
       };
@@ -273,8 +280,8 @@ function segmenterOf(open: Open, fullMacs: number, close: () => Promise<void>): 
   };
 }
 
-function pixelMacsOf({ firstCost, stages, grid }: Open): readonly number[] {
-  const whole = stages.reduce((sum, { cost }) => sum + cost.fixed, firstCost) / sizeOf(grid);
+function pixelMacsOf({ firstCost, stages, goingOn }: Open): readonly number[] {
+  const whole = stages.reduce((sum, { cost }) => sum + cost.fixed, firstCost) / sizeOf(goingOn.grid);
   const macs = [whole];
   for (const { cost } of stages) macs.push(macs.at(-1)! + cost.perPixel);
   return macs;
@@ -298,192 +305,4 @@ function checkFrames(caller: string, frames: Tensor, frame: readonly number[]): 
     `${data[bad]} in frame ${Math.floor(bad / sizeOf(frame))}`,
     fix,
   );
-}
-
-async function segmentFrame(caller: string, open: Open, frame: Tensor, place: number) {
-  const { stages, thresholds, grid, network } = open;
-  const e = stages.length + 1;
-  const size = sizeOf(grid);
-  const stopped = new Uint8Array(size).fill(e - 1);
-  const executions = new Array<Reading | null>(e).fill(null);
-  let results = await open.first.run({ frame, thresholds: thresholds[0]! });
-  executions[0] = "dense";
-  let macs = open.firstCost;
-  const features: Record<string, Tensor> = { "features.frame": frame };
-  for (let index = 0; ; index++) {
-    for (const [name, value] of Object.entries(results)) {
-      if (name.startsWith("made.")) features[`features.${name.slice("made.".length)}`] = value;
-    }
-    checkFinite(caller, results.logits!, place, index);
-    const active = goingOn(results.sure!.data as Uint8Array, stopped, index, open);
-    const before = results.logits!;
-    if (active.length === 0) {
-      const rows = { data: before.data as Float32Array, classes: network.classes, grid, layout: "rows" } as const;
-      return { classes: resizedClasses(rows, frameSize(network)), stopped, macs, executions };
-    }
-    const stage = stages[index]!;
-    macs += costOf(stage.cost, active.length, size);
-    const reading = chosen(stage, active.length / size);
-    executions[index + 1] = reading;
-    const feeds = feedsOf(
-      stage.sessions[reading]!,
-      features,
-      before,
-      thresholds[Math.min(index + 1, e - 2)]!,
-      active,
-      grid,
-    );
-    results = await stage.sessions[reading]!.run(feeds);
-    if (index + 1 === e - 1) return { classes: classesOf(results, network), stopped, macs, executions };
-  }
-}
-
-function frameSize({ frame }: SegmentationNetwork): readonly [number, number] {
-  return [frame[1], frame[2]];
-}
-
-/** The frame's classes as the last program gives them, or from its logits. */
-export function classesOf(results: Readonly<Record<string, Tensor>>, network: SegmentationNetwork): Uint8Array {
-  if (results.classes !== undefined) return results.classes.data as Uint8Array;
-  const { data, shape } = results.logits!;
-  const [, classes, h, w] = shape as [number, number, number, number];
-  return resizedClasses({ data: data as Float32Array, classes, grid: [h, w], layout: "planes" }, frameSize(network));
-}
-
-/** Places that go on after exit `index`; the others' stage is written down where it was open. */
-function goingOn(
-  sure: Uint8Array,
-  stopped: Uint8Array,
-  index: number,
-  { grid, cells, dilation, stages }: Open,
-): BigInt64Array {
-  const e = stages.length + 1;
-  const open = Uint8Array.from(stopped, (stage, at) => (stage === e - 1 && sure[at] === 0 ? 1 : 0));
-  if (dilation > 0) dilate(open, stopped, grid, dilation, e - 1);
-  if (cells.cell > 1) byCells(open, stopped, grid, cells, e - 1);
-  let count = 0;
-  for (let at = 0; at < open.length; at++) {
-    if (open[at] === 1) count++;
-    else if (stopped[at] === e - 1) stopped[at] = index;
-  }
-  const active = new BigInt64Array(count);
-  let next = 0;
-  for (let at = 0; at < open.length; at++) if (open[at] === 1) active[next++] = BigInt(at);
-  return active;
-}
-
-/** What lies within `by` rows and columns of what is open is opened, as far as it was going on. */
-function dilate(
-  open: Uint8Array,
-  stopped: Uint8Array,
-  [h, w]: readonly [number, number],
-  by: number,
-  last: number,
-): void {
-  const seeds = open.slice();
-  for (let at = 0; at < seeds.length; at++) {
-    if (seeds[at] === 0) continue;
-    const [row, column] = [Math.floor(at / w), at % w];
-    for (let y = Math.max(0, row - by); y <= Math.min(h - 1, row + by); y++) {
-      for (let x = Math.max(0, column - by); x <= Math.min(w - 1, column + by); x++) {
-        if (stopped[y * w + x] === last) open[y * w + x] = 1;
-      }
-    }
-  }
-}
-
-/** Cells with more than the share of their pixels open go on as a whole, as far as they were going on; the others are done. */
-function byCells(
-  open: Uint8Array,
-  stopped: Uint8Array,
-  [h, w]: readonly [number, number],
-  { cell, share }: { readonly cell: number; readonly share: number },
-  last: number,
-): void {
-  for (let top = 0; top < h; top += cell) {
-    for (let left = 0; left < w; left += cell) {
-      const places: number[] = [];
-      for (let y = top; y < Math.min(top + cell, h); y++) {
-        for (let x = left; x < Math.min(left + cell, w); x++) places.push(y * w + x);
-      }
-      const unsure = places.filter((at) => open[at] === 1).length;
-      for (const at of places) open[at] = unsure > share * places.length && stopped[at] === last ? 1 : 0;
-    }
-  }
-}
-
-function costOf({ fixed, perPixel, interpolation }: StageCost, active: number, size: number): number {
-  // ADP-C: (1 − p)·p·C·49·H·W.
-  return fixed + perPixel * active + (interpolation * active * (size - active)) / size;
-}
-
-function chosen({ sessions, denseFrom }: OpenStage, share: number): Reading {
-  if (sessions.dense === undefined) return "pixels";
-  if (sessions.pixels === undefined) return "dense";
-  return share >= (denseFrom ?? 1) ? "dense" : "pixels";
-}
-
-function feedsOf(
-  session: Session,
-  features: Readonly<Record<string, Tensor>>,
-  before: Tensor,
-  thresholds: Tensor,
-  active: BigInt64Array,
-  grid: readonly [number, number],
-): Record<string, Tensor> {
-  const feeds: Record<string, Tensor> = {};
-  for (const { name } of session.inputs) {
-    if (name === "before") feeds[name] = before;
-    else if (name === "thresholds") feeds[name] = thresholds;
-    else if (name === "active") feeds[name] = { dtype: "int64", shape: [active.length, 1], data: active };
-    else if (name === "mask") {
-      const mask = tensor("bool", [1, 1, ...grid]);
-      for (const at of active) mask.data[Number(at)] = 1;
-      feeds[name] = mask;
-    } else feeds[name] = features[name]!;
-  }
-  return feeds;
-}
-
-function checkFinite(caller: string, { data }: Tensor, frame: number, exit: number): void {
-  const values = data as Float32Array;
-  let zero = 0;
-  for (let at = 0; at < values.length; at++) zero += values[at]! * 0;
-  if (zero === 0) return;
-  const fix = "Check the network's weights and the frame's normalisation.";
-  throw new InputError(caller, "logits must be finite", `NaN or infinity at exit ${exit} of frame ${frame}`, fix);
-}
-
-/** Share of pixels going on from which the whole plane is faster: times of random masks at two shares make a line. */
-async function measureStage(open: Open, { sessions }: OpenStage): Promise<number> {
-  const { grid, network } = open;
-  const size = sizeOf(grid);
-  const session = sessions.pixels!;
-  const features = Object.fromEntries(
-    [...session.inputs, ...sessions.dense!.inputs]
-      .filter(({ name }) => name.startsWith("features."))
-      .map(({ name, shape }) => [name, tensor("float32", shape as number[])]),
-  );
-  const before = tensor("float32", [size, network.classes]);
-  const time = async (reading: Reading, share: number): Promise<number> => {
-    // Every ⌈1/share⌉-th pixel would be too regular a mask: runs of eight, as masks of frames have.
-    const places = Array.from({ length: size }, (_, at) => at).filter(
-      (at) => (Math.floor(at / 8) * 0.618034) % 1 < share,
-    );
-    const active = BigInt64Array.from(places, BigInt);
-    const feeds = feedsOf(sessions[reading]!, features, before, open.thresholds[0]!, active, grid);
-    let best = Number.POSITIVE_INFINITY;
-    for (let round = 0; round < 4; round++) {
-      const start = performance.now();
-      await sessions[reading]!.run(feeds);
-      // The first run allocates.
-      if (round > 0) best = Math.min(best, performance.now() - start);
-    }
-    return best;
-  };
-  const dense = await time("dense", 0.5);
-  const [little, much] = [await time("pixels", 0.2), await time("pixels", 0.7)];
-  const slope = (much - little) / 0.5;
-  if (slope <= 0) return much < dense ? 1 : 0;
-  return Math.min(1, Math.max(0, 0.2 + (dense - little) / slope));
 }

@@ -21,6 +21,8 @@ export interface Layout {
   readonly used: readonly ReadonlySet<string>[];
   /** [e]: names of the features that stage i makes and later ones use. */
   readonly needed: readonly ReadonlySet<string>[];
+  /** [e]: names of the features there are before stage i that it or a later one uses. */
+  readonly ahead: readonly ReadonlySet<string>[];
   /** [h, w]. */
   readonly grid: readonly [number, number];
 }
@@ -86,8 +88,9 @@ function usedFeatures(
   caller: string,
   network: SegmentationExitNetwork,
   all: Layout["given"],
-): Pick<Layout, "used" | "needed"> {
+): Pick<Layout, "used" | "needed" | "ahead"> {
   const used: ReadonlySet<string>[] = [];
+  const ahead: ReadonlySet<string>[] = [];
   const wanted = new Set<string>();
   const needed: ReadonlySet<string>[] = [];
   // Both sides of a carry are used.
@@ -112,8 +115,9 @@ function usedFeatures(
     const names = inputs.filter(({ value }) => read.has(value)).map(({ name }) => name.slice("features.".length));
     for (const name of names) wanted.add(name);
     used.unshift(new Set(names));
+    ahead.unshift(new Set(wanted));
   }
-  return { used, needed };
+  return { used, needed, ahead };
 }
 
 /** What stages read the frame as. */
@@ -162,21 +166,9 @@ export function stageProgram(
       readonly before: Value;
       readonly thresholds: Value;
     };
-    const rows = new Map<Value, Value>();
-    const planed = (sent: Value): Value => {
-      const plane = planeOfRows(sent, grid);
-      rows.set(plane, sent);
-      return plane;
-    };
     const plane = given.mask ?? planeOf(given.active!, grid);
     const carry = (after: Value, before: Value): Value => ops.where(plane, after, before);
-    const features: Record<string, Value> = {};
-    for (const [name, own] of entries) {
-      const sent = given.features[name];
-      // What is read in vain is no input of the graph.
-      if (sent === undefined) features[name] = ops.expand(tensor(own.dtype, [], [0]), own.shape);
-      else features[name] = name !== FRAME && onGrid(own, grid) ? planed(sent) : sent;
-    }
+    const { features, planed, rows } = received(entries, given.features, grid);
     const before = planed(given.before);
     const made = stage.compute(features, carry);
     const tap = featureOf(caller, { ...features, ...made }, stage.tap, index);
@@ -196,6 +188,63 @@ export function stageProgram(
     return { made: kept, logits, sure: sureOf(logits, given.thresholds) };
   }, specs);
   return { program, cost: cost! };
+}
+
+/**
+ * All that is left of the network from stage `index` on, over whole planes and without a mask or an exit: where so much goes on that leaving
+ * pixels out takes longer. Pixels that are done keep their logits. Inputs as a stage's; gives what the last stage gives.
+ */
+export function restProgram(
+  caller: string,
+  network: SegmentationExitNetwork,
+  layout: Layout,
+  index: number,
+): StageProgram {
+  const { classes, stages, frame } = network;
+  const { grid } = layout;
+  let cost: StageCost | undefined;
+  const entries = Object.entries(layout.given[index]!);
+  const used = entries.filter(([name]) => layout.ahead[index]!.has(name));
+  const specs = {
+    features: Object.fromEntries(used.map(([name, own]) => [name, sentSpec(name, own, grid)])),
+    mask: spec("bool", [1, 1, ...grid]),
+    before: spec("float32", [grid[0] * grid[1], classes]),
+  };
+  const program = trace(({ features: sent, mask: plane, before: earlier }) => {
+    const read = received(entries, sent as unknown as Readonly<Record<string, Value>>, grid);
+    let features = read.features;
+    const before = read.planed(earlier as Value);
+    for (const stage of stages.slice(index)) features = { ...features, ...stage.compute(features, whole) };
+    const tap = featureOf(caller, features, stages.at(-1)!.tap, stages.length - 1);
+    const carry = (after: Value, earlier: Value): Value => ops.where(plane as Value, after, earlier);
+    const reading = masked({ grid, plane: plane as Value, active: null, fill: { kind: "carried" }, given: read.rows });
+    const logits = mergedLogits(reading, { tap, before, plane: plane as Value, carry, grid, size: frame.slice(1) });
+    cost = reading.cost();
+    return answered(logits, frame);
+  }, specs);
+  return { program, cost: cost! };
+}
+
+/** Features as stages compute with them, from what was sent; planes that are known as rows. */
+function received(
+  entries: readonly (readonly [string, Spec])[],
+  sent: Readonly<Record<string, Value>>,
+  grid: readonly [number, number],
+) {
+  const rows = new Map<Value, Value>();
+  const planed = (own: Value): Value => {
+    const plane = planeOfRows(own, grid);
+    rows.set(plane, own);
+    return plane;
+  };
+  const features: Record<string, Value> = {};
+  for (const [name, own] of entries) {
+    const value = sent[name];
+    // What is read in vain is no input of the graph.
+    if (value === undefined) features[name] = ops.expand(tensor(own.dtype, [], [0]), own.shape);
+    else features[name] = name !== FRAME && onGrid(own, grid) ? planed(value) : value;
+  }
+  return { features, planed, rows };
 }
 
 interface Merging {

@@ -25,6 +25,8 @@ export interface MeasureFramesOptions {
   readonly path: readonly SegmenterOptions["thresholds"][];
   /** Label of pixels that count nowhere. Default 255. */
   readonly ignore?: number;
+  /** As openSegmenter takes it; segment with the same, as it changes answers. Default: never. */
+  readonly wholeFrom?: readonly number[];
   /** Where the network runs. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
 }
@@ -32,6 +34,7 @@ export interface MeasureFramesOptions {
 const schema = z.strictObject({
   path: z.array(z.custom<SegmenterOptions["thresholds"]>()).min(1).readonly(),
   ignore: z.int().default(IGNORE),
+  wholeFrom: z.array(z.number().min(0)).optional(),
   device: deviceOption,
 });
 
@@ -51,12 +54,13 @@ export async function measureFrames(
   options: MeasureFramesOptions,
 ): Promise<FrameMeasures> {
   const caller = "cbt.measureFrames";
-  const { path, ignore, device } = parseOptions(caller, schema, options);
+  const { path, ignore, wholeFrom, device } = parseOptions(caller, schema, options);
   checkStream(caller, frames);
   const [changed, miouLoss, cost] = [0, 1, 2].map(() => path.map((): number[] => []));
   const segmenter = await openSegmenter(network, {
     thresholds: 2,
     execution: "pixels",
+    ...(wholeFrom === undefined ? {} : { wholeFrom }),
     ...(device === undefined ? {} : { device }),
   });
   try {

@@ -71,9 +71,14 @@ interface Measured {
   readonly settings: Settings;
   readonly subject: Subject;
   readonly network: SegmentationExitNetwork;
+  /** From which shares of pixels going on what is left runs in one piece: once measured, so that quality and time are of the same answers. */
+  readonly wholeFrom: readonly number[];
   readonly train: readonly FramePair[];
   readonly test: readonly FramePair[];
 }
+
+const opened = ({ network, device, wholeFrom }: Measured) =>
+  openSegmenter(network, { thresholds: 2, device, execution: "pixels", wholeFrom });
 
 export async function run(context: Context, settings: Settings) {
   const { name, train, test } = await camvid(context.data.directory, settings.whole, settings.steps);
@@ -85,7 +90,12 @@ export async function run(context: Context, settings: Settings) {
       const subject = await (wanted === "ESPNet" ? espnetSubject() : compactSubject());
       weights.push(subject.weights);
       const network = await subject.build(context, device, train);
-      parts.push(await measure({ context, device, settings, subject, network, train, test }));
+      const wholeFrom = await context.run.step(`${subject.weights.backbone}-whole-from`, async () => {
+        const segmenter = await openSegmenter(network, { thresholds: 2, device });
+        await segmenter.release();
+        return segmenter.wholeFrom.map((share) => Math.min(share, 2));
+      });
+      parts.push(await measure({ context, device, settings, subject, network, wholeFrom, train, test }));
     }
     const [first] = settings.ranges;
     return {
@@ -265,8 +275,8 @@ async function measuredOn(
 
 /** Mean IoU, cost and places where pixels stopped, on all test frames. */
 async function measured(given: Measured, way: Way, onFrame: () => void): Promise<CbtRow> {
-  const { network, device, subject, test } = given;
-  const segmenter = await openSegmenter(network, { thresholds: 2, device, execution: "pixels" });
+  const { subject, test } = given;
+  const segmenter = await opened(given);
   const parts = way.method === "solved" ? halves(test) : [test];
   let confusion: Confusion | undefined;
   let macs = 0;
@@ -299,7 +309,7 @@ async function measured(given: Measured, way: Way, onFrame: () => void): Promise
 
 /** Times of the plain network and of every way on the same frames, interleaved. */
 async function timings(
-  { network, device, subject, test, settings: { timed, timing } }: Measured,
+  { network, device, wholeFrom, subject, test, settings: { timed, timing } }: Measured,
   ways: readonly Way[],
 ) {
   const step = Math.max(1, Math.floor(test.length / timed));
@@ -310,7 +320,7 @@ async function timings(
     frames.push({ x, half: one.includes(pair) ? 0 : 1 });
   }
   const plain = await openPlain(network, { device });
-  const segmenter = await openSegmenter(network, { thresholds: 2, device });
+  const segmenter = await openSegmenter(network, { thresholds: 2, device, wholeFrom });
   try {
     const all = async (way: Way) => {
       for (const { x, half } of frames) await segmenter.segment(x, { thresholds: way.thresholds(half) });
@@ -329,13 +339,10 @@ async function timings(
     const own = [];
     for (const [index, way] of ways.entries()) {
       const { times, median } = found.get(`${index}`)!;
-      let [gathered, whole] = [0, 0];
+      const runs = { pixels: 0, dense: 0, whole: 0 };
       for (const { x, half } of frames) {
         const [executions] = (await segmenter.segment(x, { thresholds: way.thresholds(half) })).executions;
-        for (const reading of executions!.slice(1)) {
-          if (reading === "pixels") gathered++;
-          else if (reading === "dense") whole++;
-        }
+        for (const execution of executions!.slice(1)) if (execution !== null) runs[execution]++;
       }
       own.push({
         wallFraction: quantile(
@@ -343,7 +350,7 @@ async function timings(
           0.5,
         ),
         ms: median / frames.length,
-        execution: `${gathered} gathered, ${whole} whole`,
+        execution: `${runs.pixels} gathered, ${runs.dense} masked, ${runs.whole} in one piece`,
       });
     }
     return { plain: base.median / frames.length, ways: own };
@@ -355,7 +362,7 @@ async function timings(
 
 /** Each sequence's test frames with thresholds from all training frames, and from those of its light alone: dusk is sequence 0001TP. */
 async function byGroup(given: Measured, seen: ClassProbabilities): Promise<CbtResult["groups"]> {
-  const { settings, subject, network, device, test } = given;
+  const { settings, subject, test } = given;
   const dusk = "0001TP";
   const known = seen.groups ?? {};
   const day = Object.keys(known).filter((name) => name !== dusk);
@@ -366,7 +373,7 @@ async function byGroup(given: Measured, seen: ClassProbabilities): Promise<CbtRe
   const [alpha, beta] = settings.ranges[0]!;
   const of = (probabilities: ClassProbabilities) => classThresholds(probabilities, { alpha, beta }).thresholds;
   const [all, apart] = [of(seen), { dusk: of(sum([dusk])), day: of(sum(day)) }];
-  const segmenter = await openSegmenter(network, { thresholds: 2, device, execution: "pixels" });
+  const segmenter = await opened(given);
   const rows: CbtResult["groups"][number][] = [];
   for (const group of ["dusk", "day"] as const) {
     const pairs = test.filter(({ sequence }) => (sequence === dusk) === (group === "dusk"));
@@ -387,7 +394,7 @@ async function byGroup(given: Measured, seen: ClassProbabilities): Promise<CbtRe
 
 /** One threshold whose share of changed pixels is bounded: a random half of the test frames chooses, the other half reports. */
 async function calibrated(given: Measured, maxRisk: number): Promise<CbtResult["calibrated"][number]> {
-  const { context, network, device, settings, subject, test } = given;
+  const { context, network, device, wholeFrom, settings, subject, test } = given;
   const random = generator(context.seed);
   const order = random.permutation(test.length);
   const half = Math.floor(test.length / 2);
@@ -397,6 +404,7 @@ async function calibrated(given: Measured, maxRisk: number): Promise<CbtResult["
     measureFrames(network, counted(context, pairs, subject.normalisation, `${subject.name}: calibration`), {
       path,
       device,
+      wholeFrom,
     });
   const delta = 0.1;
   const found = calibrateFrames(await read(part(0, half)), { risk: "changed", maxRisk, delta, random });
@@ -416,13 +424,15 @@ async function calibrated(given: Measured, maxRisk: number): Promise<CbtResult["
 }
 
 /** Frames beside their labels, the answer and where each pixel stopped. */
-async function pictures({ network, device, subject, test, settings }: Measured, way: Way): Promise<CbtPicture[]> {
-  const segmenter = await openSegmenter(network, { thresholds: way.thresholds(0), device, execution: "pixels" });
+async function pictures(given: Measured, way: Way): Promise<CbtPicture[]> {
+  const { subject, test, settings } = given;
+  const segmenter = await opened(given);
+  const thresholds = way.thresholds(0);
   const step = Math.max(1, Math.floor(test.length / settings.pictures));
   const shown = test.filter((_, index) => index % step === Math.floor(step / 2)).slice(0, settings.pictures);
   const made: CbtPicture[] = [];
   for await (const { pair, colours, x, labels } of readFrames(shown, CAMVID, subject.normalisation, SIZE)) {
-    const { classes, stopped } = await segmenter.segment(x);
+    const { classes, stopped } = await segmenter.segment(x, { thresholds });
     const shares = STOPPED_COLOURS.map(
       (_, exit) => stopped.data.filter((stage) => stage === exit).length / stopped.data.length,
     );
