@@ -135,7 +135,7 @@ export function sentSpec(name: string, feature: Spec, grid: readonly [number, nu
 
 /**
  * A stage behind a mask, its features given as `features`: those `made`, merged `logits` [h·w, k] and which pixels are `sure` [h·w]. The last
- * gives the frame's `classes` where the network's logits have its size, else `logits` [1, k, h', w'] to be resized.
+ * gives the frame's `own` classes, not yet merged, where the network's logits have its size; else merged `logits` [1, k, h', w'] to be resized.
  */
 export function stageProgram(
   caller: string,
@@ -174,9 +174,9 @@ export function stageProgram(
     const tap = featureOf(caller, { ...features, ...made }, stage.tap, index);
     const reading = masked({ grid, plane, active: given.active ?? null, fill, given: rows });
     if (last) {
-      const logits = mergedLogits(reading, { tap, before, plane, carry, grid, size: frame.slice(1) });
+      const answer = lastAnswer(reading, { tap, before, plane, carry, grid, frame });
       cost = reading.cost();
-      return answered(logits, frame);
+      return answer;
     }
     const logits = reading.rows(carry(heads[index]!(tap), before));
     const kept: Record<string, Value> = {};
@@ -218,9 +218,9 @@ export function restProgram(
     const tap = featureOf(caller, features, stages.at(-1)!.tap, stages.length - 1);
     const carry = (after: Value, earlier: Value): Value => ops.where(plane as Value, after, earlier);
     const reading = masked({ grid, plane: plane as Value, active: null, fill: { kind: "carried" }, given: read.rows });
-    const logits = mergedLogits(reading, { tap, before, plane: plane as Value, carry, grid, size: frame.slice(1) });
+    const answer = lastAnswer(reading, { tap, before, plane: plane as Value, carry, grid, frame });
     cost = reading.cost();
-    return answered(logits, frame);
+    return answer;
   }, specs);
   return { program, cost: cost! };
 }
@@ -253,14 +253,28 @@ interface Merging {
   readonly plane: Value;
   readonly carry: (after: Value, before: Value) => Value;
   readonly grid: readonly [number, number];
-  readonly size: readonly number[];
+  /** [c, h, w]. */
+  readonly frame: readonly number[];
+}
+
+/**
+ * What the last stage gives: `own`, the classes of the network's own logits where these have the frame's size, to be merged with those of
+ * the exits (no plane of logits is resized for it); else merged `classes` or `logits`.
+ */
+function lastAnswer(reading: Masked, merging: Merging): Readonly<Record<string, Value>> {
+  const { tap, grid, frame } = merging;
+  const [h, w] = tap.shape.slice(2);
+  if (h === frame[1] && w === frame[2] && !(h === grid[0] && w === grid[1])) {
+    return { own: ops.cast(ops.argMax(reading.whole(tap), { axis: 1 }), "uint8") };
+  }
+  return answered(mergedLogits(reading, merging), frame);
 }
 
 /** The network's logits where pixels went on, earlier ones elsewhere: on the network's own grid, or the frame's where that is coarser than the decisions'. */
-function mergedLogits(reading: Masked, { tap, before, plane, carry, grid, size }: Merging): Value {
+function mergedLogits(reading: Masked, { tap, before, plane, carry, grid, frame }: Merging): Value {
   const [h, w] = tap.shape.slice(2) as [number, number];
   if (h === grid[0] && w === grid[1]) return reading.whole(carry(tap, before));
-  const to = h >= grid[0] && w >= grid[1] ? [h, w] : size;
+  const to = h >= grid[0] && w >= grid[1] ? [h, w] : frame.slice(1);
   const resized = (value: Value) => (value.shape.slice(2).join() === to.join() ? value : ops.resize(value, to));
   return ops.where(
     ops.greater(ops.resize(ops.cast(plane, "float32"), to, { mode: "nearest" }), 0.5),

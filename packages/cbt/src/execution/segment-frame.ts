@@ -50,10 +50,7 @@ export async function segmentFrame(caller: string, open: Open, frame: Tensor, pl
     checkFinite(caller, results.logits!, place, index);
     const active = goingOn(results.sure!.data as Uint8Array, stopped, index, open.goingOn);
     const before = results.logits!;
-    if (active.length === 0) {
-      const rows = { data: before.data as Float32Array, classes: network.classes, grid, layout: "rows" } as const;
-      return { classes: resizedClasses(rows, frameSize(network)), stopped, macs, executions };
-    }
+    if (active.length === 0) return { classes: earlyClasses(before, grid, network), stopped, macs, executions };
     const stage = stages[index]!;
     const [share, last] = [active.length / size, index + 1 === e - 1];
     const given = { features, before, thresholds: thresholds[Math.min(index + 1, e - 2)]!, active, grid };
@@ -61,13 +58,13 @@ export async function segmentFrame(caller: string, open: Open, frame: Tensor, pl
       executions.fill("whole", index + 1);
       macs += stage.rest.macs;
       const found = await stage.rest.session.run(feedsOf(stage.rest.session, given));
-      return { classes: classesOf(found, network), stopped, macs, executions };
+      return { classes: mergedClasses(found, given, network), stopped, macs, executions };
     }
     macs += costOf(stage.cost, active.length, size);
     const reading = chosen(stage, share);
     executions[index + 1] = reading;
     results = await stage.sessions[reading]!.run(feedsOf(stage.sessions[reading]!, given));
-    if (last) return { classes: classesOf(results, network), stopped, macs, executions };
+    if (last) return { classes: mergedClasses(results, given, network), stopped, macs, executions };
   }
 }
 
@@ -81,6 +78,34 @@ export function classesOf(results: Readonly<Record<string, Tensor>>, network: Se
   const { data, shape } = results.logits!;
   const [, classes, h, w] = shape as [number, number, number, number];
   return resizedClasses({ data: data as Float32Array, classes, grid: [h, w], layout: "planes" }, frameSize(network));
+}
+
+/** The classes of logits [h·w, k] on the grid of the decisions. */
+function earlyClasses({ data }: Tensor, grid: readonly [number, number], network: SegmentationNetwork): Uint8Array {
+  const rows = { data: data as Float32Array, classes: network.classes, grid, layout: "rows" } as const;
+  return resizedClasses(rows, frameSize(network));
+}
+
+/** What the last stage answers: where it gives the network's `own` classes, those of earlier exits where the grid's nearest pixel is done. */
+function mergedClasses(
+  results: Readonly<Record<string, Tensor>>,
+  { before, active, grid }: StageFeeds,
+  network: SegmentationNetwork,
+): Uint8Array {
+  const own = results.own?.data as Uint8Array | undefined;
+  if (own === undefined) return classesOf(results, network);
+  const [h, w] = grid;
+  const [height, width] = frameSize(network);
+  if (active.length === h * w) return own;
+  const going = new Uint8Array(h * w);
+  for (const at of active) going[Number(at)] = 1;
+  const merged = earlyClasses(before, grid, network);
+  const columns = Int32Array.from({ length: width }, (_, x) => Math.floor((x * w) / width));
+  for (let y = 0, at = 0; y < height; y++) {
+    const row = Math.floor((y * h) / height) * w;
+    for (let x = 0; x < width; x++, at++) if (going[row + columns[x]!] === 1) merged[at] = own[at]!;
+  }
+  return merged;
 }
 
 function costOf({ fixed, perPixel, interpolation }: StageCost, active: number, size: number): number {
