@@ -1,8 +1,18 @@
-import { type Device, gradients, openDevice, type Spec, spec, type Tensor, tensor, trace } from "@exitkit/core-gpu";
+import {
+  type Device,
+  gradients,
+  openDevice,
+  ops,
+  type Spec,
+  spec,
+  type Tensor,
+  tensor,
+  trace,
+} from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Distillation, exitsLoss, lossWeights } from "../src/index.ts";
 import { evaluate } from "./exit-networks.ts";
-import { expectClose, expectNumbers, golden, labels, unpacked } from "./golden.ts";
+import { expectClose, expectNumbers, golden, labels, type Packed, unpacked } from "./golden.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -11,12 +21,19 @@ beforeAll(async () => {
 afterAll(() => device.close());
 
 /** Loss, losses and the gradient of each exit's logits. */
-function run(logits: readonly Tensor[], y: Tensor, weights: readonly number[], distillation: Distillation | null) {
+function run(
+  logits: readonly Tensor[],
+  y: Tensor,
+  weights: readonly number[],
+  distillation: Distillation | null,
+  teacher?: Tensor,
+) {
   const program = trace(
     (given) => {
       const { loss, losses } = exitsLoss(given.logits, given.y, {
         weights: given.weights,
         ...(distillation === null ? {} : { distillation }),
+        ...(teacher === undefined ? {} : { teacher: ops.identity(teacher) }),
       });
       return { loss, losses, gradients: gradients(loss, given.logits) };
     },
@@ -30,11 +47,13 @@ function run(logits: readonly Tensor[], y: Tensor, weights: readonly number[], d
   return evaluate(device, program, { ...feeds, y, weights: tensor("float32", [weights.length], weights) });
 }
 
+const taught = ({ teacher }: { readonly teacher?: Packed }) => (teacher === undefined ? undefined : unpacked(teacher));
+
 describe("the loss of all exits", () => {
   it.each(golden.losses.map((one, at) => [at, one] as const))(
     "is PyTorch's, and so are its gradients (%i)",
     async (_, one) => {
-      const found = await run(one.logits.map(unpacked), labels(one.y), one.weights, one.distillation);
+      const found = await run(one.logits.map(unpacked), labels(one.y), one.weights, one.distillation, taught(one));
       expect(found.loss!.data[0]).toBeCloseTo(one.loss, 5);
       const losses = one.losses.map((_, j) => Number(found[`losses.${j}`]!.data[0]));
       expectNumbers(losses, one.losses, 5);
@@ -60,6 +79,26 @@ describe("the loss of all exits", () => {
     const [without, taught] = [await run(...given, null), await run(...given, { weight: 2, temperature: 2 })];
     expect(taught["gradients.2"]).toEqual(without["gradients.2"]);
     expect(taught["gradients.0"]).not.toEqual(without["gradients.0"]);
+  });
+
+  it("taught by [2, 0] at T 4 an exit of [0, 0] has a divergence of .4848 and a gradient of ∓.4898, by hand", async () => {
+    const row = (...data: number[]) => tensor("float32", [1, 2], data);
+    const teach = (weight: number, teacher?: Tensor) =>
+      run([row(0, 0)], labels([0]), [1], { weight, temperature: 4 }, teacher);
+    const [alone, taught] = [await teach(1), await teach(1, row(2, 0))];
+    expect(taught.loss!.data[0] as number).toBeCloseTo((alone.loss!.data[0] as number) + 0.4848, 4);
+    expect([...taught["gradients.0"]!.data].map(Number)).toEqual([
+      expect.closeTo(-0.5 - 0.48984, 4),
+      expect.closeTo(0.5 + 0.48984, 4),
+    ]);
+    expect(await teach(0, row(2, 0))).toEqual(alone);
+  });
+
+  it("refuses a teacher without distillation", async () => {
+    const row = tensor("float32", [1, 2], [0, 0]);
+    await expect(async () => run([row], labels([0]), [1], null, row)).rejects.toThrow(
+      "early-exit.exitsLoss: a teacher needs distillation; got none.",
+    );
   });
 
   it("refuses weights of another length, no exits, and a temperature of 0", () => {

@@ -31,12 +31,15 @@ interface Golden {
     readonly statistics: Flat;
   }[];
   readonly losses: readonly (Distilled & {
+    readonly teacher?: Packed;
     readonly logits: readonly Packed[];
     readonly loss: number;
     readonly losses: readonly number[];
     readonly gradients: readonly Packed[];
   })[];
   readonly steps: readonly (Distilled & {
+    /** Of the backbone that teaches. */
+    readonly teacher?: Flat;
     readonly trains: "exits" | "all";
     readonly x: Packed;
     readonly before: { readonly backbone: Flat; readonly exits: Flat };

@@ -101,6 +101,7 @@ describe("training steps", () => {
         optimiser: optimisers.sgd({ momentum: 0.9, weightDecay: 1e-3 }),
         lossWeights: lossWeights.constant(one.weights),
         ...(one.distillation === null ? {} : { distillation: one.distillation }),
+        ...(one.teacher === undefined ? {} : { teacher: { ...params, backbone: nested(one.teacher) } }),
       });
       one.seen.forEach(({ loss, losses }, epoch) => {
         expect(result.history[epoch]!.loss).toBeCloseTo(loss, 4);
@@ -117,6 +118,19 @@ describe("training steps", () => {
       );
     },
   );
+
+  it("taught with weight 0 are those without a teacher, bit for bit; a teacher needs distillation", async () => {
+    const rules = { trains: "all", epochs: 1, params: network.init(generator(1)) } as const;
+    const teacher = network.init(generator(8));
+    const plain = await run(rules);
+    expect(await run({ ...rules, teacher, distillation: { weight: 0, temperature: 2 } })).toEqual(plain);
+    expect(await run({ ...rules, teacher, distillation: { weight: 1, temperature: 2 } })).not.toEqual(plain);
+    await expect(run({ ...rules, teacher })).rejects.toThrow(/a teacher needs distillation; got none/);
+    const other = { backbone: {}, exits: [] };
+    await expect(run({ ...rules, teacher: other, distillation: { weight: 1, temperature: 2 } })).rejects.toThrow(
+      /parameters must be those/,
+    );
+  });
 
   it("with weights 0 for early exits are the plain network's", async () => {
     const rules = {

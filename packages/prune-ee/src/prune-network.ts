@@ -28,7 +28,10 @@ export interface FineTuning {
   readonly learningRate: TrainExitsOptions["learningRate"];
   /** Default: 1 for every exit. In the phase of `sequential` that prunes the backbone alone, only the last exit counts. */
   readonly lossWeights?: TrainExitsOptions["lossWeights"];
-  /** Default: early exits do not learn from the last one. */
+  /**
+   * All exits also learn from the last exit of the network as it came, before anything was pruned: `λ·T²·KL` of softened outputs beside
+   * each cross-entropy, one more forward pass a step. Default: they learn from labels alone.
+   */
   readonly distillation?: TrainExitsOptions["distillation"];
 }
 
@@ -191,10 +194,12 @@ function checkedOptions(network: ExitNetwork, options: PruneNetworkOptions): Che
 
 /** What decides a run's rounds, in words; a folder with another run's is refused. Optimisers and data are the caller's affair. */
 function describe({ order, rounds, fraction, budget, criterion, fineTuning, random, rewindTo }: Checked): string {
-  const { epochs, batchSize } = fineTuning;
+  const { epochs, batchSize, distillation } = fineTuning;
   const seed = random.state().join(" ");
   const rewound = rewindTo === undefined ? "" : ", rewound";
-  return `${order}, ${rounds} rounds of ${fraction} ${budget}, ${criterion.name}${rewound}, ${epochs} epochs in batches of ${batchSize}, generator ${seed}`;
+  const taught =
+    distillation === undefined ? "" : `, distilled by ${distillation.weight} at ${distillation.temperature}`;
+  return `${order}, ${rounds} rounds of ${fraction} ${budget}, ${criterion.name}${rewound}${taught}, ${epochs} epochs in batches of ${batchSize}, generator ${seed}`;
 }
 
 interface RoundPlan {
@@ -278,7 +283,7 @@ async function fineTune(
     trains: phase.trains,
     params: from.params,
     generator: from.random,
-    ...(distillation === undefined ? {} : { distillation }),
+    ...(distillation === undefined ? {} : { distillation, teacher: options.params }),
     ...(signal === undefined ? {} : { signal }),
     ...(folder === undefined ? {} : { checkpoint: { folder: trainingFolder(folder, round) }, resume: true }),
   });

@@ -9,9 +9,18 @@ import {
   readSafetensorsFile,
   writeSafetensorsFile,
 } from "@exitkit/core-gpu";
-import { countExitCosts, type ExitParameters, toExitModel } from "@exitkit/early-exit";
+import { countExitCosts, type ExitParameters, toExitModel, trainExits } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { applyMasks, criteria, type PruneNetworkOptions, pruneNetwork, sparsityOf } from "../src/index.ts";
+import {
+  applyMasks,
+  criteria,
+  maskedOptimiser,
+  nextMasks,
+  type PruneNetworkOptions,
+  pruneNetwork,
+  sparsityOf,
+} from "../src/index.ts";
+import { prunableWeights } from "../src/masks/weights.ts";
 import { fineTuning, flat, tinyData, tinyNetwork } from "./networks.ts";
 
 let device: Device;
@@ -124,11 +133,40 @@ describe("pruning round by round", () => {
     for (const path of Object.keys(masks)) expect(flat(params)[path]!.data, path).toEqual(wanted[path]!.data);
   });
 
+  it("distils from the dense network's last exit, in every round; with weight 0 not at all, bit for bit", async () => {
+    const { epochs, batchSize, learningRate } = fineTuning;
+    const taught = (weight: number) => ({ ...fineTuning, distillation: { weight, temperature: 3 } });
+    const plain = await prune();
+    expect(await prune({ fineTuning: taught(0) })).toEqual(plain);
+    const { params, masks } = await prune({ fineTuning: taught(2) });
+    // The second round by hand: its own teacher is the network from before the first.
+    const first = await prune({ fineTuning: taught(2), onRound: () => "stop" });
+    const random = generator(5);
+    random.split();
+    const own = random.split();
+    const [scoring, ties, tuning] = [own.split(), own.split(), own.split()];
+    const weights = prunableWeights("test", network, first.params, "all");
+    const scores = await criteria.magnitude().score({ weights, random: scoring } as never);
+    const next = nextMasks(scores, first.masks, { fraction: 0.3, random: ties });
+    expect(next.masks).toEqual(masks);
+    const byHand = await trainExits(device, network, data, {
+      ...{ epochs, batchSize, learningRate, distillation: taught(2).distillation },
+      optimiser: maskedOptimiser(fineTuning.optimiser, masks),
+      trains: "all",
+      params: applyMasks(first.params, masks),
+      teacher: dense,
+      generator: tuning,
+    });
+    expect(params).toEqual(byHand.params);
+  });
+
   it("prunes by any criterion, and by layer", async () => {
     const { rounds } = await prune({ budget: "perLayer", criterion: criteria.random(), rounds: 1 });
     for (const { zeros, size } of rounds[0]!.layers) expect(Math.abs(zeros - 0.3 * size)).toBeLessThanOrEqual(0.5);
-    const taylor = await prune({ criterion: criteria.taylor({ batchSize: 8, batches: 2 }), rounds: 1 });
-    expect(taylor.rounds[0]!.sparsity).toBeCloseTo(0.3, 2);
+    for (const name of ["taylor", "movement", "activation"] as const) {
+      const found = await prune({ criterion: criteria[name]({ batchSize: 8, batches: 2 }), rounds: 1 });
+      expect(found.rounds[0]!.sparsity, name).toBeCloseTo(0.3, 2);
+    }
   });
 
   it("keeps what evaluate says", async () => {
@@ -163,6 +201,16 @@ describe("a run in a folder", () => {
     const resumed = await prune({ order: "sequential", folder: path });
     expect(resumed).toEqual(whole);
     expect(readdirSync(path)).not.toContain("round-002-training");
+  });
+
+  it("whose fine-tuning diverges says in which step, and leaves no half round", async () => {
+    const path = join(folder, "diverged");
+    const wild = { ...fineTuning, learningRate: (step: number) => (step < 1 ? 0.02 : 1e30) };
+    await expect(prune({ folder: path, fineTuning: wild })).rejects.toThrow(
+      /loss.*(NaN|infinite|Infinity).*step|step.*loss/is,
+    );
+    expect(readdirSync(path).filter((name) => name.endsWith(".safetensors"))).toEqual([]);
+    expect(await prune({ folder: join(folder, "diverged-anew") })).toEqual(await prune());
   });
 
   it("refuses a round whose record is none, by its file", async () => {

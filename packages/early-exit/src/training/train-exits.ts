@@ -52,8 +52,13 @@ export interface TrainExitsOptions {
   readonly optimiser: optimisers.Optimiser;
   /** Default: 1 for every exit. */
   readonly lossWeights?: LossWeights;
-  /** Early exits learn from the last one too. Default: they do not. */
+  /** Early exits learn from the last one too, or all exits from a `teacher`. Default: they do not. */
   readonly distillation?: Distillation;
+  /**
+   * Parameters of the same network, e.g. before it was pruned: with `distillation` all exits, the last too, learn from its last
+   * exit, one more forward pass a step. Default: early exits learn from the last one as it is.
+   */
+  readonly teacher?: ExitParameters;
   /** Whether samples come in another random order in every epoch. Default true. */
   readonly shuffle?: boolean;
   /** Judges the network after every epoch; its numbers go into the history. */
@@ -97,6 +102,7 @@ const optionsSchema = z.strictObject({
   optimiser: object,
   lossWeights: callable.optional(),
   distillation: distillationSchema.optional(),
+  teacher: object.optional(),
   shuffle: z.boolean().optional(),
   evaluate: callable.optional(),
   checkpoint: object.optional(),
@@ -151,7 +157,7 @@ export async function trainExits(
   options: TrainExitsOptions,
 ): Promise<TrainedExits> {
   parseOptions(caller, optionsSchema, options);
-  const { trains, batchSize, epochs, generator, optimiser, distillation, evaluate, onEpoch } = options;
+  const { trains, batchSize, epochs, generator, optimiser, evaluate, onEpoch } = options;
   const e = network.exits.length + 1;
   const { lossWeights = () => Array<number>(e).fill(1) } = options;
   const weightsAt = (epoch: number, progress: number): Tensor => {
@@ -163,7 +169,8 @@ export async function trainExits(
   const first = network.init(generator.split());
   const { params = first } = options;
   checkParameters(caller, network, params);
-  const step = trainingStep({ network, params, trains, batchSize, optimiser, distillation });
+  const learning = learningFrom(network, options);
+  const step = trainingStep({ network, params, trains, batchSize, optimiser, ...learning });
   const runner = await device.compile(step.program, {
     state: step.state,
     initial: step.initial,
@@ -195,6 +202,17 @@ export async function trainExits(
   } finally {
     await runner.release();
   }
+}
+
+/** Of whom exits learn; a weight of 0 is no distillation, and costs none. */
+function learningFrom(network: ExitNetwork, { distillation, teacher }: TrainExitsOptions) {
+  if (teacher !== undefined) checkParameters(caller, network, teacher);
+  if (teacher !== undefined && distillation === undefined) {
+    throw new InputError(caller, "a teacher needs distillation", "none", "Pass distillation: { weight, temperature }.");
+  }
+  return distillation === undefined || distillation.weight === 0
+    ? { distillation: undefined }
+    : { distillation, teacher: teacher?.backbone };
 }
 
 /** The options of these names that were given. */

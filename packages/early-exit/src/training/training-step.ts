@@ -22,6 +22,8 @@ export interface StepPlan {
   readonly batchSize: number;
   readonly optimiser: optimisers.Optimiser;
   readonly distillation: Distillation | undefined;
+  /** Parameters of the backbone whose last exit all exits learn from; undefined: early exits learn from the last. */
+  readonly teacher?: TreeRecord<Tensor> | undefined;
 }
 
 /** A training step, ready to be compiled. */
@@ -40,7 +42,8 @@ export interface TrainingStep {
  * `weights` [e]. Where each sample takes u > 1 decisions, `y` is [n, u]. Outputs beside the next state: `loss` [], `losses.j` [] (cross-entropy of exit j) and `accuracies.j` []
  * (the share of the batch that exit j answers right before the update).
  */
-export function trainingStep({ network, params, trains, batchSize, optimiser, distillation }: StepPlan): TrainingStep {
+export function trainingStep(plan: StepPlan): TrainingStep {
+  const { network, params, trains, batchSize, optimiser, distillation, teacher } = plan;
   const { backbone } = network;
   const { units = 1 } = backbone;
   const isTrained = (path: string) =>
@@ -59,6 +62,9 @@ export function trainingStep({ network, params, trains, batchSize, optimiser, di
       const { loss, losses } = exitsLoss(logits, y, {
         weights: given.weights,
         ...(distillation === undefined ? {} : { distillation }),
+        ...(teacher === undefined
+          ? {}
+          : { teacher: taughtBy(network, { ...values, backbone: given.teacher! }, given.x) }),
       });
       const trained = only(layers.flattenParameters(values));
       const next = optimiser.update(gradients(loss, trained), given.optimiser as TreeRecord<Value>, trained, {
@@ -81,16 +87,23 @@ export function trainingStep({ network, params, trains, batchSize, optimiser, di
       y: spec("int64", units === 1 ? [batchSize] : [batchSize, units]),
       weights: spec("float32", [network.exits.length + 1]),
       learningRate: spec("float32", []),
+      ...(teacher === undefined ? {} : { teacher: layers.specsOf<TreeRecord<Spec>>(teacher) }),
     },
   );
+  const taught = teacher === undefined ? {} : { teacher };
   return trains === "all"
-    ? { program, state: ["params", "optimiser"], initial: { params, optimiser: state }, constants: {} }
+    ? { program, state: ["params", "optimiser"], initial: { params, optimiser: state }, constants: taught }
     : {
         program,
         state: ["params.exits", "optimiser"],
         initial: { params: { exits: params.exits }, optimiser: state },
-        constants: { params: { backbone: params.backbone } },
+        constants: { params: { backbone: params.backbone }, ...taught },
       };
+}
+
+/** Logits of a network's last exit, as it answers: with running statistics. */
+function taughtBy(network: ExitNetwork, params: ExitParameters<Value>, x: Value): Value {
+  return network.apply(params, x, { trains: "nothing" }).logits.at(-1)!;
 }
 
 function accuracyOf(logits: Value, y: Value): Value {
