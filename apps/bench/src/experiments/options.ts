@@ -38,6 +38,16 @@ export const DATASETS: RunOption = {
   about: "only these data sets, with commas between",
   parse: names,
 };
+export const MINUTES: RunOption = {
+  flags: "--minutes <number>",
+  about: "begin nothing new after so many minutes, and say what was left out",
+  parse: positiveNumber,
+};
+export const REDUCED: RunOption = {
+  flags: "--reduced",
+  about: "the full preset's short form, for a machine that is slow or busy",
+  parse: () => true,
+};
 
 /** "--seeds <number>" → "seeds". */
 export function nameOf({ flags }: RunOption): string {
@@ -51,13 +61,13 @@ export function wholeNumber(text: string): number {
   return value;
 }
 
-function positiveNumber(text: string): number {
+export function positiveNumber(text: string): number {
   const value = wholeNumber(text);
   if (value === 0) throw new InvalidArgumentError("It must be a whole number ≥ 1.");
   return value;
 }
 
-function names(text: string): readonly string[] {
+export function names(text: string): readonly string[] {
   const found = text.split(",").filter((name) => name !== "");
   if (found.length === 0) throw new InvalidArgumentError("It must be one name, or several with commas between.");
   return found;

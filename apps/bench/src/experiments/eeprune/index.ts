@@ -1,29 +1,12 @@
 import { InputError } from "@exitkit/core-gpu";
-import { InvalidArgumentError } from "commander";
 import { onDevice } from "../../measuring/device.ts";
 import { type Context, experiment } from "../experiment.ts";
-import { DATASETS, EPOCHS, PICTURES, type RunOption, SEEDS, wholeNumber } from "../options.ts";
+import { DATASETS, EPOCHS, MINUTES, PICTURES, REDUCED as REDUCED_OPTION, SEEDS } from "../options.ts";
 import { check } from "./check.ts";
 import { measure } from "./measure.ts";
 import { keep, measured, report, summary } from "./report.ts";
 import { schema } from "./schema.ts";
 import { FULL, QUICK, REDUCED, type Settings } from "./settings.ts";
-
-const REDUCED_OPTION: RunOption = {
-  flags: "--reduced",
-  about: "the full preset on 20,000 pictures, for a machine that is slow or busy",
-  parse: () => true,
-};
-
-const MINUTES: RunOption = {
-  flags: "--minutes <number>",
-  about: "begin nothing new after so many minutes, and say what was left out",
-  parse: (text) => {
-    const value = wholeNumber(text);
-    if (value === 0) throw new InvalidArgumentError("It must be a whole number ≥ 1.");
-    return value;
-  },
-};
 
 const NAMES = ["cifar10", "cifar100", "fashion-mnist"];
 

@@ -1,6 +1,6 @@
 import { type Device, optimisers, type training } from "@exitkit/core-gpu";
 import type { Pictures } from "../../data/pictures.ts";
-import type { Settings } from "./index.ts";
+import type { Settings } from "./settings.ts";
 
 /** What the parts of the experiment work with. */
 export interface Material {

@@ -68,9 +68,9 @@ export function report(result: PruneResult): Report {
   };
 }
 
-function setup({ network, pictures, rounds, fraction, epochs, rows }: PruneResult): string {
+function setup({ network, pictures, rounds, fraction, epochs, rows, leftOut }: PruneResult): string {
   const seeds = distinct(rows.map(({ seed }) => seed)).length;
-  return `${backboneName(network)} with six Shallow-Deep exits; ${rounds} rounds, each ${percent(fraction)} of what is left, then ${epochs} ${epochs === 1 ? "epoch" : "epochs"} of ${count(pictures)} training pictures (SGD, 0.01, momentum 0.9); ${seeds} ${seeds === 1 ? "seed" : "seeds"}.`;
+  return `${backboneName(network)} with six Shallow-Deep exits; ${rounds} rounds, each ${percent(fraction)} of what is left, then ${epochs} ${epochs === 1 ? "epoch" : "epochs"} of ${count(pictures)} training pictures (SGD, 0.01, momentum 0.9); ${seeds} ${seeds === 1 ? "seed" : "seeds"}${leftOut > 0 ? ` (${leftOut} more were left out for want of time)` : ""}.`;
 }
 
 function headline(result: PruneResult): Headline {

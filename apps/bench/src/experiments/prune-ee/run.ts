@@ -22,10 +22,10 @@ import { seedsOf } from "../../measuring/seeds.ts";
 import type { Context } from "../experiment.ts";
 import { channelRows } from "./channels.ts";
 import { claimsOf } from "./claims.ts";
-import type { Settings } from "./index.ts";
 import { FINE_TUNING, type Material } from "./material.ts";
 import { exitResnet } from "./network.ts";
 import type { ChannelRow, CurveRow, ExitRow, LayerRow, Order } from "./schema.ts";
+import { type Settings, settingsOf } from "./settings.ts";
 
 /** Thresholds of a curve, on the largest probability. */
 const THRESHOLDS = [0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999, 1];
@@ -40,11 +40,9 @@ interface Outcome {
 /** Measures. */
 export async function run(context: Context, preset: Settings) {
   const { extras, run: folder, progress } = context;
-  const settings = {
-    ...preset,
-    pictures: extras.pictures ?? preset.pictures,
-    epochs: extras.epochs ?? preset.epochs,
-  };
+  const settings = settingsOf(preset, extras);
+  const minutes = typeof extras.minutes === "number" ? extras.minutes : Number.POSITIVE_INFINITY;
+  const begun = performance.now();
   const data = await context.data.cifar10();
   const seeds = seedsOf(context, settings.seeds);
   return onDevice(context, async (device) => {
@@ -54,8 +52,17 @@ export async function run(context: Context, preset: Settings) {
     const outcomes: Outcome[] = [];
     const channels: ChannelRow[] = [];
     const orders = ["dense", ...settings.orders] as const;
-    const stage = progress.stage("pruning", seeds.length * (orders.length + settings.keep.length), "networks");
+    const channelSeeds = seeds.slice(0, settings.channelSeeds);
+    const stage = progress.stage(
+      "pruning",
+      seeds.length * orders.length + channelSeeds.length * settings.keep.length,
+      "networks",
+    );
+    const done: number[] = [];
     for (const seed of seeds) {
+      // A seed is begun where it is likely to end in time, and then finished: every order has the same seeds.
+      const spent = performance.now() - begun;
+      if (done.length > 0 && spent + (spent / done.length) * 0.9 > minutes * 60_000) break;
       const exits = await folder.step(`exits-${seed}`, () => trainedExits(material, network, seed));
       const params = { backbone: network.backbone.params, exits };
       for (const order of orders) {
@@ -67,7 +74,10 @@ export async function run(context: Context, preset: Settings) {
         outcomes.push(outcome);
         stage.advance(1);
       }
-      channels.push(...(await channelRows(material, seed, folder, () => stage.advance(1))));
+      if (channelSeeds.includes(seed)) {
+        channels.push(...(await channelRows(material, seed, folder, () => stage.advance(1))));
+      }
+      done.push(seed);
     }
     stage.done();
     const found = {
@@ -88,6 +98,7 @@ export async function run(context: Context, preset: Settings) {
       ...{ network: name, pictures, rounds, fraction, epochs },
       ...found,
       channels,
+      leftOut: seeds.length - done.length,
       claims: [...claimsOf(found)],
     };
   });

@@ -57,6 +57,8 @@ export const schema = resultSchema({
   layers: list(layerRow),
   channels: list(channelRow),
   claims: list(claimSchema),
+  /** Seeds that there was no time for. */
+  leftOut: amount.default(0),
 });
 
 export type PruneResult = z.output<typeof schema>;
