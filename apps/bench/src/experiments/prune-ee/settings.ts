@@ -67,7 +67,7 @@ export const REDUCED: Settings = {
   exitEpochs: 3,
   orders: ["together", "sequential"],
   keep: [0.5],
-  channelEpochs: 1,
+  channelEpochs: 3,
 };
 
 /** The preset as the options change it. @throws InputError on an unknown network or order. */
