@@ -3,11 +3,11 @@ import {
   type Device,
   describeModel,
   generator,
+  layers,
   type Model,
   onnx,
   openDevice,
   ops,
-  probeShapes,
   programToModel,
   readModel,
   spec,
@@ -21,6 +21,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { graphOf } from "../src/channels/graph.ts";
 import { importanceOf } from "../src/channels/importance.ts";
 import { propagate } from "../src/channels/propagate.ts";
+import { shapesOf } from "../src/channels/prune-channels.ts";
 import { removeClasses } from "../src/channels/remove.ts";
 import { classesToRemove } from "../src/channels/select.ts";
 import { pruneChannels } from "../src/index.ts";
@@ -62,15 +63,19 @@ async function outputsOf(model: Model, batch = 3): Promise<Tensor<"float32">> {
   const random = generator(7);
   const { inputs, outputs } = describeModel(model);
   const feeds = Object.fromEntries(
-    inputs.map(({ name, shape }) => {
+    inputs.map(({ name, dtype, shape }) => {
       const sized = shape.map((side) => (typeof side === "number" ? side : batch));
       const size = sized.reduce((product, side) => product * side, 1);
+      if (dtype !== "float32") {
+        const tokens = Array.from({ length: size }, (_, at) => at % 5);
+        return [name, dtype === "int64" ? tensor(dtype, sized, tokens.map(BigInt)) : tensor("int32", sized, tokens)];
+      }
       return [
         name,
         tensor(
           "float32",
           sized,
-          Float32Array.from({ length: size }, () => random.normal()),
+          Array.from({ length: size }, () => random.normal()),
         ),
       ];
     }),
@@ -85,7 +90,7 @@ async function outputsOf(model: Model, batch = 3): Promise<Tensor<"float32">> {
 
 /** The pruned network's answers beside the masked one's; how many channels went. */
 async function compared(model: Model, keep: number, multipleOf: number) {
-  const dependencies = propagate(graphOf("test", model, await probeShapes(device, model)));
+  const dependencies = propagate(graphOf("test", model, await shapesOf(device, model, {})));
   const importance = importanceOf("test", model, dependencies, undefined);
   const removed = classesToRemove(dependencies, importance, { keep, multipleOf });
   const isRemoved = (label: number) => removed.has(dependencies.labels.classOf(label));
@@ -116,7 +121,13 @@ describe("a network without some channels answers as the one with their weights 
     ["import/mobilenet-torchscript-13", 0.5, 2, 4],
     ["import/resnet-dynamo-18", 0.5, 2, 4],
     ["import/keras-cnn-17", 0.5, 2, 2],
-    ["import/vit-dynamo-23", 0.5, 4, 8],
+    ["import/vit-dynamo-23", 0.5, 4, 34],
+    ["import/vit-torchscript-17", 0.5, 4, 34],
+    ["import/gpt2-dynamo-18", 0.5, 4, 8],
+    ["import/gpt2-torchscript-14", 0.5, 4, 8],
+    ["import/opt-torchscript-14", 0.5, 4, 8],
+    ["import/keras-transformer-15", 0.5, 4, 8],
+    ["import/resnet-torchscript-11", 0.5, 2, 4],
     ["onnx/transformer", 0.5, 4, 8],
   ])("%s, %d kept in blocks of %d", async (name, keep, multipleOf, least) => {
     const { smaller, zeroed, removed } = await compared(fixture(name), keep, multipleOf);
@@ -135,12 +146,13 @@ describe("a network without some channels answers as the one with their weights 
   };
   const traced = (
     network: (x: Value, weight: (from: number, to: number, group?: number) => Tensor) => Value,
+    opset: 12 | 17 = 17,
   ): Model => {
     const random = generator(3);
     const program = trace(({ x }) => ({ logits: network(x, (from, to, group) => conv(random, from, to, group)) }), {
       x: spec("float32", ["n", 3, 8, 8]),
     });
-    return programToModel(program);
+    return programToModel(program, { opset });
   };
   const end = (x: Value, classes: number, features: number) =>
     ops.linear(
@@ -151,6 +163,74 @@ describe("a network without some channels answers as the one with their weights 
         Float32Array.from({ length: classes * features }, (_, at) => Math.sin(at)),
       ),
     );
+
+  it("heads and hidden widths of a program's attention: 2 of 4 heads, in a network written with layers", async () => {
+    const random = generator(5);
+    const params = {
+      attention: layers.initMultiHeadAttention(random, { features: 16 }),
+      mlp: layers.initMlp(random, [16, 24, 16]),
+      last: layers.initLinear(random, { in: 16, out: 3 }),
+    };
+    const spread = (value: Tensor) =>
+      tensor(
+        "float32",
+        value.shape,
+        Array.from({ length: value.data.length }, () => random.normal() / 3),
+      );
+    const flat = Object.entries(layers.flattenParameters(params)).map(([path, value]) => [path, spread(value)]);
+    const weights = layers.unflattenParameters(Object.fromEntries(flat), params);
+    const program = trace(
+      ({ x, given }) => {
+        const seen = ops.add(x, layers.multiHeadAttention(given.attention as never, x, { heads: 4 }));
+        const hidden = ops.add(seen, layers.mlp(given.mlp as never, seen, ops.gelu));
+        return { logits: layers.linear(given.last as never, ops.mean(hidden, { axes: 1 })) };
+      },
+      { x: spec("float32", ["n", 6, 16]), given: layers.specsOf(weights) },
+    );
+    const model = programToModel(program, { constants: { given: weights } });
+    const { smaller, zeroed, removed } = await compared(model, 0.5, 4);
+    expect(removed).toBe(2 + 12);
+    expectEqual(smaller, zeroed);
+    const { layers: widths } = await pruneChannels(device, model, { keep: 0.5, multipleOf: 4 });
+    expect(widths.map(({ before, after }) => [before, after])).toEqual([
+      [48, 24],
+      [16, 16],
+      [24, 12],
+      [16, 16],
+      [3, 3],
+    ]);
+  });
+
+  it("a number that is computed from how many channels there are keeps them", async () => {
+    const model = traced((x, weight) => {
+      const a = ops.relu(ops.conv(x, weight(3, 8), { padding: 1 }));
+      return end(ops.conv(a, weight(8, 4), { padding: 1 }), 5, 4 * 64);
+    });
+    const graph = model.proto.graph!;
+    const relu = graph.node.find(({ opType }) => opType === "Relu")!.output[0]!;
+    const node = (opType: string, input: string[], output: string, attribute: object[] = []) =>
+      onnx.create(onnx.NodeProtoSchema, { opType, input, output: [output], attribute: attribute as never });
+    const to = { name: "to", type: onnx.AttributeType.INT, i: BigInt(onnx.DataType.FLOAT) };
+    const second = graph.node.findIndex(({ opType, input }) => opType === "Conv" && input.includes(relu));
+    const scaled = graph.node.toSpliced(
+      second,
+      1,
+      node("Shape", [relu], "shape"),
+      node("Gather", ["shape", "one"], "count"),
+      node("Cast", ["count"], "number", [onnx.create(onnx.AttributeProtoSchema, to)]),
+      node("Div", [relu, "number"], "divided"),
+      onnx.changed(graph.node[second]!, { input: graph.node[second]!.input.with(0, "divided") }),
+    );
+    const one = onnx.tensorProto("one", tensor("int64", [], [1n]));
+    const initializer = [...graph.initializer, one];
+    const counted = { proto: onnx.changed(model.proto, { graph: onnx.changed(graph, { node: scaled, initializer }) }) };
+    const { layers: widths } = await pruneChannels(device, counted, { keep: 0.5, multipleOf: 2 });
+    expect(widths.map(({ after, fixedBy }) => [after, fixedBy])).toEqual([
+      [8, "something is computed from their number"],
+      [2, undefined],
+      [5, "they are the output logits"],
+    ]);
+  });
 
   it.each<[string, Model]>([
     [
@@ -184,6 +264,13 @@ describe("a network without some channels answers as the one with their weights 
         return end(ops.relu(ops.conv(b, weight(8, 12), { padding: 1 })), 5, 12 * 64);
       }),
     ],
+    ...([12, 17] as const).map((opset): [string, Model] => [
+      `a gate: one half of the channels times the other, operators ${opset}`,
+      traced((x, weight) => {
+        const [a, b] = ops.split(ops.conv(x, weight(3, 16), { padding: 1 }), [8, 8], 1) as [Value, Value];
+        return end(ops.mul(a, ops.sigmoid(b)), 5, 8 * 64);
+      }, opset),
+    ]),
     [
       "a shortcut padded with zero channels",
       traced((x, weight) => {

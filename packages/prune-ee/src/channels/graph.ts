@@ -13,10 +13,14 @@ interface ReadWeight {
 /** What the rules look up in a graph. */
 export interface Graph {
   readonly nodes: readonly NodeProto[];
+  /** Version of the standard operators. */
+  readonly opset: number;
   /** Names of the graph's outputs. */
   readonly outputs: readonly string[];
-  /** Shape of any tensor, for one sample. */
+  /** Shape of any tensor, for the samples that were probed. */
   shape(name: string): readonly number[];
+  /** The nodes that read a tensor. */
+  readers(name: string): readonly NodeProto[];
   /** Whether a tensor follows from weights alone. */
   isConstant(name: string): boolean;
   /** The value of a constant that a node or an initializer holds; undefined for computed ones. */
@@ -31,6 +35,10 @@ export function graphOf(caller: string, model: Model, shapes: ReadonlyMap<string
   if (graph === undefined) throw new InputError(caller, "the model must have a graph", "none");
   const initializers = new Map(graph.initializer.map((weight) => [weight.name, weight]));
   const producers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node] as const)));
+  const readers = new Map<string, NodeProto[]>();
+  for (const node of graph.node) {
+    for (const name of new Set(node.input)) readers.set(name, [...(readers.get(name) ?? []), node]);
+  }
   const constants = new Map<string, boolean>([...initializers.keys()].map((name) => [name, true]));
   const isConstant = (name: string): boolean => {
     const known = constants.get(name);
@@ -59,6 +67,8 @@ export function graphOf(caller: string, model: Model, shapes: ReadonlyMap<string
   };
   return {
     nodes: graph.node,
+    opset: onnx.opsetOf(model),
+    readers: (name) => readers.get(name) ?? [],
     outputs: graph.output.map(({ name }) => name),
     shape,
     isConstant,

@@ -1,6 +1,8 @@
 import type { onnx } from "@exitkit/core-gpu";
 import { type Graph, int, ints } from "./graph.ts";
 import { type Labels, makeLabels } from "./labels.ts";
+import { rearranged } from "./rearrange.ts";
+import { countsWith } from "./shape-readers.ts";
 
 type NodeProto = onnx.NodeProto;
 
@@ -17,6 +19,8 @@ export interface Dependencies {
   readonly cuts: ReadonlyMap<string, ReadonlyMap<number, Int32Array>>;
   /** Outputs of layers: a label for each channel, with the layer's weight. */
   readonly layers: readonly { readonly weight: string; readonly labels: Int32Array }[];
+  /** Parts that a Split makes of channels: of each some must stay. */
+  readonly splits: ReadonlyMap<NodeProto, readonly Int32Array[]>;
   /** Depthwise convolutions, whose groups are their input's channels. */
   readonly groups: ReadonlyMap<NodeProto, Int32Array>;
   /** Paddings of the channel axis: zero channels before and after. */
@@ -24,8 +28,11 @@ export interface Dependencies {
     NodeProto,
     { readonly axis: number; readonly before: Int32Array; readonly after: Int32Array }
   >;
-  /** Numbers in the target of a Reshape that count channels. */
-  readonly reshapes: ReadonlyMap<NodeProto, { readonly at: number; readonly labels: Int32Array }>;
+  /** Numbers in the target of a Reshape, of `rank` of them, that count channels. */
+  readonly reshapes: ReadonlyMap<
+    NodeProto,
+    { readonly at: number; readonly rank: number; readonly labels: Int32Array }
+  >;
 }
 
 const sameChannels = new Set(
@@ -47,7 +54,8 @@ export function propagate(graph: Graph): Dependencies {
   const layers: { readonly weight: string; readonly labels: Int32Array }[] = [];
   const groups = new Map<NodeProto, Int32Array>();
   const pads = new Map<NodeProto, { axis: number; before: Int32Array; after: Int32Array }>();
-  const reshapes = new Map<NodeProto, { at: number; labels: Int32Array }>();
+  const reshapes = new Map<NodeProto, { at: number; rank: number; labels: Int32Array }>();
+  const splits = new Map<NodeProto, readonly Int32Array[]>();
 
   const of = (name: string | undefined): Channels | undefined => (name === undefined ? undefined : tracked.get(name));
   const keep = (node: NodeProto, channels: Channels | undefined) => {
@@ -104,6 +112,7 @@ export function propagate(graph: Graph): Dependencies {
     const isGemm = node.opType === "Gemm";
     const [rows, columns] = isGemm && int(node, "transB", 0) !== 0 ? [1, 0] : [0, 1];
     const last = graph.shape(a).length - 1;
+    if (node.opType === "MatMul" && !graph.isConstant(a) && !graph.isConstant(b)) return contraction(node);
     const usual = graph.isConstant(b) && graph.shape(b).length === 2 && !(isGemm && int(node, "transA", 0) !== 0);
     if (!usual || (input !== undefined && input.axis !== last)) return fixInputs(node);
     if (input !== undefined) cut(b, rows, input.labels, `the weight of ${node.opType} is computed`);
@@ -114,6 +123,86 @@ export function propagate(graph: Graph): Dependencies {
       else if (shape.at(-1) !== 1) labels.fix(made, "the bias of Gemm is of another size");
     }
     keep(node, { axis: last, labels: made });
+  };
+
+  /** A product of two activations, as in attention: channels may lie on an axis before the last two, or be what is summed over. */
+  const contraction = (node: NodeProto) => {
+    const names = node.input.slice(0, 2) as [string, string];
+    const [a, b] = names.map((name) => {
+      const channels = of(name);
+      return channels === undefined ? undefined : { ...channels, fromEnd: graph.shape(name).length - channels.axis };
+    });
+    const rank = graph.shape(node.output[0]!).length;
+    const whole = (name: string, fromEnd: number) => (graph.shape(name).at(-fromEnd) ?? 1) === 1;
+    if (a !== undefined && b !== undefined) {
+      if (a.fromEnd === 1 && b.fromEnd === 2) return labels.join(a.labels, b.labels);
+      if (a.fromEnd !== b.fromEnd || a.fromEnd < 3 || a.labels.length !== b.labels.length) return fixInputs(node);
+      labels.join(a.labels, b.labels);
+      return keep(node, { axis: rank - a.fromEnd, labels: a.labels });
+    }
+    const one = a ?? b;
+    if (one === undefined) return;
+    const outer = one === a ? one.fromEnd === 2 : one.fromEnd === 1;
+    if (outer || (one.fromEnd > 2 && whole(one === a ? names[1] : names[0], one.fromEnd))) {
+      return keep(node, { axis: rank - one.fromEnd, labels: one.labels });
+    }
+    fixInputs(node);
+  };
+
+  /** Scaled products of queries, keys and values, [n, heads, t, d / heads]. */
+  const attention = (node: NodeProto) => {
+    const parts = node.input.slice(0, 3).map(of);
+    const heads = node.input.slice(0, 3).map((name) => graph.shape(name)[1]);
+    const mask = node.input[3];
+    const shared = mask === undefined || mask === "" || graph.shape(mask).length < 3 || graph.shape(mask).at(-3) === 1;
+    const usual =
+      shared &&
+      node.input.slice(4).every((name) => name === "") &&
+      node.output.slice(1).every((name) => name === "") &&
+      parts.every(
+        (part, at) => part?.axis === 1 && graph.shape(node.input[at]!).length === 4 && heads[at] === heads[0],
+      );
+    if (!usual) return fixInputs(node);
+    for (const part of parts) labels.join(parts[0]!.labels, part!.labels);
+    keep(node, parts[0]);
+  };
+
+  const split = (node: NodeProto) => {
+    const input = of(node.input[0]);
+    if (input === undefined) return;
+    const rank = graph.shape(node.input[0]!).length;
+    if ((int(node, "axis", 0) + rank) % rank !== input.axis) return keep(node, input);
+    let from = 0;
+    const parts = node.output.map((name) => {
+      const size = graph.shape(name)[input.axis]!;
+      from += size;
+      return input.labels.slice(from - size, from);
+    });
+    splits.set(node, parts);
+    node.output.forEach((name, at) => {
+      tracked.set(name, { axis: input.axis, labels: parts[at]! });
+    });
+  };
+
+  /** Rows of another axis, or one of them. */
+  const gathered = (node: NodeProto) => {
+    const input = of(node.input[0]);
+    if (input === undefined || of(node.input[1]) !== undefined) return fixInputs(node);
+    const rank = graph.shape(node.input[0]!).length;
+    const axis = (int(node, "axis", 0) + rank) % rank;
+    if (axis === input.axis) return fixInputs(node);
+    const shift = axis < input.axis ? graph.shape(node.input[1]!).length - 1 : 0;
+    keep(node, { axis: input.axis + shift, labels: input.labels });
+  };
+
+  /** Normalised over an axis, or over that and all behind it. */
+  const normalised = (node: NodeProto, first: number, behind: boolean) => {
+    const input = of(node.input[0]);
+    if (input === undefined) return;
+    const rank = graph.shape(node.input[0]!).length;
+    const axis = (int(node, "axis", first) + rank) % rank;
+    if (behind ? input.axis >= axis : input.axis === axis) return fixInputs(node);
+    keep(node, input);
   };
 
   const combined = (node: NodeProto) => {
@@ -165,19 +254,14 @@ export function propagate(graph: Graph): Dependencies {
     keep(node, { axis, labels: Int32Array.from(all.flatMap((list) => [...list])) });
   };
 
-  const flattened = (node: NodeProto) => {
+  const reshaped = (node: NodeProto) => {
     const input = of(node.input[0]);
     if (input === undefined) return;
-    const [before, after] = [graph.shape(node.input[0]!), graph.shape(node.output[0]!)];
-    if (before.join() === after.join() && node.opType !== "Reshape") return keep(node, input);
-    const inner = before.slice(2).reduce((size, side) => size * side, 1);
-    const usual = input.axis === 1 && after.length === 2 && after[1] === input.labels.length * inner;
-    const target = node.opType === "Reshape" ? graph.constant(node.input[1])?.data : undefined;
-    const width = target === undefined ? -1 : Number(target[1]);
-    if (!usual || (node.opType === "Reshape" && target === undefined)) return fixInputs(node);
-    const spread = Int32Array.from({ length: after[1]! }, (_, at) => input.labels[Math.floor(at / inner)]!);
-    if (width > 0) reshapes.set(node, { at: 1, labels: spread });
-    keep(node, { axis: 1, labels: spread });
+    const after = graph.shape(node.output[0]!);
+    const found = rearranged(labels, input, graph.shape(node.input[0]!), after);
+    if (found === undefined) return fixInputs(node);
+    if (node.opType === "Reshape") reshapes.set(node, { at: found.axis, rank: after.length, labels: found.labels });
+    keep(node, found);
   };
 
   const padded = (node: NodeProto) => {
@@ -199,14 +283,26 @@ export function propagate(graph: Graph): Dependencies {
     const { opType, domain } = node;
     const input = of(node.input[0]);
     if (node.input.every((name) => name === "" || graph.isConstant(name))) return;
-    if (opType === "Shape" || opType === "Size") return;
+    if (opType === "Shape" || opType === "Size") {
+      if (input !== undefined && countsWith(graph, node, input.axis)) {
+        labels.fix(input.labels, "something is computed from their number");
+      }
+      return;
+    }
     if (domain !== "" && domain !== "ai.onnx") return fixInputs(node);
     if (node.attribute.some(({ g, graphs }) => g !== undefined || graphs.length > 0)) return fixInputs(node);
     if (opType === "Conv") return convolution(node);
     if (opType === "Gemm" || opType === "MatMul") return product(node);
     if (elementwise.has(opType)) return combined(node);
     if (opType === "Concat") return joined(node);
-    if (opType === "Flatten" || opType === "Reshape") return flattened(node);
+    if (opType === "Flatten" || opType === "Reshape") return reshaped(node);
+    if (opType === "Split") return split(node);
+    if (opType === "Gather") return gathered(node);
+    if (opType === "Attention") return attention(node);
+    if (opType === "Softmax" || opType === "LogSoftmax") {
+      return graph.opset < 13 ? normalised(node, 1, true) : normalised(node, -1, false);
+    }
+    if (opType === "LayerNormalization") return normalised(node, -1, true);
     if (opType === "Pad") return padded(node);
     if (sameChannels.has(opType)) return keep(node, input);
     if (opType === "BatchNormalization" || opType === "InstanceNormalization") {
@@ -251,5 +347,5 @@ export function propagate(graph: Graph): Dependencies {
     const channels = of(name);
     if (channels !== undefined) labels.fix(channels.labels, `they are the output ${name}`);
   }
-  return { labels, cuts, layers, groups, pads, reshapes };
+  return { labels, cuts, layers, splits, groups, pads, reshapes };
 }

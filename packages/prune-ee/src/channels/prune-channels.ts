@@ -1,4 +1,4 @@
-import { type Device, InputError, type Model, parseOptions, probeShapes } from "@exitkit/core-gpu";
+import { type Device, describeModel, InputError, type Model, parseOptions, probeShapes } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { graphOf } from "./graph.ts";
 import { importanceOf, type WeightScores } from "./importance.ts";
@@ -49,7 +49,8 @@ const schema = z.strictObject({
 /**
  * Removes whole channels of a network, the least important ones of every layer, so that what is left is faster on any runtime. Which
  * channels hang together is found in the graph: through sums and products, concatenations, depthwise convolutions, normalisations,
- * zero padding of channels, flattening and linear layers. An operator without a rule, and the network's outputs, keep their channels; `fixedBy`
+ * zero padding of channels, flattening and linear layers; heads of attention go whole, with their queries, keys and values, and so do
+ * hidden features of MLPs. An operator without a rule, and the network's outputs, keep their channels; `fixedBy`
  * says which.
  *
  * The result equals the network with all weights of the removed channels set to 0, where activations of 0 are 0.
@@ -79,14 +80,29 @@ export async function pruneChannels(
   if (typeof device?.load !== "function") {
     throw new InputError(caller, "a device is needed", typeof device, 'Pass await openDevice("cpu").');
   }
-  const shapes = Object.fromEntries(Object.entries(sampleShapes).map(([name, shape]) => [name, [1, ...shape]]));
-  const dependencies = propagate(graphOf(caller, model, await probeShapes(device, model, shapes)));
+  const dependencies = propagate(graphOf(caller, model, await shapesOf(device, model, sampleShapes)));
   const importance = importanceOf(caller, model, dependencies, scores);
   const removed = classesToRemove(dependencies, importance, selection);
   return {
     model: removeClasses(caller, model, dependencies, removed),
     layers: dependencies.layers.map((layer) => widthOf(dependencies, layer, removed)),
   };
+}
+
+/** Shapes of all tensors for two samples, so that a batch of 1 is not taken for a head. */
+export async function shapesOf(
+  device: Device,
+  model: Model,
+  sampleShapes: Readonly<Record<string, readonly number[]>>,
+): Promise<ReadonlyMap<string, readonly number[]>> {
+  const inputs = describeModel(model).inputs.map(({ name, shape }) => {
+    const batch = typeof shape[0] === "number" ? shape[0] : 2;
+    const sample = sampleShapes[name] ?? shape.slice(1).map((side) => (typeof side === "number" ? side : 1));
+    return [name, [batch, ...sample]];
+  });
+  const unknown = Object.keys(sampleShapes).filter((name) => !inputs.some(([known]) => known === name));
+  for (const name of unknown) inputs.push([name, [2, ...sampleShapes[name]!]]);
+  return probeShapes(device, model, Object.fromEntries(inputs));
 }
 
 function widthOf(

@@ -77,7 +77,10 @@ function countsByClass(members: readonly (readonly number[])[]): ReadonlyMap<num
   return counts;
 }
 
-function componentsOf({ labels, layers }: Dependencies, importance: ReadonlyMap<number, number>): readonly Component[] {
+function componentsOf(dependencies: Dependencies, importance: ReadonlyMap<number, number>): readonly Component[] {
+  const { labels, splits } = dependencies;
+  const parts = [...splits].flatMap(([node, all]) => all.map((part) => ({ weight: node.name, labels: part })));
+  const layers = [...dependencies.layers, ...parts];
   const owners = new Map<number, number>();
   const parents = layers.map((_, at) => at);
   const root = (layer: number): number => {
