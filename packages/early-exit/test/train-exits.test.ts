@@ -197,6 +197,34 @@ describe("a run that was stopped", () => {
     expect(resumed).toEqual(whole);
   });
 
+  it("refuses to go on with another frozen backbone, other data or another optimiser, unless by name", async () => {
+    const checkpoint = { folder: join(folder, "identity") };
+    const params = network.init(generator(5));
+    const moved = Object.fromEntries(
+      Object.entries(layers.flattenParameters(params.backbone)).map(([name, { shape, data }]) => [
+        name,
+        tensor(
+          "float32",
+          shape,
+          Array.from(data, (value) => 1.01 * Number(value)),
+        ),
+      ]),
+    );
+    const other = { ...params, backbone: layers.unflattenParameters(moved, params.backbone) };
+    await run({ epochs: 2, params, checkpoint, onStep: ({ step }) => (step === 3 ? "stop" : undefined) });
+    const resume = { epochs: 2, checkpoint, resume: true };
+    await expect(run({ ...resume, params: other })).rejects.toThrow('resumeWithOther: ["identity"]');
+    const shuffled = {
+      ...data,
+      batch: (at: Int32Array, g: Parameters<typeof data.batch>[1]) => data.batch(at.toReversed(), g),
+    };
+    await expect(trainExits(device, network, shuffled, trainingOptions({ ...resume, params }))).rejects.toThrow(
+      'got other samples. Give it what it had, or say that it may have others: resumeWithOther: ["data"].',
+    );
+    const { steps } = await run({ ...resume, params: other, resumeWithOther: ["identity"] });
+    expect(steps).toBe(8);
+  });
+
   it("stops at a signal, and tells every epoch", async () => {
     const signal = new AbortController();
     const epochs: number[] = [];

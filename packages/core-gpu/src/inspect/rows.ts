@@ -26,32 +26,41 @@ export interface RowsTrial {
   readonly rows: RowsInspection;
   /** The outputs of the first row, or of all that ran. */
   readonly outputs: Readonly<Record<string, Tensor>>;
+  /** Number of rows and outputs of every run. */
+  readonly runs: readonly (readonly [number, Readonly<Record<string, Tensor>>])[];
 }
 
 const several = 5;
 /** Half precision rounds by 1e-3; ranges of a batch move answers by far more. */
 const tolerance = 2e-3;
 
-/** Runs a model on the same random rows alone and among others, at two batch sizes. */
+/**
+ * Runs a model on the same random rows alone and among others, at two batch sizes.
+ *
+ * @param shapes Shapes of the inputs for one sample; of other tensors too, those are searched for what mixes rows.
+ * @param open A session of the model that is there already; it stays open.
+ */
 export async function tryRows(
   device: Device,
   model: Model,
   shapes: ReadonlyMap<string, readonly number[]>,
+  open?: Session,
 ): Promise<RowsTrial> {
-  const session = await device.load(model);
+  const session = open ?? (await device.load(model));
   try {
     const inputs = describeModel(model).inputs;
     const alone = await session.run(feedsOf(inputs, shapes, 1));
     const fixed = inputs.some(({ shape }) => typeof shape[0] === "number");
     const one = { batches: "one", independent: true, difference: 0, culprit: null } as const;
-    if (fixed) return { rows: { ...one, refusal: null }, outputs: alone };
+    const runs = [[1, alone]] as const;
+    if (fixed) return { rows: { ...one, refusal: null }, outputs: alone, runs };
     let among: Readonly<Record<string, Tensor>>;
     let two: Readonly<Record<string, Tensor>>;
     try {
       two = await session.run(feedsOf(inputs, shapes, 2));
       among = await session.run(feedsOf(inputs, shapes, several));
     } catch (error) {
-      return { rows: { ...one, refusal: refusalOf(error) }, outputs: alone };
+      return { rows: { ...one, refusal: refusalOf(error) }, outputs: alone, runs };
     }
     const names = Object.keys(alone).filter((name) => isBatch(among[name]!, several) && isBatch(alone[name]!, 1));
     const difference = Math.max(
@@ -63,10 +72,63 @@ export async function tryRows(
     );
     const independent = difference <= tolerance;
     const culprit = independent ? null : (suspect(model) ?? (await culpritByTrial(device, model, shapes)));
-    return { rows: { batches: "any", independent, difference, culprit, refusal: null }, outputs: among };
+    return {
+      rows: { batches: "any", independent, difference, culprit, refusal: null },
+      outputs: among,
+      runs: [...runs, [2, two], [several, among]],
+    };
   } finally {
-    await session.release();
+    if (open === undefined) await session.release();
   }
+}
+
+/**
+ * Compaction, and every calibrated threshold, need rows that answer the same in any company.
+ *
+ * @param fix What the caller can do besides exporting the network otherwise.
+ * @throws InputError naming the operator by which they do not, or what refuses several rows.
+ */
+export function checkRows(caller: string, rows: RowsInspection, input: string, fix = ""): void {
+  const cure = (words: string) => `${words} ${fix}`.trim();
+  if (rows.refusal !== null) {
+    throw new InputError(
+      caller,
+      "the model must take batches of any size",
+      `"${input}": ${rows.refusal}`,
+      cure(
+        "Export the model with a dynamic first dimension everywhere (Reshape too), or state a batch of 1 in its input.",
+      ),
+    );
+  }
+  if (rows.independent) return;
+  const { culprit } = rows;
+  const by = culprit === null ? "an operator that was not found" : `${culprit.operator} node "${culprit.name}"`;
+  throw new InputError(
+    caller,
+    "a sample's answer must not depend on the others of its batch",
+    `a difference of ${Number((100 * rows.difference).toPrecision(2))} % of the largest score by ${by}`,
+    cure(cureOf(culprit?.operator)),
+  );
+}
+
+function cureOf(operator: string | undefined): string {
+  if (operator === "BatchNormalization") return "Export the network in evaluation mode (model.eval()).";
+  return operator?.startsWith("Dynamic") === true
+    ? "Quantise it statically: a dynamic range depends on the other samples of the batch."
+    : "Export it so that nothing is taken over the batch.";
+}
+
+/**
+ * Refuses a graph with a node that is known to take something over the batch; where the model cannot be run to see.
+ *
+ * @throws InputError naming that operator.
+ */
+export function checkKnownRows(caller: string, model: Model, fix = ""): void {
+  const culprit = suspect(model);
+  if (culprit === null) return;
+  const actual = `${culprit.operator} node "${culprit.name}", which takes something over the batch`;
+  const cure = `${cureOf(culprit.operator)} ${fix}`.trim();
+  throw new InputError(caller, "a sample's answer must not depend on the others of its batch", actual, cure);
 }
 
 /** The runtime's words are long: the node that refuses is what helps. */

@@ -2,6 +2,8 @@
 export { create } from "@bufbuild/protobuf";
 export type { Readable } from "../inspect/readable.ts";
 export { readable } from "../inspect/readable.ts";
+export type { RowsTrial } from "../inspect/rows.ts";
+export { checkKnownRows, checkRows, tryRows } from "../inspect/rows.ts";
 export type { LogitsModel } from "../inspect/scores.ts";
 export { scoresShown, takeLogits } from "../inspect/scores.ts";
 export { constantTensor, hostTensor } from "../program/import/weights.ts";

@@ -27,6 +27,44 @@ export function hashProgram(program: Program<unknown, unknown>): string {
   return digest;
 }
 
+/**
+ * A program as text, equal for two traces of one function in any process, and its constants in the order in which they are
+ * read, which the text leaves out.
+ */
+export function programStructure({ values, inputs, constants, nodes, outputs }: Program<unknown, unknown>): {
+  readonly text: string;
+  readonly constants: readonly Tensor[];
+} {
+  const constant = new Map(constants.map(({ value, tensor }) => [value, tensor]));
+  const read: Tensor[] = [];
+  const numbers = new Map<number, number>();
+  // Equal constants are one in a trace: numbers of what they do not hold must not depend on it.
+  const numbered = (value: number): number | string => {
+    const tensor = constant.get(value);
+    if (tensor !== undefined) {
+      read.push(tensor);
+      return `${tensor.dtype} ${tensor.shape.join()}`;
+    }
+    numbers.set(value, numbers.get(value) ?? numbers.size);
+    return numbers.get(value)!;
+  };
+  const ports = (list: Program["inputs"]) =>
+    list.map(({ name, value }) => [name, numbered(value), values[value]!.dtype, values[value]!.shape]);
+  const parts = [
+    ports(inputs),
+    nodes.map(({ operator, attributes, inputs, outputs }) => [
+      operator.name,
+      attributes,
+      inputs.map(numbered),
+      outputs.map(numbered),
+    ]),
+    ports(outputs),
+  ];
+  // What a function says differs between sources and what is built of them.
+  const stated = (key: string, value: unknown) => (typeof value === "function" ? "function" : exact(key, value));
+  return { text: JSON.stringify(parts, stated), constants: read };
+}
+
 /** A hash of a tensor's dtype, shape and elements. */
 export function hashTensor({ dtype, shape, data }: Tensor): string {
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

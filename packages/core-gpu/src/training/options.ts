@@ -4,7 +4,7 @@ import type { Generator } from "../random.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Collected } from "./collect.ts";
 import type { Batch, Dataset } from "./dataset.ts";
-import type { EpochRecord, Position, StopReason } from "./progress.ts";
+import { CHANGES, type Change, type EpochRecord, type Position, type StopReason } from "./progress.ts";
 
 /** A step that was just done. */
 export interface StepEvent extends Position {
@@ -107,6 +107,16 @@ export interface TrainOptions {
   readonly checkpoint?: CheckpointOptions;
   /** Go on from the newest checkpoint in the folder, if there is one. Default false: a folder with checkpoints is refused. */
   readonly resume?: boolean;
+  /**
+   * What else the run follows from, such as a hash of parameters that are constants of the compiled step: a resumed run must say
+   * the same. Default: nothing.
+   */
+  readonly identity?: string;
+  /**
+   * What a resumed run may have that the run did not have so far: `data` (32 samples, spread over all, are compared as one batch),
+   * `program` (network, loss, optimiser and its settings; not the learning rate, which is fed) or `identity`. Default: nothing.
+   */
+  readonly resumeWithOther?: readonly Change[];
   /** Ends the run after the step it is in, with a checkpoint. */
   readonly signal?: AbortSignal;
 }
@@ -171,6 +181,8 @@ export const trainOptions = z.strictObject({
     })
     .optional(),
   resume: z.boolean().default(false),
+  identity: z.string().optional(),
+  resumeWithOther: z.array(z.enum(CHANGES)).default([]),
   signal: z.instanceof(AbortSignal).optional(),
 });
 

@@ -39,6 +39,26 @@ const record = z.object({
   evaluation: numbers,
 });
 
+/** What a run follows from besides its batches' plan and its state; hashes but for `scalars`. */
+export const identitySchema = z.object({
+  /** The program without its constants' values. */
+  program: z.string(),
+  /** The values of the program's constants of one element: momentum, weight decay, factors of the loss. */
+  scalars: z.array(z.number()),
+  /** The program's other constants. */
+  constants: z.string(),
+  /** Some samples, spread over all, as one batch. */
+  data: z.string(),
+  /** What the caller said. */
+  identity: z.string().nullable(),
+});
+
+export type Identity = z.output<typeof identitySchema>;
+
+/** What a resumed run may have that the run did not, by name. */
+export const CHANGES = ["data", "program", "identity"] as const;
+export type Change = (typeof CHANGES)[number];
+
 /** What a checkpoint says about the run besides its tensors. Sums are kept so that a resumed epoch's means are the same. */
 export const progressSchema = z.object({
   position: z.object({ step: z.int(), epoch: z.int(), batch: z.int() }),
@@ -46,6 +66,8 @@ export const progressSchema = z.object({
   generator: z.array(z.int()),
   /** What the batches follow from besides the generator. */
   plan: z.object({ size: z.int(), batchSize: z.int(), dropLast: z.boolean(), shuffle: z.boolean() }),
+  /** Which run it is; checkpoints of before do not say it. */
+  identity: identitySchema.optional(),
   /** What the sums are to be divided by. */
   seen: z.number(),
   sums: numbers,

@@ -6,8 +6,9 @@ import { batchCount, type EpochPlan } from "./batches.ts";
 import { type Checkpoint, listCheckpoints, readCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { type Collected, type Collector, makeCollector } from "./collect.ts";
 import { attempt, firstNotFinite, TrainingError } from "./failure.ts";
+import { checkIdentity, identityOf } from "./identity.ts";
 import type { CheckedOptions } from "./options.ts";
-import { type EpochRecord, type Position, type Progress, progressSchema } from "./progress.ts";
+import { type EpochRecord, type Identity, type Position, type Progress, progressSchema } from "./progress.ts";
 
 const caller = "core-gpu.training.train";
 
@@ -17,6 +18,8 @@ type Feeds = Readonly<Record<string, Tensor>> | undefined;
 export interface Run {
   readonly options: CheckedOptions;
   readonly plan: EpochPlan;
+  /** Null where nothing is saved. */
+  readonly identity: Identity | null;
   /** Outputs to compute in each step; undefined for all. What nobody looks at need not be copied out. */
   readonly outputs: readonly string[] | undefined;
   /** Batches in an epoch. */
@@ -52,10 +55,12 @@ export async function startRun(options: CheckedOptions): Promise<Run> {
   }
   const outputs = options.onStep === undefined ? await outputsNeeded(options) : undefined;
   const found = await checkpointToResume(options);
+  const identity = options.checkpoint === undefined ? null : await identityOf(options);
   if (found === null) {
     return {
       options,
       plan,
+      identity,
       outputs,
       batches,
       generator: options.generator,
@@ -77,10 +82,14 @@ export async function startRun(options: CheckedOptions): Promise<Run> {
   const progress = checkedProgress(found);
   checkSamePlan(found.path, progress, { size: data.size, batchSize, dropLast, shuffle });
   checkCollected(found, progress, collect);
-  await restoreState(options, found);
+  await checkNames(options, found);
+  if (progress.identity !== undefined && identity !== null)
+    checkIdentity(caller, found.path, progress.identity, identity, options.resumeWithOther ?? []);
+  await options.runner.writeState(found.tensors.state!);
   return {
     options,
     plan,
+    identity,
     outputs,
     batches,
     generator: generator(progress.generator),
@@ -115,6 +124,7 @@ export async function saveRun(run: Run): Promise<void> {
     position,
     generator: [...run.epochStart],
     plan: { size, batchSize, dropLast, shuffle },
+    ...(run.identity === null ? {} : { identity: run.identity }),
     seen: run.seen,
     sums: run.sums,
     learningRate: run.learningRate,
@@ -220,11 +230,10 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.join(", ");
 }
 
-async function restoreState({ runner }: CheckedOptions, { path, tensors }: Checkpoint): Promise<void> {
+async function checkNames({ runner }: CheckedOptions, { path, tensors }: Checkpoint): Promise<void> {
   const current = await runner.readState();
   const problems = nameProblems(new Map(Object.entries(current)), tensors.state ?? {});
   if (problems !== null) throw new InputError(caller, `${path} must be a checkpoint of this program`, problems);
-  await runner.writeState(tensors.state!);
 }
 
 function collectedOf({ tensors: { collected } }: Pick<Checkpoint, "tensors">): Collected | undefined {

@@ -19,7 +19,8 @@ const caller = "core-gpu.training.train";
  *
  * Deterministic: the batches follow from `generator` and nothing else, and a run that was killed at any moment and is taken
  * up by `resume: true` has the same parameters, optimiser state, history and collected outputs as one that was not. Give the
- * resumed run the same program, data and options (`epochs` may grow).
+ * resumed run the same program, data and options (`epochs` may grow; the learning rate is not compared): others are refused,
+ * by name, unless `resumeWithOther` allows them.
  *
  * The checkpoint folder is this run's own while it lasts; what a process that is gone left claimed is taken over.
  *

@@ -3,7 +3,18 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Device, generator, layers, openDevice, ops, spec, tensor, trace, training } from "../../src/index.ts";
+import {
+  type Device,
+  generator,
+  layers,
+  openDevice,
+  ops,
+  optimisers,
+  spec,
+  tensor,
+  trace,
+  training,
+} from "../../src/index.ts";
 import { compileTiny, jitter, points } from "./tiny.ts";
 
 let device: Device;
@@ -126,6 +137,31 @@ describe("refused:", () => {
     await expect(run({ resume: true, collect: ["logits"] })).rejects.toThrow(
       "must collect the same outputs; got logits instead of losses.",
     );
+  });
+
+  test("other data, momentum, weight decay or loss, until it is allowed by name", async () => {
+    const sgd = async (settings: Parameters<typeof optimisers.sgd>[0], more: Partial<training.TrainOptions> = {}) =>
+      run({ runner: await compileTiny(device, optimisers.sgd(settings)), ...more });
+    const before = { momentum: 0.9, weightDecay: 5e-4 };
+    const stop = ({ step }: training.StepEvent) => (step === 6 ? "stop" : undefined);
+    await sgd(before, { onStep: stop, identity: "frozen at 3" });
+    const resume = { resume: true, identity: "frozen at 3" };
+    await expect(sgd({ ...before, momentum: 0.8 }, resume)).rejects.toThrow(
+      'must have its program, optimiser and data; got constants of the program, such as momentum or weight decay, of 0.8 instead of 0.9. Give it what it had, or say that it may have others: resumeWithOther: ["program"].',
+    );
+    await expect(sgd({ ...before, weightDecay: 1e-4 }, resume)).rejects.toThrow(
+      "weight decay, of 0.0001 instead of 0.0005",
+    );
+    await expect(sgd({ momentum: 0.9 }, resume)).rejects.toThrow("another program");
+    const other = { ...resume, identity: "frozen at 4", data: points(jitter, 6) };
+    await expect(sgd(before, other)).rejects.toThrow(
+      'got other samples, identity frozen at 4 instead of frozen at 3. Give it what it had, or say that it may have others: resumeWithOther: ["data", "identity"].',
+    );
+    await expect(sgd(before, { ...other, resumeWithOther: ["data"] })).rejects.toThrow('resumeWithOther: ["identity"]');
+    const { outcome } = await sgd(before, { ...other, resumeWithOther: ["data", "identity"] });
+    expect(outcome.steps).toBe(15);
+    // What it went on with is what it is from then on.
+    await expect(sgd(before, { ...resume, epochs: 4 })).rejects.toThrow("got other samples");
   });
 
   test("a checkpoint of another program, by the parameters' names", async () => {

@@ -16,8 +16,8 @@ import {
 export const size = 22;
 
 /** 22 points of 3 classes, 4 features. */
-export function points(augment?: training.TensorDatasetOptions["augment"]): training.Dataset {
-  const random = generator(5);
+export function points(augment?: training.TensorDatasetOptions["augment"], seed = 5): training.Dataset {
+  const random = generator(seed);
   const labels = Array.from({ length: size }, (_, index) => index % 3);
   const x = tensor(
     "float32",
@@ -33,15 +33,14 @@ export function jitter(batch: training.Batch, random: Generator): training.Batch
   return { ...batch, x: { ...x, data: x.data.map((value) => value + 0.1 * random.normal()) } };
 }
 
-/** Two linear layers with a batch norm between them, trained by Adam; gives loss, logits and losses of samples. */
-function tinyStep() {
+/** Two linear layers with a batch norm between them, trained by Adam or another; gives loss, logits and losses of samples. */
+function tinyStep(optimiser: optimisers.Optimiser) {
   const random = generator(7);
   const params = {
     first: layers.initLinear(random, { in: 4, out: 6 }),
     norm: layers.initBatchNorm(6),
     last: layers.initLinear(random, { in: 6, out: 3 }),
   };
-  const optimiser = optimisers.adam();
   const state = optimiser.init(layers.trainable(params));
   const program = trace(
     (inputs) => {
@@ -76,8 +75,8 @@ function tinyStep() {
   return { program, initial: { params, optimiser: state } };
 }
 
-export function compileTiny(device: Device) {
-  const { program, initial } = tinyStep();
+export function compileTiny(device: Device, optimiser = optimisers.adam()) {
+  const { program, initial } = tinyStep(optimiser);
   return device.compile(program, { state: ["params", "optimiser"], initial });
 }
 

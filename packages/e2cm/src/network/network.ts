@@ -102,7 +102,7 @@ export async function inspectNetwork(
     ...(named === undefined ? {} : { output: named }),
     ...(said === undefined ? {} : { scores: said }),
   });
-  checkRows(caller, inspection);
+  onnx.checkRows(caller, inspection.rows, input.name);
   const chosen = outputOf(caller, inspection, classes, named, as === null);
   if (as === undefined) checkScores(caller, chosen, settings.scores);
   const kept = onlyOutputs(model, [chosen.name]);
@@ -175,35 +175,6 @@ function checkScores(caller: string, { name, scores }: Output, said: ScoresSetti
     "it must be known whether the output holds logits",
     `"${name}", whose rows sum to 1 without a Softmax to be seen`,
     'Say so: scores: "probabilities", or "logits" where that is by chance.',
-  );
-}
-
-/** Compaction, and every calibrated threshold, need rows that answer the same in any company. */
-function checkRows(caller: string, { rows, inputs }: Inspection): void {
-  if (rows.refusal !== null) {
-    const fix =
-      "Export the model with a dynamic first dimension everywhere (Reshape too), or state a batch of 1 in its input.";
-    throw new InputError(
-      caller,
-      "the model must take batches of any size",
-      `"${inputs[0]!.name}": ${rows.refusal}`,
-      fix,
-    );
-  }
-  if (rows.independent) return;
-  const { culprit } = rows;
-  const by = culprit === null ? "an operator that was not found" : `${culprit.operator} node "${culprit.name}"`;
-  const cure =
-    culprit?.operator === "BatchNormalization"
-      ? "Export the network in evaluation mode (model.eval())."
-      : culprit?.operator.startsWith("Dynamic")
-        ? "Quantise it statically: a dynamic range depends on the other samples of the batch."
-        : "Export it so that nothing is taken over the batch.";
-  throw new InputError(
-    caller,
-    "a sample's answer must not depend on the others of its batch",
-    `a difference of ${Number((100 * rows.difference).toPrecision(2))} % of the largest score by ${by}`,
-    cure,
   );
 }
 

@@ -25,6 +25,12 @@ export interface ImportBackboneOptions {
    * in front of it are taken, as the output `output/logits`.
    */
   readonly output?: string;
+  /**
+   * What is done with a graph that has a node that takes something over the batch (batch norm in training mode, dynamic ranges in
+   * 8 bits), so that a sample's answer depends on the others: `refuse` it, naming the operator (default), or `allow` it. What
+   * is not known by its name shows when the network is opened: `openStaged`.
+   */
+  readonly mixedRows?: "refuse" | "allow";
   /** Shapes that the file does not state or states otherwise, by tensor; see `importModel`. */
   readonly shapes?: Readonly<Record<string, Shape>>;
 }
@@ -34,6 +40,7 @@ const caller = "early-exit.importBackbone";
 const optionsSchema = z.strictObject({
   taps: z.array(z.string().min(1)).min(1),
   output: z.string().min(1).optional(),
+  mixedRows: z.enum(["refuse", "allow"]).default("refuse"),
   shapes: z.record(z.string(), z.array(z.union([z.int().min(0), z.string()]))).default({}),
 });
 
@@ -43,7 +50,7 @@ const optionsSchema = z.strictObject({
  * hinder training the exits alone.
  *
  * @throws InputError on an unknown option or tap, several inputs, several outputs and none named, logits that are not
- * [n, k] or [n, u, k], a batch dimension that is not symbolic, a tap of unknown shape, or as `importModel`.
+ * [n, k] or [n, u, k], a node that takes something over the batch, a batch dimension that is not symbolic, a tap of unknown shape, or as `importModel`.
  * @example
  * ```ts
  * import { proposeCuts, readModelFile } from "@exitkit/core-gpu";
@@ -59,6 +66,9 @@ export function importBackbone(model: Model, options: ImportBackboneOptions): Ba
   checkTaps(model, taps);
   const named = outputOf(model, parsed.output);
   const { model: plain, output } = withLogits(onlyOutputs(model, [named]), named);
+  if (parsed.mixedRows === "refuse") {
+    onnx.checkKnownRows(caller, addTaps(plain, taps), 'Or take it as it is: mixedRows: "allow".');
+  }
   const network = importModel(addTaps(plain, taps), { shapes: parsed.shapes });
   const [input, ...others] = Object.keys(network.inputs);
   if (input === undefined || others.length > 0) {

@@ -1,13 +1,4 @@
-import {
-  addTaps,
-  type Device,
-  type DType,
-  describeModel,
-  InputError,
-  sizeOf,
-  type Tensor,
-  tensor,
-} from "@exitkit/core-gpu";
+import { addTaps, type Device, type DType, describeModel, InputError, onnx, type Tensor } from "@exitkit/core-gpu";
 import type { ExitModel } from "./exits.ts";
 import type { ExitStages } from "./stages.ts";
 
@@ -31,8 +22,11 @@ export interface BatchLayout {
 }
 
 /**
- * Finds out by running the network on 2 and on 3 samples which crossing tensors are to be compacted: those whose first
- * dimension is the batch. Others must be the same for every batch, or staged execution would not be exact.
+ * Finds out by running the network on 1, 2 and 5 rows which crossing tensors are to be compacted: those whose first
+ * dimension is the batch. Others must be the same for every batch, or staged execution would not be exact. The rows that two runs
+ * share must be answered alike.
+ *
+ * @param oneByOne One sample a run, whatever several would do.
  */
 export async function probeBatchLayout(
   caller: string,
@@ -40,19 +34,22 @@ export async function probeBatchLayout(
   { input, exits }: ExitModel,
   { model, carried }: ExitStages,
   sampleShape: readonly number[] | undefined,
+  oneByOne?: boolean,
 ): Promise<BatchLayout> {
-  const { dtype, sample, fixedBatch } = inputLayout(caller, describeInput(input, model), sampleShape);
+  const { dtype, sample, fixedBatch: stated } = inputLayout(caller, describeInput(input, model), sampleShape);
+  const fixedBatch = oneByOne === true ? 1 : stated;
   const crossing = [...new Set(carried.flat())].filter((name) => name !== input);
-  const session = await device.load(addTaps(model, crossing), { optimization: "none" });
-  let runs: readonly (readonly [number, Record<string, Tensor>])[];
+  const tapped = addTaps(model, crossing);
+  const session = await device.load(tapped, { optimization: "none" });
+  let trial: onnx.RowsTrial;
   try {
-    const sizes = fixedBatch === null ? [2, 3] : [fixedBatch];
-    runs = await Promise.all(
-      sizes.map(async (n) => [n, await session.run({ [input]: pattern(dtype, [n, ...sample]) })] as const),
-    );
+    trial = await onnx.tryRows(device, tapped, new Map([[input, [1, ...sample]]]), session);
   } finally {
     await session.release();
   }
+  const runs = fixedBatch === null ? trial.runs.slice(1) : trial.runs.slice(0, 1);
+  const own = oneByOne === undefined ? "" : "Or take one sample a call: oneByOne: true.";
+  if (fixedBatch === null && trial.rows.refusal !== null) onnx.checkRows(caller, trial.rows, input, own);
   for (const { confidence, prediction } of exits) {
     checkAnswer(caller, "confidence", confidence, "float32", runs);
     checkAnswer(caller, "prediction", prediction, "int64", runs);
@@ -63,21 +60,24 @@ export async function probeBatchLayout(
     const others = new Map(crossing.map((name) => [name, whole(runs[0]![1][name]!)]));
     return { dtype, sampleShape: sample, fixedBatch, rowTensors: new Map(), others };
   }
+  const [few, many] = runs.map(([n]) => n) as [number, number];
   const rowTensors = new Map<string, Layout>([[input, { dtype, shape: sample }]]);
   const others = new Map<string, Layout>();
   for (const name of crossing) {
     const [first, second] = runs.map(([, results]) => results[name]!) as [Tensor, Tensor];
-    if (hasRows(first.shape, second.shape)) rowTensors.set(name, { dtype: first.dtype, shape: first.shape.slice(1) });
+    if (hasRows(first.shape, few, second.shape, many))
+      rowTensors.set(name, { dtype: first.dtype, shape: first.shape.slice(1) });
     else if (equal(first, second)) others.set(name, whole(first));
     else {
       throw new InputError(
         caller,
         "a tensor that one stage hands to the next must have the batch as its first dimension or not depend on it",
-        `"${name}" of shape [${first.shape.join(", ")}] for 2 samples and [${second.shape.join(", ")}] for 3`,
+        `"${name}" of shape [${first.shape.join(", ")}] for ${few} samples and [${second.shape.join(", ")}] for ${many}`,
         "Put the tap of an exit elsewhere in the network.",
       );
     }
   }
+  onnx.checkRows(caller, trial.rows, input, own);
   return { dtype, sampleShape: sample, fixedBatch, rowTensors, others };
 }
 
@@ -115,24 +115,7 @@ function inputLayout(caller: string, info: ReturnType<typeof describeInput>, giv
   return { dtype, sample, fixedBatch: typeof batch === "number" ? batch : null };
 }
 
-/** Samples that differ from one another and from batch to batch; 0 and 1 for whole numbers, which may be indices. */
-function pattern(dtype: DType, shape: readonly number[]): Tensor {
-  const wave = (at: number) => Math.sin(1 + at * 0.7 + shape[0]!);
-  const values = Array.from({ length: sizeOf(shape) }, (_, at) => wave(at));
-  return tensor(
-    dtype,
-    shape,
-    dtype.startsWith("float") ? values : values.map((value) => (value > 0 ? 1 : 0)),
-  ) as Tensor;
-}
-
-function checkAnswer(
-  caller: string,
-  what: string,
-  name: string,
-  wanted: DType,
-  runs: readonly (readonly [number, Record<string, Tensor>])[],
-): void {
+function checkAnswer(caller: string, what: string, name: string, wanted: DType, runs: onnx.RowsTrial["runs"]): void {
   for (const [n, results] of runs) {
     const { dtype, shape } = results[name]!;
     if (dtype === wanted && shape.length === 1 && shape[0] === n) continue;
@@ -141,10 +124,8 @@ function checkAnswer(
   }
 }
 
-function hasRows(two: readonly number[], three: readonly number[]): boolean {
-  return (
-    two.length === three.length && two[0] === 2 && three[0] === 3 && two.every((d, at) => at === 0 || d === three[at])
-  );
+function hasRows(a: readonly number[], few: number, b: readonly number[], many: number): boolean {
+  return a.length === b.length && a[0] === few && b[0] === many && a.every((d, at) => at === 0 || d === b[at]);
 }
 
 function equal(a: Tensor, b: Tensor): boolean {

@@ -94,6 +94,7 @@ export async function runAll(
   const records: ExitRecord[] = [];
   const beside: (readonly Tensor[])[] = [];
   let done = 0;
+  let probed = false;
   const session = await device.load(also.length === 0 ? model : addTaps(model, also));
   try {
     for await (const { x, y } of batches) {
@@ -103,6 +104,11 @@ export async function runAll(
         throw new InputError(caller, `a batch of ${n} samples must have ${n} labels`, `${labels.length}`);
       }
       if (n === 0) continue;
+      if (n > 1 && !probed) {
+        const trial = await onnx.tryRows(device, model, new Map([[input, [1, ...x.shape.slice(1)]]]), session);
+        if (trial.rows.refusal === null) onnx.checkRows(caller, trial.rows, input, "Or give batches of one sample.");
+        probed = true;
+      }
       const results = await session.run({ [input]: x });
       const first = results[exits[0]!.confidence]!;
       const shape = unit === "sample" ? [n] : first.shape;

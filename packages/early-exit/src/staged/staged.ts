@@ -25,6 +25,12 @@ export interface StagedOptions {
   /** Shape of one sample, without the batch dimension. Default: what the model states; needed if that is symbolic. */
   readonly sampleShape?: readonly number[];
   /**
+   * Take one sample a call: for networks that take no more, or that answer a sample otherwise in other company (dynamic ranges
+   * in 8 bits, batch norm in training mode), which are refused without it. Their thresholds must be chosen on records of single
+   * samples too. Default false.
+   */
+  readonly oneByOne?: boolean;
+  /**
    * What is done with rows that are no samples: that hold NaN, an infinity or a number whose square is one in float32 (1.8e19), or
    * that make a confidence NaN. `error`
    * (default) refuses the batch and names them; `reject` answers them {@link REJECTED} with confidence 0 at the first exit, and the
@@ -73,6 +79,7 @@ export interface StagedClassifier {
 const optionsSchema = z.strictObject({
   execution: z.enum(["fused", "sessions"]).optional(),
   sampleShape: z.array(z.int().min(1)).readonly().optional(),
+  oneByOne: z.boolean().default(false),
   onInvalid: z.enum(["error", "reject"]).default("error"),
 });
 
@@ -89,10 +96,11 @@ const classifySchema = z.strictObject({ signal: z.instanceof(AbortSignal).option
  * a model with `whenNoneIsSure: "mostConfident"` those of its last exit, the most confident of all; see `toExitModel`).
  * With other thresholds the last places of confidences behind a cut can differ from it, as ONNX Runtime's blocked layout on the
  * CPU adds residuals there in another order. They can also with the number of rows computed together, as in any session.
- * While opening, the network is run on 2 and on 3 made-up samples to see which tensors that cross between stages have a
- * row for every sample. A model whose batch dimension is fixed at 1 works too, one sample at a time.
+ * While opening, the network is run on 1, 2 and 5 made-up samples to see which tensors that cross between stages have a
+ * row for every sample, and that a sample is answered alike in any company. A model whose batch dimension is fixed at 1 works too, one sample at a time.
  *
- * @throws InputError when the exits do not fit the model, a tensor that crosses between stages has the batch on another
+ * @throws InputError when the exits do not fit the model, a sample's answer depends on the others of its batch (naming the
+ * operator), a tensor that crosses between stages has the batch on another
  * axis or depends on it otherwise, an answer is not `[n]`, the sample's shape is not known, or the device refuses.
  * @example
  * ```ts
@@ -113,7 +121,7 @@ export async function openStaged(
 ): Promise<StagedClassifier> {
   const caller = "early-exit.openStaged";
   checkArguments(caller, { device: [device, "an open device"], exitModel: [exitModel, EXIT_MODEL] });
-  const { execution: asked, sampleShape, onInvalid } = parseOptions(caller, optionsSchema, options);
+  const { execution: asked, sampleShape, oneByOne, onInvalid } = parseOptions(caller, optionsSchema, options);
   const e = exitModel.exits.length;
   const fusible = e <= MOST_FUSED_EXITS && onnx.opsetOf(exitModel.model) >= FUSED_OPSET;
   const execution = asked ?? (device.kind === "cpu" && fusible ? "fused" : "sessions");
@@ -131,7 +139,7 @@ export async function openStaged(
     );
   }
   const stages = cutAtExits(caller, exitModel);
-  const layout = await probeBatchLayout(caller, device, exitModel, stages, sampleShape);
+  const layout = await probeBatchLayout(caller, device, exitModel, stages, sampleShape, oneByOne);
   const open = execution === "fused" ? openFused : openSessions;
   const engine = await open(device, exitModel, stages, layout);
   const whole = openWhole(device, exitModel, stages);

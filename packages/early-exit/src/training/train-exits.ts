@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import {
   type Device,
   type Generator,
@@ -70,6 +71,11 @@ export interface TrainExitsOptions {
   readonly checkpoint?: training.CheckpointOptions;
   /** Go on from the newest checkpoint of the folder, with the same bits; see core-gpu's `training.train`. Default false. */
   readonly resume?: boolean;
+  /**
+   * What a resumed run may have that the run did not have so far: other `data`, another `program` (network, loss, the optimiser's
+   * settings) or another `identity` (the frozen backbone's parameters); see core-gpu's `training.train`. Default: nothing.
+   */
+  readonly resumeWithOther?: readonly ("data" | "program" | "identity")[];
   /** After every step; its outputs are `loss`, `losses.j` and `accuracies.j` for exit j. `"stop"` ends the run in order. */
   readonly onStep?: (event: training.StepEvent) => unknown;
   /** After the epoch's checkpoint. `"stop"` ends the run in order. */
@@ -107,6 +113,7 @@ const optionsSchema = z.strictObject({
   evaluate: callable.optional(),
   checkpoint: object.optional(),
   resume: z.boolean().optional(),
+  resumeWithOther: z.array(z.string()).optional(),
   onStep: callable.optional(),
   onEpoch: callable.optional(),
   signal: z.instanceof(AbortSignal).optional(),
@@ -188,8 +195,9 @@ export async function trainExits(
       generator,
       dropLast: true,
       learningRate: options.learningRate,
+      ...(options.checkpoint === undefined || trains === "all" ? {} : { identity: hashOf(params.backbone) }),
       feeds: ({ step, epoch }) => ({ weights: weightsAt(epoch, step / (batches * epochs)) }),
-      ...given(options, "shuffle", "checkpoint", "resume", "onStep", "signal"),
+      ...given(options, "shuffle", "checkpoint", "resume", "resumeWithOther", "onStep", "signal"),
       ...(evaluate === undefined ? {} : { evaluate: ({ epoch }) => evaluate({ epoch, readParams }) }),
       ...(onEpoch === undefined ? {} : { onEpoch: (event) => onEpoch(epochOf(event, e)) }),
     });
@@ -213,6 +221,16 @@ function learningFrom(network: ExitNetwork, { distillation, teacher }: TrainExit
   return distillation === undefined || distillation.weight === 0
     ? { distillation: undefined }
     : { distillation, teacher: teacher?.backbone };
+}
+
+/** What a checkpoint knows the frozen backbone by, which is not in it. */
+function hashOf(backbone: ExitParameters["backbone"]): string {
+  const hash = createHash("sha256");
+  for (const [name, { dtype, shape, data }] of Object.entries(layers.flattenParameters(backbone))) {
+    hash.update(`${name} ${dtype} ${shape.join()} `);
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  return hash.digest("hex");
 }
 
 /** The options of these names that were given. */
