@@ -201,12 +201,12 @@ describe("a run that was stopped", () => {
     const checkpoint = { folder: join(folder, "identity") };
     const params = network.init(generator(5));
     const moved = Object.fromEntries(
-      Object.entries(layers.flattenParameters(params.backbone)).map(([name, { shape, data }]) => [
+      Object.entries<Tensor>(layers.flattenParameters(params.backbone)).map(([name, { shape, data }]) => [
         name,
         tensor(
           "float32",
           shape,
-          Array.from(data, (value) => 1.01 * Number(value)),
+          (data as Float32Array).map((value) => 1.01 * value),
         ),
       ]),
     );
