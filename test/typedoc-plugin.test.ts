@@ -6,10 +6,9 @@ import { roomOf, splitNotes } from "../scripts/typedoc-plugin.mjs";
 const text = (words: string) => ({ kind: "text" as const, text: words });
 const code = (words: string) => ({ kind: "code" as const, text: words });
 const parts = (comment: Comment) =>
-  [
-    ["summary", comment.summary] as const,
-    ...comment.blockTags.map(({ name, content }) => [name, content] as const),
-  ].map(([name, content]) => `${name}: ${content.map((part) => part.text).join("")}`);
+  [["summary", comment.summary] as const, ...comment.blockTags.map(({ tag, content }) => [tag, content] as const)].map(
+    ([name, content]) => `${name}: ${content.map((part) => part.text).join("")}`,
+  );
 
 test("notes are parts of their own, wherever a docstring has them", () => {
   const throws = new CommentTag("@throws", [
