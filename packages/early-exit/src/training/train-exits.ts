@@ -7,6 +7,7 @@ import {
   type optimisers,
   parseOptions,
   type Tensor,
+  type TreeRecord,
   tensor,
   training,
 } from "@exitkit/core-gpu";
@@ -73,7 +74,7 @@ export interface TrainExitsOptions {
   readonly resume?: boolean;
   /**
    * What a resumed run may have that the run did not have so far: other `data`, another `program` (network, loss, the optimiser's
-   * settings) or another `identity` (the frozen backbone's parameters); see core-gpu's `training.train`. Default: nothing.
+   * settings) or another `identity` (parameters of the frozen backbone or of the teacher); see core-gpu's `training.train`. Default: nothing.
    */
   readonly resumeWithOther?: readonly ("data" | "program" | "identity")[];
   /** After every step; its outputs are `loss`, `losses.j` and `accuracies.j` for exit j. `"stop"` ends the run in order. */
@@ -195,7 +196,7 @@ export async function trainExits(
       generator,
       dropLast: true,
       learningRate: options.learningRate,
-      ...(options.checkpoint === undefined || trains === "all" ? {} : { identity: hashOf(params.backbone) }),
+      ...(options.checkpoint === undefined ? {} : { identity: hashOf(step.constants) }),
       feeds: ({ step, epoch }) => ({ weights: weightsAt(epoch, step / (batches * epochs)) }),
       ...given(options, "shuffle", "checkpoint", "resume", "resumeWithOther", "onStep", "signal"),
       ...(evaluate === undefined ? {} : { evaluate: ({ epoch }) => evaluate({ epoch, readParams }) }),
@@ -223,10 +224,10 @@ function learningFrom(network: ExitNetwork, { distillation, teacher }: TrainExit
     : { distillation, teacher: teacher?.backbone };
 }
 
-/** What a checkpoint knows the frozen backbone by, which is not in it. */
-function hashOf(backbone: ExitParameters["backbone"]): string {
+/** What a checkpoint knows frozen parameters by, the backbone's and a teacher's, which are not in it. */
+function hashOf(constants: TreeRecord<Tensor>): string {
   const hash = createHash("sha256");
-  for (const [name, { dtype, shape, data }] of Object.entries(layers.flattenParameters(backbone))) {
+  for (const [name, { dtype, shape, data }] of Object.entries(layers.flattenParameters(constants))) {
     hash.update(`${name} ${dtype} ${shape.join()} `);
     hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
