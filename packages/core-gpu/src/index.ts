@@ -1,4 +1,5 @@
 export { type ArgumentKind, checkArguments } from "./arguments.ts";
+export { channelBlocks } from "./device/blocks.ts";
 export type { Device, DeviceKind, Diagnosis, LoadOptions, RunOptions, Session } from "./device/device.ts";
 export { diagnoseDevices } from "./device/diagnose.ts";
 export type { DeviceOptions } from "./device/open.ts";

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import {
+  channelBlocks,
   type Device,
   describeModel,
   generator,
@@ -20,8 +21,8 @@ import { countExitCosts, openStaged, recordExits, toExitModel } from "@exitkit/e
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { graphOf } from "../src/channels/graph.ts";
 import { importanceOf } from "../src/channels/importance.ts";
+import { shapesOf } from "../src/channels/probe.ts";
 import { propagate } from "../src/channels/propagate.ts";
-import { shapesOf } from "../src/channels/prune-channels.ts";
 import { removeClasses } from "../src/channels/remove.ts";
 import { classesToRemove } from "../src/channels/select.ts";
 import { pruneChannels } from "../src/index.ts";
@@ -310,6 +311,24 @@ describe("widths", () => {
     expect((await outputsOf(wide.model)).data).toEqual((await outputsOf(model)).data);
     const all = await pruneChannels(device, model, { keep: 1 });
     expect((await outputsOf(all.model)).data).toEqual((await outputsOf(model)).data);
+  });
+
+  it("say so where less than a block was asked for, and one stays", async () => {
+    const { layers, notes } = await pruneChannels(device, fixture("onnx/vgg"), { keep: 0.01, multipleOf: 2 });
+    const first = layers[0]!;
+    expect([first.after, notes[0]]).toEqual([
+      2,
+      `"${first.weight}" kept 2 of its ${first.before} channels, a whole block, where ${0.01 * first.before} were asked for`,
+    ]);
+    const usual = await pruneChannels(device, fixture("onnx/vgg"), { keep: 0.5, multipleOf: 2 });
+    expect(usual.notes).toEqual([]);
+  });
+
+  it("are multiples of the processor's own block by default", async () => {
+    const block = (await channelBlocks()) ?? 16;
+    const { layers } = await pruneChannels(device, fixture("onnx/transformer"), { keep: 0.5 });
+    expect(layers.some(({ before, after }) => after < before)).toBe(true);
+    for (const { before, after } of layers) expect(after === before || after % block === 0).toBe(true);
   });
 
   it("follow scores that are given", async () => {

@@ -1,4 +1,5 @@
 import type { onnx } from "@exitkit/core-gpu";
+import type { LayerPlace } from "../times/layer-shape.ts";
 import { type Graph, int, ints } from "./graph.ts";
 import { type Labels, makeLabels } from "./labels.ts";
 import { rearranged } from "./rearrange.ts";
@@ -19,6 +20,8 @@ export interface Dependencies {
   readonly cuts: ReadonlyMap<string, ReadonlyMap<number, Int32Array>>;
   /** Outputs of layers: a label for each channel, with the layer's weight. */
   readonly layers: readonly { readonly weight: string; readonly labels: Int32Array }[];
+  /** Convolutions and linear layers with the labels that they read and give: what a table of times knows. */
+  readonly products: readonly { readonly place: LayerPlace; readonly in: Int32Array; readonly out: Int32Array }[];
   /** Parts that a Split makes of channels: of each some must stay. */
   readonly splits: ReadonlyMap<NodeProto, readonly Int32Array[]>;
   /** Depthwise convolutions, whose groups are their input's channels. */
@@ -56,6 +59,7 @@ export function propagate(graph: Graph): Dependencies {
   const pads = new Map<NodeProto, { axis: number; before: Int32Array; after: Int32Array }>();
   const reshapes = new Map<NodeProto, { at: number; rank: number; labels: Int32Array }>();
   const splits = new Map<NodeProto, readonly Int32Array[]>();
+  const products: { place: LayerPlace; in: Int32Array; out: Int32Array }[] = [];
 
   const of = (name: string | undefined): Channels | undefined => (name === undefined ? undefined : tracked.get(name));
   const keep = (node: NodeProto, channels: Channels | undefined) => {
@@ -85,6 +89,13 @@ export function propagate(graph: Graph): Dependencies {
     return made;
   };
 
+  /** Channels that are not followed, such as those of an input. */
+  const fixed = (count: number): Int32Array => {
+    const made = labels.fresh(count);
+    labels.fix(made, "they are not followed");
+    return made;
+  };
+
   const convolution = (node: NodeProto) => {
     const [x, weight, bias] = node.input as [string, string, string | undefined];
     const input = of(x);
@@ -103,6 +114,17 @@ export function propagate(graph: Graph): Dependencies {
       if (group > 1) labels.fix(made, "a grouped convolution is left as it is");
     }
     if (bias !== undefined && bias !== "") cut(bias, 0, made, "the bias of Conv is computed");
+    if (group === 1 || depthwise) {
+      const size = graph.shape(x).slice(2);
+      const stride = ints(node, "strides") ?? size.map(() => 1);
+      const place = {
+        kind: depthwise ? "depthwise" : "conv",
+        kernel: graph.shape(weight).slice(2),
+        stride,
+        size,
+      } as const;
+      products.push({ place, in: input?.labels ?? fixed(perGroup * group), out: made });
+    }
     keep(node, { axis: 1, labels: made });
   };
 
@@ -110,13 +132,19 @@ export function propagate(graph: Graph): Dependencies {
     const [a, b, bias] = node.input as [string, string, string | undefined];
     const input = of(a);
     const isGemm = node.opType === "Gemm";
-    const [rows, columns] = isGemm && int(node, "transB", 0) !== 0 ? [1, 0] : [0, 1];
+    const [inputs, columns] = isGemm && int(node, "transB", 0) !== 0 ? [1, 0] : [0, 1];
     const last = graph.shape(a).length - 1;
     if (node.opType === "MatMul" && !graph.isConstant(a) && !graph.isConstant(b)) return contraction(node);
     const usual = graph.isConstant(b) && graph.shape(b).length === 2 && !(isGemm && int(node, "transA", 0) !== 0);
     if (!usual || (input !== undefined && input.axis !== last)) return fixInputs(node);
-    if (input !== undefined) cut(b, rows, input.labels, `the weight of ${node.opType} is computed`);
+    if (input !== undefined) cut(b, inputs, input.labels, `the weight of ${node.opType} is computed`);
     const made = layer(node, b, columns, graph.shape(b)[columns]!);
+    const rows = graph
+      .shape(a)
+      .slice(1, -1)
+      .reduce((size, side) => size * side, 1);
+    const place = { kind: "linear", kernel: [], stride: [], size: [rows] } as const;
+    products.push({ place, in: input?.labels ?? fixed(graph.shape(b)[inputs]!), out: made });
     if (isGemm && bias !== undefined && bias !== "") {
       const shape = graph.shape(bias);
       if (shape.at(-1) === made.length) cut(bias, shape.length - 1, made, "the bias of Gemm is computed");
@@ -347,5 +375,5 @@ export function propagate(graph: Graph): Dependencies {
     const channels = of(name);
     if (channels !== undefined) labels.fix(channels.labels, `they are the output ${name}`);
   }
-  return { labels, cuts, layers, splits, groups, pads, reshapes };
+  return { labels, cuts, layers, products, splits, groups, pads, reshapes };
 }

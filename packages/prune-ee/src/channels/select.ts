@@ -1,7 +1,7 @@
 import type { Dependencies } from "./propagate.ts";
 
 /** Layers whose channels hang together through sums, products or shared weights: they are decided together. */
-interface Component {
+export interface Component {
   readonly layers: readonly { readonly weight: string; readonly labels: Int32Array }[];
   /** Classes of channels, the least important first. */
   readonly classes: readonly number[];
@@ -21,37 +21,41 @@ export function classesToRemove(
   importance: ReadonlyMap<number, number>,
   selection: Selection,
 ): ReadonlySet<number> {
-  const { labels } = dependencies;
+  return new Set(
+    componentsOf(dependencies, importance).flatMap((component) => [...classesOf(dependencies, component, selection)]),
+  );
+}
+
+/** Which classes of one component go. */
+export function classesOf({ labels }: Dependencies, component: Component, selection: Selection): ReadonlySet<number> {
   const removed = new Set<number>();
-  for (const component of componentsOf(dependencies, importance)) {
-    const members = component.layers.map((layer) => [...layer.labels].map(labels.classOf));
-    const targets = members.map((classes) => targetWidth(classes.length, selection));
-    const widths = members.map((classes) => classes.length);
-    const counts = countsByClass(members);
-    const change = (one: number, by: 1 | -1) => {
-      for (const [layer, count] of counts.get(one)!) widths[layer]! += by * count;
-    };
-    const gone: number[] = [];
-    for (const one of component.classes) {
-      const fits = [...counts.get(one)!].every(([layer, count]) => widths[layer]! - count >= targets[layer]!);
-      if (!fits) continue;
-      change(one, -1);
-      gone.push(one);
-    }
-    // What hangs together may miss a multiple in another layer: the most important of what went comes back until all fit.
-    const isWhole = (layer: number) =>
-      widths[layer]! === members[layer]!.length || widths[layer]! % selection.multipleOf === 0;
-    for (let at = gone.length - 1; at >= 0; at--) {
-      const one = gone[at]!;
-      if ([...counts.get(one)!.keys()].every(isWhole)) removed.add(one);
-      else {
-        change(one, 1);
-        // A layer that this one shares with others may have left its multiple: those are looked at again.
-        for (const back of removed) {
-          if ([...counts.get(back)!.keys()].every(isWhole)) continue;
-          removed.delete(back);
-          change(back, 1);
-        }
+  const members = component.layers.map((layer) => [...layer.labels].map(labels.classOf));
+  const targets = members.map((classes) => targetWidth(classes.length, selection));
+  const widths = members.map((classes) => classes.length);
+  const counts = countsByClass(members);
+  const change = (one: number, by: 1 | -1) => {
+    for (const [layer, count] of counts.get(one)!) widths[layer]! += by * count;
+  };
+  const gone: number[] = [];
+  for (const one of component.classes) {
+    const fits = [...counts.get(one)!].every(([layer, count]) => widths[layer]! - count >= targets[layer]!);
+    if (!fits) continue;
+    change(one, -1);
+    gone.push(one);
+  }
+  // What hangs together may miss a multiple in another layer: the most important of what went comes back until all fit.
+  const isWhole = (layer: number) =>
+    widths[layer]! === members[layer]!.length || widths[layer]! % selection.multipleOf === 0;
+  for (let at = gone.length - 1; at >= 0; at--) {
+    const one = gone[at]!;
+    if ([...counts.get(one)!.keys()].every(isWhole)) removed.add(one);
+    else {
+      change(one, 1);
+      // A layer that this one shares with others may have left its multiple: those are looked at again.
+      for (const back of removed) {
+        if ([...counts.get(back)!.keys()].every(isWhole)) continue;
+        removed.delete(back);
+        change(back, 1);
       }
     }
   }
@@ -77,7 +81,11 @@ function countsByClass(members: readonly (readonly number[])[]): ReadonlyMap<num
   return counts;
 }
 
-function componentsOf(dependencies: Dependencies, importance: ReadonlyMap<number, number>): readonly Component[] {
+/** What is decided together, each with its classes that may go. */
+export function componentsOf(
+  dependencies: Dependencies,
+  importance: ReadonlyMap<number, number>,
+): readonly Component[] {
   const { labels, splits } = dependencies;
   const parts = [...splits].flatMap(([node, all]) => all.map((part) => ({ weight: node.name, labels: part })));
   const layers = [...dependencies.layers, ...parts];
