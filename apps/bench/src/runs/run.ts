@@ -5,18 +5,21 @@ import {
   claimFolder,
   type FolderClaim,
   InputError,
-  readSafetensors,
   type Tensor,
   writeFileAtomic,
   writeSafetensors,
 } from "@exitkit/core-gpu";
-import { z } from "zod";
 import type { Progress } from "../terminal/progress.ts";
+import {
+  configText,
+  earlierConfig,
+  earlierEnvironment,
+  type RunConfig,
+  readStep,
+  refuseOtherConfig,
+} from "./earlier-run.ts";
 import { describeEnvironment, type Environment } from "./environment.ts";
-import { decodeValue, encodeValue } from "./values.ts";
-
-/** Plain data that decides a run's results: experiment, preset, seed, device, data set edition. */
-export type RunConfig = Readonly<Record<string, unknown>>;
+import { encodeValue } from "./values.ts";
 
 /**
  * A folder that holds one run: config.json, environment.json, metrics.jsonl, steps/ and, at the end, result.json. Every file
@@ -71,21 +74,14 @@ async function openClaimed(
   progress: Progress,
   options: { readonly fresh?: boolean },
 ): Promise<RunFolder> {
-  const text = `${JSON.stringify(config, null, 2)}\n`;
+  const text = configText(config);
   const hash = createHash("sha256").update(JSON.stringify(config)).digest("hex");
   const earlier = await earlierConfig(path);
   if (options.fresh === true && earlier !== null) {
     for (const name of ["steps", "checkpoints", "metrics.jsonl", "result.json", "environment.json", "config.json"]) {
       await rm(join(path, name), { recursive: true, force: true });
     }
-  } else if (earlier !== null && earlier !== text) {
-    throw new InputError(
-      caller,
-      `${path} must be a new folder or hold a run of the same config`,
-      `another config (${differences(earlier, config)})`,
-      "Pass another --out, or --fresh to throw the earlier run away.",
-    );
-  }
+  } else if (earlier !== null) refuseOtherConfig(path, earlier, config);
 
   const steps = join(path, "steps");
   await mkdir(steps, { recursive: true });
@@ -139,59 +135,13 @@ async function leaveRun(path: string): Promise<void> {
   claims.delete(path);
 }
 
-async function readStep(file: string, hash: string): Promise<unknown> {
-  const { tensors, metadata } = readSafetensors(await readFile(file), { source: file });
-  const broken = (actual: string, cause?: unknown) =>
-    new InputError(caller, `${file} must be a step that was kept`, actual, "Remove it to compute it again.", cause);
-  if (metadata.config !== hash) {
-    throw new InputError(caller, `${file} must belong to this run's config`, "another config's hash", "Pass --fresh.");
-  }
-  if (metadata.value === undefined) throw broken("one without a value");
-  const arrays = Array.from({ length: Object.keys(tensors).length }, (_, index) => tensors[String(index)]?.data);
-  if (arrays.some((data) => data === undefined)) throw broken("tensors that are not numbered");
-  try {
-    return decodeValue(metadata.value, arrays as Tensor["data"][]);
-  } catch (error) {
-    throw broken(error instanceof Error ? error.message : String(error), error);
-  }
-}
-
-async function earlierConfig(path: string): Promise<string | null> {
-  const names = await readdir(path);
-  if (names.includes("config.json")) return readFile(join(path, "config.json"), "utf8");
-  const others = names.filter((name) => name !== "steps" && !name.startsWith("."));
-  if (others.length > 0) {
-    throw new InputError(
-      caller,
-      `${path} must be a new folder or hold a run`,
-      `other files (${others.slice(0, 3).join(", ")})`,
-      "Pass another --out.",
-    );
-  }
-  return null;
-}
-
 async function sayResumed(path: string, steps: number, now: Environment, progress: Progress): Promise<void> {
   progress.note(`going on with the run in ${path}: ${steps} finished ${steps === 1 ? "step is" : "steps are"} reused`);
-  const before = await readFile(join(path, "environment.json"), "utf8").then(
-    (text) => earlierEnvironment.safeParse(parsed(text)).data ?? null,
-    () => null,
-  );
+  const before = await earlierEnvironment(path);
   const version = (at: Pick<Environment, "git">) =>
     `${at.git?.sha.slice(0, 12) ?? "no git"}${at.git?.dirty ? " with changes" : ""}`;
   if (before !== null && (before.git?.sha !== now.git?.sha || before.git?.dirty || now.git?.dirty)) {
     progress.note(`they were computed by ${version(before)}, this is ${version(now)}; --fresh computes them again`);
-  }
-}
-
-/** What is asked of an earlier run's environment; what another version wrote is as good as none. */
-const earlierEnvironment = z.object({ git: z.object({ sha: z.string(), dirty: z.boolean() }).nullable() });
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 
@@ -200,17 +150,6 @@ async function dropHalfLine(file: string): Promise<void> {
   const bytes = await readFile(file).catch(() => null);
   if (bytes === null || bytes.length === 0 || bytes.at(-1) === 10) return;
   await truncate(file, bytes.lastIndexOf(10) + 1);
-}
-
-function differences(earlier: string, config: RunConfig): string {
-  const found = z.record(z.string(), z.unknown()).safeParse(parsed(earlier));
-  if (!found.success) return "its config.json cannot be read";
-  const before: RunConfig = found.data;
-  const keys = [...new Set([...Object.keys(before), ...Object.keys(config)])];
-  return keys
-    .filter((key) => JSON.stringify(before[key]) !== JSON.stringify(config[key]))
-    .map((key) => `${key}: ${JSON.stringify(before[key])} there, ${JSON.stringify(config[key])} here`)
-    .join("; ");
 }
 
 function dtypeOf(data: Tensor["data"]): Tensor["dtype"] {
