@@ -1,3 +1,4 @@
+import { getHeapStatistics } from "node:v8";
 import { mutated, numbers } from "./mutate.mjs";
 
 /** What a read may take whatever its input is: what the engine lets lie before it collects, tables, what it compiles meanwhile. */
@@ -19,8 +20,8 @@ export async function drill({ seeds, read, expected, beside = 0 }, inputs, seed)
   const random = numbers(seed);
   const found = { inputs, accepted: 0, refused: 0, crashes: 0, hangs: 0, heavy: 0, amplification: 0, first: null };
   const memory = () => {
-    const { heapUsed, external } = process.memoryUsage();
-    return heapUsed + external;
+    const { used_heap_size, external_memory } = getHeapStatistics();
+    return used_heap_size + external_memory;
   };
   const busy = () => {
     const { user, system } = process.cpuUsage();

@@ -65,7 +65,7 @@ describe("npy, as NumPy wrote it", () => {
 });
 
 /** Writes a file and names it. */
-const file = async (name: string, text: string): Promise<string> => {
+const file = async (name: string, text: string | Uint8Array): Promise<string> => {
   await writeFile(here(name), text);
   return here(name);
 };
@@ -106,6 +106,7 @@ describe("columns", () => {
     } satisfies EarlyExitColumns);
   });
 
+  const par1 = Buffer.from("PAR1");
   const refusals: readonly [string, () => Promise<unknown> | unknown, RegExp][] = [
     ["nothing", () => undefined, /sources must be a file, or a record of files; got undefined/],
     ["an unknown kind of file", () => "columns.txt", /a table must be a .csv or .parquet file; got columns.txt/],
@@ -147,6 +148,13 @@ describe("columns", () => {
       /n.csv must have the column labels/,
     ],
     ["a Parquet file that is none", () => file("x.parquet", csv), /must be able to read .*x.parquet/],
+    // A footer of one list of 2³⁰ numbers, in 22 bytes.
+    [
+      "a list that is longer than the file",
+      () =>
+        file("l.parquet", Uint8Array.from([...par1, 0x19, 0xf5, 128, 128, 128, 128, 4, 0, 0, 0, 8, 0, 0, 0, ...par1])),
+      /must be able to read .*l.parquet; got a list of 1073741824 where 3 bytes are left/,
+    ],
   ];
   it.each(refusals)("are refused: %s", async (_, sources, message) => {
     const attempt = readColumns((await sources()) as ColumnSources);

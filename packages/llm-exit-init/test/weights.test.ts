@@ -1,4 +1,6 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Device, openDevice, ops, readSafetensors, spec, type Tensor, tensor, trace } from "@exitkit/core-gpu";
 import { afterAll, describe, expect, test } from "vitest";
@@ -35,6 +37,43 @@ describe("GGUF's number formats", () => {
   test("Q4_1: d = .25, m = −1, nibble 3 is −.25", () => {
     const bytes = Uint8Array.from([0x00, 0x34, 0x00, 0xbc, ...Array(16).fill(0x33)]);
     expect([...dequantise(3, bytes)]).toEqual(Array(32).fill(-0.25));
+  });
+});
+
+describe("a GGUF file's header", () => {
+  const folder = mkdtempSync(join(tmpdir(), "gguf-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const text = (value: string) => {
+    const bytes = Buffer.alloc(8 + value.length, value.padStart(8 + value.length));
+    bytes.writeBigUInt64LE(BigInt(value.length));
+    return bytes;
+  };
+  /** A file of no tensors and one value. */
+  const withValue = (kind: number, ...value: readonly Buffer[]) => {
+    const head = Buffer.alloc(24);
+    head.write("GGUF");
+    head.writeUInt32LE(3, 4);
+    head.writeBigUInt64LE(1n, 16);
+    const type = Buffer.alloc(4);
+    type.writeUInt32LE(kind);
+    const path = join(folder, `${kind}.gguf`);
+    writeFileSync(path, Buffer.concat([head, text("general.name"), type, ...value]));
+    return path;
+  };
+
+  test("a list that is longer than the file is refused, not read as zeros", async () => {
+    const list = Buffer.alloc(12);
+    list.writeUInt32LE(8);
+    list.writeBigUInt64LE(600_000n, 4);
+    const message = /must be a GGUF file; got 64 bytes, fewer than its header says/;
+    await expect(openGguf("test", withValue(9, list, text("")))).rejects.toThrow(message);
+  });
+
+  test("one that ends where the next part is read ahead is read", async () => {
+    const name = "x".repeat(1_900_000);
+    const file = await openGguf("test", withValue(8, text(name)));
+    expect(file.metadata["general.name"]).toBe(name);
+    await file.close();
   });
 });
 

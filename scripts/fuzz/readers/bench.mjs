@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -49,14 +50,12 @@ export async function targets(folder) {
     },
     {
       name: "bench: Debian packages",
-      slow: true,
       unpacks: true,
       seeds: [bytesOf("apps/bench/fixtures/fashion-tiny.deb")],
       read: throughFile(folder, "fuzz.deb", (path) => unpackDeb(path, join(folder, "data.tar"))),
     },
     {
       name: "bench: tar archives",
-      slow: true,
       unpacks: true,
       seeds: [await tarOf(folder)],
       read: throughFile(folder, "fuzz.tar", (path) => unpackTar(path, unpacked, ["a.txt", "b.txt"], 1)),
@@ -123,7 +122,6 @@ async function pictures(folder, bench) {
   return [
     {
       name: "bench: frames, PNG and JPEG",
-      slow: true,
       seeds: [await colours("png"), await colours("jpeg")],
       read: throughFile(folder, "frame.png", readColours),
     },
@@ -153,7 +151,6 @@ async function kept(folder, bench) {
   return [
     {
       name: "bench: result.json, up to its page",
-      slow: true,
       seeds: [Buffer.from(JSON.stringify({ ...result, rows: result.rows?.slice(0, 4) }))],
       read: throughFile(folder, "result.json", async (path) => {
         const read = await readRun(path);
@@ -163,24 +160,21 @@ async function kept(folder, bench) {
     },
     {
       name: "bench: .step of a run",
-      slow: true,
       seeds: [step],
       read: throughFile(join(run, "steps"), "one.step", again),
     },
     {
       name: "bench: config.json of a run",
-      slow: true,
       seeds: [Buffer.from(JSON.stringify(config))],
       read: throughFile(run, "config.json", () => openRun(run, config, SILENT)),
     },
     {
       name: "bench: environment.json of a run",
-      slow: true,
       seeds: [environment],
       read: async (bytes) => {
-        await writeFile(join(run, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
-        await writeFile(join(run, "steps/one.step"), step);
-        await writeFile(join(run, "environment.json"), bytes);
+        writeFileSync(join(run, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+        writeFileSync(join(run, "steps/one.step"), step);
+        writeFileSync(join(run, "environment.json"), bytes);
         await again();
       },
       // What another version wrote is as good as none: nothing is refused.

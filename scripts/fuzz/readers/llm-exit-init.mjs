@@ -28,13 +28,11 @@ export async function targets(folder) {
   return [
     {
       name: "llm-exit-init.openDecoder, GGUF",
-      slow: true,
       seeds: ["gpt2", "llama", "qwen2"].map((name) => bytesOf(`${FIXTURES}/decoders/${name}.gguf`)),
       read: throughFile(folder, "decoder.gguf", openDecoder),
     },
     {
       name: "llm-exit-init: vocabulary and number formats of a GGUF file",
-      slow: true,
       seeds: ["formats", "pieces", "bytes"].map((name) => bytesOf(`${FIXTURES}/gguf/${name}.gguf`)),
       read: throughFile(folder, "parts.gguf", async (path) => {
         const file = await openGguf("fuzz", path);
@@ -48,14 +46,12 @@ export async function targets(folder) {
     },
     {
       name: "llm-exit-init.openDecoder, config.json",
-      slow: true,
       seeds: [bytesOf(`${llama}/config.json`)],
       beside: bytesOf(`${llama}/model.safetensors`).length,
       read: throughFile(config, "config.json", () => openDecoder(config)),
     },
     {
       name: "llm-exit-init: model.safetensors of a folder",
-      slow: true,
       seeds: [bytesOf(`${llama}/model.safetensors`)],
       read: throughFile(weights, "model.safetensors", () => readAll(openFolderWeights, weights)),
     },
@@ -71,7 +67,6 @@ export async function targets(folder) {
     },
     {
       name: "llm-exit-init: tokens.json",
-      slow: true,
       seeds: [fewPieces()],
       read: throughFile(pieces, "tokens.json", () => tokenizerOfFolder("fuzz", pieces)),
     },

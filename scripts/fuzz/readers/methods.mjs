@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
+import { copyFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { at, bytesOf, from, throughFile } from "./places.mjs";
 
@@ -27,7 +28,6 @@ export async function targets(folder) {
     },
     {
       name: "eeprune.readColumns, CSV",
-      slow: true,
       seeds: [
         Buffer.from(
           "labels,earlyPrediction,finalPrediction,earlyConfidence,ids\n0,0,0,0.9,5\n1,1,0,1e-3,6\n2,2,2,0.5,7\n",
@@ -38,7 +38,6 @@ export async function targets(folder) {
     },
     {
       name: "eeprune.readColumns, Parquet",
-      slow: true,
       seeds: [columns("predictions.parquet"), columns("hole.parquet")],
       read: throughFile(folder, "columns.parquet", eeprune.readColumns),
     },
@@ -78,8 +77,8 @@ async function selections(folder, { hashSamples, loadSelection, pruneBy, saveSel
         const path = join(folder, `named.${ending}`);
         const sha256 = createHash("sha256").update(bytes).digest("hex");
         const header = { ...JSON.parse(json), file: { name: `named.${ending}`, sha256 } };
-        await writeFile(`${path}.json`, JSON.stringify(header));
-        await writeFile(path, bytes);
+        writeFileSync(`${path}.json`, JSON.stringify(header));
+        writeFileSync(path, bytes);
         await loadSelection(path, { data });
       },
     })),

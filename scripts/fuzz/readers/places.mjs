@@ -1,5 +1,4 @@
-import { readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -13,8 +12,10 @@ export const bytesOf = (path) => readFileSync(at(path));
 export const from = (path) => import(/* @vite-ignore */ at(path));
 
 /** A reader of paths as one of bytes: they are written to a file of that name first. */
-export const throughFile = (folder, name, read) => async (bytes) => {
+export const throughFile = (folder, name, read) => {
   const path = join(folder, name);
-  await writeFile(path, bytes);
-  return read(path);
+  return (bytes) => {
+    writeFileSync(path, bytes);
+    return read(path);
+  };
 };

@@ -7,6 +7,7 @@ import { asyncBufferFromFile, parquetMetadataAsync, parquetRead } from "hyparque
 import type { Column } from "../columns/column.ts";
 import type { EarlyExitColumns } from "../criterion/prune-by-early-exit.ts";
 import { type NpyArray, parseNpy } from "./npy.ts";
+import { checkFooter, checkPages } from "./parquet-lists.ts";
 
 /** Where a column is: an npy file with one dimension, or a column of a CSV or Parquet file. */
 export type ColumnSource = string | { readonly file: string; readonly column: string };
@@ -26,6 +27,9 @@ interface ColumnChunk {
 
 const NEEDED = ["labels", "earlyPrediction", "finalPrediction", "earlyConfidence"] as const;
 const OPTIONAL = ["earlyLoss", "ids"] as const;
+
+/** Rows of a Parquet file: equal ones take next to no bytes, so its size says nothing. */
+const MOST_ROWS = 2 ** 27;
 
 const caller = "eeprune.readColumns";
 
@@ -162,10 +166,14 @@ async function readCsv(file: string, wanted: readonly string[]): Promise<Columns
 async function readParquet(path: string, wanted: readonly string[]): Promise<Columns> {
   try {
     const file = await asyncBufferFromFile(path);
+    await checkFooter(file);
     const metadata = await parquetMetadataAsync(file);
     const present = metadata.schema.slice(1).map(({ name }) => name);
     const n = Number(metadata.num_rows);
+    const rows = metadata.row_groups.reduce((sum, { num_rows: own }) => sum + Number(own), 0);
+    if (n !== rows || !(n >= 0 && n <= MOST_ROWS)) throw new Error(`${n} rows, ${rows} in its groups`);
     const columns = present.filter((name) => wanted.includes(name));
+    await checkPages(file, metadata, columns);
     const table: Record<string, unknown[]> = Object.fromEntries(columns.map((name) => [name, new Array(n)]));
     const onChunk = ({ columnName, columnData, rowStart }: ColumnChunk) => {
       const column = table[columnName]!;

@@ -1,0 +1,3 @@
+import { shortDrills } from "./short-drills.ts";
+
+await shortDrills("core-gpu");
