@@ -9,7 +9,12 @@ import * as methods from "./readers/methods.mjs";
 import { from } from "./readers/places.mjs";
 
 /** Readers by where they are. */
-const KINDS = { "core-gpu": core, methods, "llm-exit-init": llm, bench };
+const KINDS = {
+  "core-gpu": core.targets,
+  methods: methods.targets,
+  "llm-exit-init": llm.targets,
+  bench: bench.targets,
+};
 
 /** @typedef {keyof typeof KINDS} Kind */
 
@@ -28,7 +33,7 @@ export async function targets(kinds = /** @type {Kind[]} */ (Object.keys(KINDS))
   for (const kind of kinds) {
     const folder = await mkdtemp(join(folders, "fuzz-"));
     process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-    found.push(...(await KINDS[kind].targets(folder)));
+    found.push(...(await KINDS[kind](folder)));
   }
   const refused = (error) => error instanceof InputError;
   // What unpacks archives throws plain errors, which the one that fetches them turns into its own.

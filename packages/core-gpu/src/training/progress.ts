@@ -40,7 +40,7 @@ const record = z.object({
 });
 
 /** What a run follows from besides its batches' plan and its state; hashes but for `scalars`. */
-export const identitySchema = z.object({
+const identitySchema = z.object({
   /** The program without its constants' values. */
   program: z.string(),
   /** The values of the program's constants of one element: momentum, weight decay, factors of the loss. */
