@@ -69,8 +69,8 @@ export {
   writeSafetensors,
   writeSafetensorsFile,
 } from "./safetensors.ts";
-export type { DType, Tensor, TensorData } from "./tensor.ts";
-export { bytesPerElement, rows, sizeOf, tensor } from "./tensor.ts";
+export type { DType, RuntimeTensor, Tensor, TensorData } from "./tensor.ts";
+export { asTensor, bytesPerElement, rows, sizeOf, tensor } from "./tensor.ts";
 export type { TfjsDevice } from "./tfjs/device.ts";
 export { tfjsDevice } from "./tfjs/device.ts";
 export type { TfjsModule } from "./tfjs/tfjs.ts";

@@ -110,6 +110,44 @@ function makeData(
     : (Data as typeof Float32Array).from(values);
 }
 
+/** A tensor as ONNX Runtime makes it: its shape is called `dims`, its dtype `type`; its data must be on the CPU. */
+export interface RuntimeTensor {
+  readonly dims: readonly number[];
+  readonly type: string;
+  readonly data: unknown;
+}
+
+/**
+ * A tensor of ONNX Runtime in this library's words, sharing its data; any other value as it is, to be checked by who takes it.
+ *
+ * @throws InputError where its data are not on the CPU.
+ * @example
+ * ```ts
+ * import { asTensor } from "@exitkit/core-gpu";
+ * const x = asTensor({ dims: [1, 2], type: "float32", data: Float32Array.of(1, 2) });
+ * console.assert(x.shape.join() === "1,2" && x.dtype === "float32");
+ * ```
+ */
+export function asTensor(value: Tensor | RuntimeTensor): Tensor {
+  // Whatever a caller in plain JavaScript passes comes by here.
+  const given = value as Partial<RuntimeTensor & Tensor> | null | undefined;
+  if (!Array.isArray(given?.dims) || given.shape !== undefined) return value as Tensor;
+  let data: unknown;
+  try {
+    data = given.data;
+  } catch (error) {
+    const fix = "Read it first: await tensor.getData().";
+    throw new InputError(
+      "core-gpu.asTensor",
+      "a tensor's data must be on the CPU",
+      "one that is elsewhere",
+      fix,
+      error,
+    );
+  }
+  return { dtype: given.type, shape: given.dims, data } as unknown as Tensor;
+}
+
 /**
  * Rows `from` (included) to `to` (excluded) along the first dimension, as a view that shares the data.
  *

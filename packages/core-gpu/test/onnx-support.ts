@@ -53,7 +53,7 @@ export function plainDevice(): Device {
         inputs: [],
         outputs: [],
         notes: [],
-        run: async (feeds, run) => runSession(session, feeds, run?.outputs),
+        run: async (feeds, run) => runSession(session, feeds as Readonly<Record<string, Tensor>>, run?.outputs),
         release: () => session.release(),
       };
     },

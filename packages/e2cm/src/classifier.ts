@@ -5,6 +5,7 @@ import {
   type Model,
   openDevice,
   parseOptions,
+  type RuntimeTensor,
   type Tensor,
 } from "@exitkit/core-gpu";
 import {
@@ -79,7 +80,7 @@ export interface Classifier {
    *
    * @throws InputError on another shape or dtype than the network takes, rows that are no samples (see `onInvalid`), or after release.
    */
-  classify(x: Tensor, options?: ClassifyOptions): Promise<Classification>;
+  classify(x: Tensor | RuntimeTensor, options?: ClassifyOptions): Promise<Classification>;
   /** Frees sessions and, when it was opened here, the device. Releasing twice is allowed. */
   release(): Promise<void>;
 }
@@ -189,7 +190,7 @@ function ownThresholds(thresholds: readonly number[]): Choice {
 /** The cheapest operating point whose calibration accuracy is at most so much below the full network's. */
 function aimed(caller: string, fitted: FittedExits, loss: number): Choice {
   const { thresholds, costFraction } = pointWithin(caller, fitted, loss);
-  const words = `Aimed at a loss of ${points(loss)}, which it keeps within on the ${fitted.calibration?.pictures} calibration samples that chose it; on new ones it may lose more.`;
+  const words = `Aimed at a loss of ${points(loss)}, which it keeps within on the ${fitted.calibration?.samples} calibration samples that chose it; on new ones it may lose more.`;
   const leavesEarly = thresholds.some((threshold) => threshold < NEVER);
   return { thresholds, expectedCost: costFraction, guarantee: { ...UNKNOWN, leavesEarly, words } };
 }

@@ -91,7 +91,7 @@ describe("fit, openClassifier, classify", () => {
     // Means of a single sample a class: early exits that err.
     const few = batches("train", 4).slice(0, 1);
     const fitted = await fit(model, few, { classes: 4, metric: "euclidean", calibration: test, device });
-    const { fullAccuracy, pictures: n, heldOut } = fitted.calibration!;
+    const { fullAccuracy, samples: n, heldOut } = fitted.calibration!;
     expect([n, heldOut]).toEqual([60, false]);
     expect(fullAccuracy).toBeCloseTo(golden.accuracy.test / 60, 12);
     const costs: number[] = [];
@@ -121,12 +121,32 @@ describe("fit, openClassifier, classify", () => {
 });
 
 describe("what fit makes", () => {
+  it("lets timers and sockets have their turn while it adds up and solves", async () => {
+    const turns = { fit: 0, solve: 0 };
+    let [passing, over]: ["fit" | "solve", boolean] = ["fit", false];
+    const count = () => {
+      if (over) return;
+      turns[passing]++;
+      setImmediate(count);
+    };
+    setImmediate(count);
+    const onProgress = ({ pass }: { readonly pass: string }) => {
+      passing = pass === "fit" ? "fit" : "solve";
+    };
+    const calibration = batches("test", 60);
+    const { exits } = await fit(model, batches("train", 20), { classes: 4, calibration, device, onProgress });
+    over = true;
+    // Of every exit: once a class for the covariance, and once a class for each of three shrinkages.
+    expect(turns.solve).toBeGreaterThan((exits.length - 1) * 4 * 4);
+    expect(turns.fit).toBeGreaterThan(exits.length);
+  });
+
   it("holds one of ten samples of each class out for calibration, and only those", async () => {
     const stream = batches("train", 4);
     // 240 samples: 24 of them are too few; thrice as long a stream gives 72.
     const thrice = [...stream, ...stream, ...stream];
     const fitted = await fit(model, thrice, { classes: 4, device });
-    expect(fitted.calibration).toMatchObject({ pictures: 72, heldOut: true });
+    expect(fitted.calibration).toMatchObject({ samples: 72, heldOut: true });
     const held = holdOut(4);
     const rest = thrice.map((batch) => held.take(batch));
     const same = await fit(model, rest, { classes: 4, device, calibration: held.batches() });
@@ -159,7 +179,7 @@ describe("what fit makes", () => {
       metric: "euclidean",
       device,
       onProgress: (at) => {
-        passes[at.pass] = at.pass === "solve" ? at.exits : at.pictures;
+        passes[at.pass] = at.pass === "solve" ? at.exits : at.samples;
       },
     });
     expect(passes).toEqual({ fit: 648, distances: 648, calibrate: 72 });

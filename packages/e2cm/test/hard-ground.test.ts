@@ -231,7 +231,7 @@ describe("what is held out", () => {
     });
     const { calibration } = await fit(model, stream, { classes: 4, features: "pooled", device });
     expect(calibration).toMatchObject({ heldOut: true });
-    expect(calibration!.pictures).toBeGreaterThanOrEqual(70);
+    expect(calibration!.samples).toBeGreaterThanOrEqual(70);
   });
 });
 

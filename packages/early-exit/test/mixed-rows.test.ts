@@ -4,6 +4,7 @@ import {
   addTaps,
   attachModel,
   type Device,
+  generator,
   openDevice,
   ops,
   programToModel,
@@ -12,6 +13,7 @@ import {
   spec,
   tensor,
   trace,
+  training,
 } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ExitModel, exportStages, importBackbone, openStaged, recordExits } from "../src/index.ts";
@@ -89,6 +91,23 @@ describe.each(refusals)("%s", (name, message) => {
       await staged.release();
     },
   );
+});
+
+it("tensors of ONNX Runtime are samples too", async () => {
+  const network = withExits("plain");
+  const theirs = { dims: x.shape, type: "float32", data: x.data };
+  const staged = await openStaged(device, network);
+  expect(await staged.classify(theirs, [0.28])).toEqual(await staged.classify(x, [0.28]));
+  await staged.release();
+  const y = { dims: [6], type: "int64", data: BigInt64Array.of(0n, 1n, 2n, 3n, 0n, 1n) };
+  const own = await recordExits(device, network, [{ x, y: [0, 1, 2, 3, 0, 1] }]);
+  expect(await recordExits(device, network, [{ x: theirs, y }])).toEqual(own);
+  const { batch, size } = training.tensorDataset({ x: theirs, y });
+  expect(size).toBe(6);
+  expect((await batch(Int32Array.of(1), generator(1))).x).toEqual(rows(x, 1, 2));
+  const session = await device.load(network.model);
+  expect(await session.run({ x: theirs })).toEqual(await session.run({ x }));
+  await session.release();
 });
 
 it("a batch of one that is baked in is told, and taken one by one", async () => {

@@ -1,4 +1,11 @@
-import { compileProgram, type Device, openDevice, parseOptions, type Tensor } from "@exitkit/core-gpu";
+import {
+  compileProgram,
+  type Device,
+  openDevice,
+  parseOptions,
+  type RuntimeTensor,
+  type Tensor,
+} from "@exitkit/core-gpu";
 import { z } from "zod";
 import { deviceOption } from "../exits/pixel-exits.ts";
 import { checkNetwork, type SegmentationNetwork } from "./network.ts";
@@ -10,7 +17,7 @@ export interface PlainSegmenter {
   /** MACs of a frame. */
   readonly macs: number;
   /** Classes uint8 [1, h', w'] of one frame float32 [1, c, h', w']. */
-  segment(frame: Tensor): Promise<Tensor<"uint8">>;
+  segment(frame: Tensor | RuntimeTensor): Promise<Tensor<"uint8">>;
   /** Frees what was loaded. */
   release(): Promise<void>;
 }

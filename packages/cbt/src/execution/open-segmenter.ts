@@ -1,9 +1,11 @@
 import {
+  asTensor,
   compileProgram,
   type Device,
   InputError,
   openDevice,
   parseOptions,
+  type RuntimeTensor,
   type Session,
   sizeOf,
   type Tensor,
@@ -88,7 +90,10 @@ export interface Segmenter {
    * @throws InputError on another shape or dtype, frames that are not finite, thresholds that do not fit, unknown options, or a released
    * segmenter.
    */
-  segment(frames: Tensor, options?: Partial<Pick<SegmenterOptions, "thresholds">>): Promise<Segmentation>;
+  segment(
+    frames: Tensor | RuntimeTensor,
+    options?: Partial<Pick<SegmenterOptions, "thresholds">>,
+  ): Promise<Segmentation>;
   /** Frees what was loaded. */
   release(): Promise<void>;
 }
@@ -244,11 +249,12 @@ function segmenterOf(open: Open, fullMacs: number, close: () => Promise<void>): 
     pixelMacs: pixelMacsOf(open),
     denseFrom: [null, ...open.stages.map(({ denseFrom }) => denseFrom)],
     wholeFrom: open.stages.map(({ wholeFrom }) => wholeFrom),
-    segment: async (frames, options = {}) => {
+    segment: async (given, options = {}) => {
       if (released) throw new InputError(caller, "the segmenter must be open", "a released one");
       const { thresholds } = parseOptions(caller, segmentSchema, options);
       const asked =
         thresholds === undefined ? open : { ...open, thresholds: thresholdsOf(caller, thresholds, open.network) };
+      const frames = asTensor(given);
       checkFrames(caller, frames, frame);
       const n = frames.shape[0]!;
       const size = sizeOf(frame);

@@ -1,10 +1,12 @@
 import {
+  asTensor,
   compileProgram,
   type Device,
   InputError,
   openDevice,
   ops,
   parseOptions,
+  type RuntimeTensor,
   sizeOf,
   spec,
   type Tensor,
@@ -80,7 +82,7 @@ interface Call {
  */
 export async function fitCarries(
   network: SegmentationNetwork,
-  frames: AsyncIterable<Tensor> | Iterable<Tensor>,
+  frames: AsyncIterable<Tensor | RuntimeTensor> | Iterable<Tensor | RuntimeTensor>,
   options: FitCarriesOptions = {},
 ): Promise<Carries> {
   const caller = "cbt.fitCarries";
@@ -97,7 +99,8 @@ export async function fitCarries(
     }));
     const size = sizeOf(network.frame);
     let seen = 0;
-    for await (const batch of frames) {
+    for await (const given of frames) {
+      const batch = asTensor(given);
       const shape = batch?.shape ?? [];
       if (batch?.dtype !== "float32" || shape.length !== 4 || shape.slice(1).join() !== network.frame.join()) {
         const actual = `${batch?.dtype ?? typeof batch} [${shape.join(", ")}]`;

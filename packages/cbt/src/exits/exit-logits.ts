@@ -51,12 +51,12 @@ export async function* exitLogits(
   const device = lent ?? (await openDevice("auto"));
   const session = await compileProgram(device, program);
   try {
-    for await (const batch of frames) {
-      checkLabelledFrames(caller, batch, frame, classes, ignore);
+    for await (const given of frames) {
+      const batch = checkLabelledFrames(caller, given, frame, classes, ignore);
       const { labels, source, group } = batch;
       const [n, h, w] = labels.shape as [number, number, number];
       for (let index = 0; index < n; index++) {
-        const x = (batch.x.data as Float32Array).subarray(index * sizeOf(frame), (index + 1) * sizeOf(frame));
+        const x = batch.x.data.subarray(index * sizeOf(frame), (index + 1) * sizeOf(frame));
         const results = await session.run({ frame: { dtype: "float32", shape: [1, ...frame], data: x } });
         const own = labels.data.subarray(index * h * w, (index + 1) * h * w);
         yield {

@@ -122,12 +122,12 @@ export async function fitPixelExits(
     const counts = taps.map(() => new Float64Array(k));
     const sums = taps.map(({ d }) => ({ d, sums: new Float64Array(k * d), gram: new Float64Array(d * d) }));
     let seen = 0;
-    for await (const batch of frames) {
-      checkLabelledFrames(caller, batch, frame, k, ignore);
+    for await (const given of frames) {
+      const batch = checkLabelledFrames(caller, given, frame, k, ignore);
       const n = batch.labels.shape[0]!;
       const [size, pixels] = [sizeOf(frame), frame[1] * frame[2]];
       for (let index = 0; index < n; index++) {
-        const x = (batch.x.data as Float32Array).subarray(index * size, (index + 1) * size);
+        const x = batch.x.data.subarray(index * size, (index + 1) * size);
         const labels = batch.labels.data.subarray(index * pixels, (index + 1) * pixels);
         const feeds: Record<string, Tensor> = { frame: { dtype: "float32", shape: [1, ...frame], data: x } };
         taps.forEach(({ grid }, exit) => {

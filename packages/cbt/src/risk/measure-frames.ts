@@ -66,12 +66,12 @@ export async function measureFrames(
   try {
     const { classes, frame } = network;
     let seen = 0;
-    for await (const batch of frames) {
-      checkLabelledFrames(caller, batch, frame, classes, ignore);
+    for await (const given of frames) {
+      const batch = checkLabelledFrames(caller, given, frame, classes, ignore);
       const { labels, source } = batch;
       const [n, h, w] = labels.shape as [number, number, number];
       for (let index = 0; index < n; index++, seen++) {
-        const data = (batch.x.data as Float32Array).subarray(index * sizeOf(frame), (index + 1) * sizeOf(frame));
+        const data = batch.x.data.subarray(index * sizeOf(frame), (index + 1) * sizeOf(frame));
         const x: Tensor<"float32"> = { dtype: "float32", shape: [1, ...frame], data };
         const ids = labels.data.subarray(index * h * w, (index + 1) * h * w);
         const own = { ...labels, shape: [1, h, w], data: ids } as LabelledFrames["labels"];

@@ -1,9 +1,14 @@
 import { clipped, InputError } from "../errors.ts";
 import type { TensorInfo } from "../onnx/model.ts";
-import type { DType, Tensor } from "../tensor.ts";
-import { sizeOf } from "../tensor.ts";
+import type { DType, RuntimeTensor, Tensor } from "../tensor.ts";
+import { asTensor, sizeOf } from "../tensor.ts";
 
 const held: ReadonlySet<string> = new Set<DType>(["float32", "float64", "int32", "int64", "uint8", "bool"]);
+
+/** Feeds in this library's words. */
+export function ownFeeds(feeds: Readonly<Record<string, Tensor | RuntimeTensor>>): Readonly<Record<string, Tensor>> {
+  return Object.fromEntries(Object.entries(feeds).map(([name, value]) => [name, asTensor(value)]));
+}
 
 /** Refuses feeds that are missing, unknown, or of another dtype or shape than the model's inputs. */
 export function checkFeeds(

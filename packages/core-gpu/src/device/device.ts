@@ -1,6 +1,6 @@
 import type { Model, TensorInfo } from "../onnx/model.ts";
 import type { Program } from "../program/trace.ts";
-import type { Tensor } from "../tensor.ts";
+import type { RuntimeTensor, Tensor } from "../tensor.ts";
 import type { CompileOptions, Runner } from "./runner.ts";
 
 /** The execution providers this package knows: ONNX Runtime's CPU, WebGPU and CUDA ones. */
@@ -51,12 +51,12 @@ export interface Session {
    * Runs the model once. Feeds pass by reference, views into larger buffers included. On the CPU the run blocks the
    * event loop until it is done.
    *
-   * @param feeds One tensor for every input, by name.
+   * @param feeds One tensor for every input, by name; ONNX Runtime's own will do.
    * @returns One tensor for every output asked for, by name.
    * @throws InputError on a missing or unknown name, a dtype, rank or fixed dimension that is not the model's, a
    * released session, or when ONNX Runtime refuses to run (its message is quoted).
    */
-  run(feeds: Readonly<Record<string, Tensor>>, options?: RunOptions): Promise<Record<string, Tensor>>;
+  run(feeds: Readonly<Record<string, Tensor | RuntimeTensor>>, options?: RunOptions): Promise<Record<string, Tensor>>;
   /** Frees the session's memory and threads. Releasing twice is allowed. */
   release(): Promise<void>;
 }

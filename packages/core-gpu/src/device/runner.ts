@@ -1,7 +1,7 @@
 import type { ProgramToModelOptions } from "../program/to-model.ts";
 import type { Program } from "../program/trace.ts";
 import type { Tree, TreeRecord } from "../program/tree.ts";
-import type { Tensor } from "../tensor.ts";
+import type { RuntimeTensor, Tensor } from "../tensor.ts";
 import type { LoadOptions, RunOptions } from "./device.ts";
 
 /** How a program is compiled for a device, and which of its inputs stay there between runs. */
@@ -39,12 +39,12 @@ export interface Runner {
    * Runs the program once. The state then has the values that the outputs of its names gave; where the run fails it keeps
    * those it had.
    *
-   * @param feeds One tensor for every input that is not state, by name.
+   * @param feeds One tensor for every input that is not state, by name; ONNX Runtime's own will do.
    * @returns One tensor for every output that is not state, by name; only those of `options.outputs` if given.
    * @throws InputError on a missing or unknown name, a dtype or shape that is not the input's, one symbol with two sizes,
    * state without a value, a released runner, or when the run fails (the runtime's message is quoted).
    */
-  run(feeds: Readonly<Record<string, Tensor>>, options?: RunOptions): Promise<Record<string, Tensor>>;
+  run(feeds: Readonly<Record<string, Tensor | RuntimeTensor>>, options?: RunOptions): Promise<Record<string, Tensor>>;
   /** A copy of the state by name (`params.conv.weight`). @throws InputError where some has no value yet. */
   readState(): Promise<Record<string, Tensor>>;
   /** Replaces some or all of the state, given as a tree or a flat record of paths. Copies. @throws InputError as `run`. */

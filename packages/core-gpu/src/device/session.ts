@@ -7,7 +7,7 @@ import { describeModel, readModel, writeModel } from "../onnx/model.ts";
 import { quoted } from "../onnx/names.ts";
 import { parseOptions } from "../options.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkFeeds, checkInto, checkOutputs } from "./checks.ts";
+import { checkFeeds, checkInto, checkOutputs, ownFeeds } from "./checks.ts";
 import type { LoadOptions, RunOptions, Session } from "./device.ts";
 import { createNative, fromNative, loadOptions, type Placement, runtimeError, toNative } from "./native.ts";
 
@@ -37,13 +37,14 @@ export async function openSession(
       ({ opType, name, output }) =>
         `${opType} node ${quoted(name || output[0] || "")} decides how long a run takes: there is no deadline.`,
     ),
-    run: async (feeds, options = {}) => {
+    run: async (given, options = {}) => {
       const caller = "core-gpu.Session.run";
       const open = () => {
         if (!released) return;
         throw new InputError(caller, "the session must be open", "a released one", "Load the model again.");
       };
       open();
+      const feeds = ownFeeds(given);
       checkFeeds(caller, inputs, feeds);
       const asked = checkOutputs(caller, outputs, options.outputs);
       checkInto(caller, asked, options.into);

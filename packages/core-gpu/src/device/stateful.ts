@@ -4,7 +4,7 @@ import type { TensorInfo } from "../onnx/model.ts";
 import { printShape } from "../program/dimensions.ts";
 import type { Program } from "../program/trace.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkFeeds, checkInto, checkOutputs } from "./checks.ts";
+import { checkFeeds, checkInto, checkOutputs, ownFeeds } from "./checks.ts";
 import type { RunOptions } from "./device.ts";
 import { makeInTurn } from "./in-turn.ts";
 import type { PortNames } from "./loop.ts";
@@ -73,9 +73,10 @@ export function makeRunner(
 
   const runner: Runner = {
     program,
-    run: async (feeds, options = {}) => {
+    run: async (given, options = {}) => {
       const caller = "core-gpu.Runner.run";
       checkOpen(caller);
+      const feeds = ownFeeds(given);
       checkFeeds(caller, feedInfos, feeds);
       checkSymbols(caller, feedInfos, feeds);
       if (stepsPerRun !== undefined) checkSteps(caller, stepsPerRun, feedInfos[0]?.name, feeds);

@@ -30,7 +30,7 @@ export interface RowsTrial {
   readonly runs: readonly (readonly [number, Readonly<Record<string, Tensor>>])[];
 }
 
-const several = 5;
+const several = 3;
 /** Half precision rounds by 1e-3; ranges of a batch move answers by far more. */
 const tolerance = 2e-3;
 

@@ -1,4 +1,4 @@
-import { checkFeeds, checkInto, checkOutputs, checkTensor } from "../device/checks.ts";
+import { checkFeeds, checkInto, checkOutputs, checkTensor, ownFeeds } from "../device/checks.ts";
 import type { RunOptions } from "../device/device.ts";
 import { makeInTurn } from "../device/in-turn.ts";
 import type { Runner } from "../device/runner.ts";
@@ -77,9 +77,10 @@ export function makeTfjsRunner(parts: Parts, onRelease: (runner: Runner) => void
 
   const runner: Runner = {
     program,
-    run: async (feeds, options: RunOptions = {}) => {
+    run: async (fed, options: RunOptions = {}) => {
       const caller = "core-gpu.Runner.run";
       checkOpen(caller);
+      const feeds = ownFeeds(fed);
       checkFeeds(caller, feedInfos, feeds);
       checkSymbols(caller, feedInfos, feeds);
       const askedInfos =
@@ -91,16 +92,16 @@ export function makeTfjsRunner(parts: Parts, onRelease: (runner: Runner) => void
       const asked = plan.results.filter(({ name }) => names.has(name));
       return inTurn(async () => {
         checkComplete(caller, plan, (name) => state.has(name));
-        const fed = upload(caller, "feed", new Map(Object.entries(feeds)));
+        const onDevice = upload(caller, "feed", new Map(Object.entries(feeds)));
         const given = new Map(constants);
-        for (const [name, value] of [...fed, ...state]) given.set(numbers.get(name)!, value);
+        for (const [name, value] of [...onDevice, ...state]) given.set(numbers.get(name)!, value);
         let results: Map<number, TfjsTensor>;
         try {
           results = interpretation.run(given, [
             ...new Set([...asked, ...plan.next.values()].map(({ value }) => value)),
           ]);
         } finally {
-          disposeAll(fed.values());
+          disposeAll(onDevice.values());
         }
         for (const [name, { value }] of plan.next) keep(state, name, results.get(value)!.clone());
         try {

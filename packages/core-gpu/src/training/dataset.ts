@@ -1,7 +1,7 @@
 import { checkArguments } from "../arguments.ts";
 import { InputError } from "../errors.ts";
 import type { Generator } from "../random.ts";
-import { sizeOf, type Tensor } from "../tensor.ts";
+import { asTensor, type RuntimeTensor, sizeOf, type Tensor } from "../tensor.ts";
 
 /** What a step is fed, by input name; tensors of one row for each sample. */
 export type Batch = Readonly<Record<string, Tensor>>;
@@ -28,7 +28,7 @@ export interface TensorDatasetOptions {
 /**
  * A dataset over tensors in memory: a batch is the given rows of each.
  *
- * @param tensors By the names of the program's inputs; all with n rows.
+ * @param given Tensors by the names of the program's inputs; all with n rows. ONNX Runtime's own will do.
  * @throws InputError where there are no tensors, or they have no rows or different numbers of them.
  * @example
  * ```ts
@@ -37,8 +37,13 @@ export interface TensorDatasetOptions {
  * console.assert(data.size === 3);
  * ```
  */
-export function tensorDataset(tensors: Readonly<Record<string, Tensor>>, options: TensorDatasetOptions = {}): Dataset {
+export function tensorDataset(
+  given: Readonly<Record<string, Tensor | RuntimeTensor>>,
+  options: TensorDatasetOptions = {},
+): Dataset {
   const caller = "core-gpu.training.tensorDataset";
+  checkArguments(caller, { tensors: [given, "an object"] });
+  const tensors = Object.fromEntries(Object.entries(given).map(([name, value]) => [name, asTensor(value)]));
   checkArguments(caller, { tensors: [tensors, "a record of tensors"] });
   const [first, ...others] = Object.entries(tensors);
   const size = first?.[1].shape[0];

@@ -18,7 +18,7 @@ export async function meanDistances(
   network: Network,
   exits: readonly ClassMeansExit[],
   batches: Batches,
-  onProgress?: (pictures: number) => void,
+  onProgress?: (samples: number) => void,
 ): Promise<readonly Float32Array[]> {
   let model: Model = network.model;
   const names = exits.map((exit, index) => {
@@ -37,7 +37,7 @@ export async function meanDistances(
   const totals = exits.map((exit) => new Float64Array(exit.distances.length));
   const session = await device.load(addTaps(model, names));
   const input = session.inputs.find(({ name }) => name === network.input)!;
-  let pictures = 0;
+  let samples = 0;
   let index = 0;
   try {
     for await (const given of batches) {
@@ -48,11 +48,11 @@ export async function meanDistances(
         const sums = results[name]!.data as Float32Array;
         for (let k = 0; k < sums.length; k++) totals[exit]![k]! += sums[k]!;
       });
-      pictures += batch.y.length;
-      onProgress?.(pictures);
+      samples += batch.y.length;
+      onProgress?.(samples);
     }
   } finally {
     await session.release();
   }
-  return totals.map((total) => Float32Array.from(total, (sum) => sum / pictures));
+  return totals.map((total) => Float32Array.from(total, (sum) => sum / samples));
 }

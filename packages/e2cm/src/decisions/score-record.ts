@@ -119,12 +119,12 @@ export function argMaxRows(values: Float32Array, k: number): Int32Array {
 }
 
 /** Refuses fewer than 50 calibration pictures: a threshold chosen on less means nothing. */
-export function checkCalibrationSize(caller: string, pictures: number): void {
-  if (pictures >= 50) return;
+export function checkCalibrationSize(caller: string, samples: number): void {
+  if (samples >= 50) return;
   throw new InputError(
     caller,
     "thresholds need at least 50 calibration samples",
-    `${pictures}`,
+    `${samples}`,
     "Pass `calibration` batches, or more training samples (one of ten is held out for calibration).",
   );
 }

@@ -25,13 +25,13 @@ export interface RecordScoresOptions {
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
   /** Called after every batch with the number of samples so far. */
-  readonly onProgress?: (pictures: number) => void;
+  readonly onProgress?: (samples: number) => void;
 }
 
 const schema = z.strictObject({
   device: deviceOption,
   signal: signalOption,
-  onProgress: callbackOption<(pictures: number) => void>(),
+  onProgress: callbackOption<(samples: number) => void>(),
 });
 
 /**
@@ -168,7 +168,7 @@ export async function runScores(
     readonly classes: number;
     /** Whether labels may be −1, of no known class. */
     readonly unknown?: boolean;
-    readonly onProgress?: ((pictures: number) => void) | undefined;
+    readonly onProgress?: ((samples: number) => void) | undefined;
   },
 ): Promise<ScoreRecord> {
   const names = exitModel.exits.map((exit) => exit.scores!);

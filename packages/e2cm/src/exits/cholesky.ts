@@ -1,7 +1,22 @@
-import { type Device, ops, programToModel, type Session, spec, type Tensor, tensor, trace } from "@exitkit/core-gpu";
+import {
+  type Device,
+  ops,
+  programToModel,
+  rows,
+  type Session,
+  spec,
+  type Tensor,
+  tensor,
+  trace,
+} from "@exitkit/core-gpu";
+
+import { pause } from "../pause.ts";
 
 /** Columns that are factored at a time; what they change to their right is one matrix product on the device. */
 const BLOCK = 128;
+
+/** Multiplications of a run: some tens of milliseconds. */
+const MOST_PRODUCTS = 4e8;
 
 /** A session that multiplies P [m, b] with its transpose in float64, and the buffer for the largest product so far. */
 export interface Multiplier {
@@ -11,7 +26,8 @@ export interface Multiplier {
 
 /** Loads the matrix product P Pᵀ onto the device. */
 export async function openMultiplier(device: Device): Promise<Multiplier> {
-  const program = trace(({ p }) => ({ product: ops.matmul(p, ops.transpose(p, [1, 0])) }), {
+  const program = trace(({ q, p }) => ({ product: ops.matmul(q, ops.transpose(p, [1, 0])) }), {
+    q: spec("float64", ["l", "b"]),
     p: spec("float64", ["m", "b"]),
   });
   const session: Session = await device.load(programToModel(program));
@@ -19,9 +35,15 @@ export async function openMultiplier(device: Device): Promise<Multiplier> {
   return {
     async multiply(panel, m, b) {
       if (buffer.length < m * m) buffer = new Float64Array(m * m);
-      const product = tensor("float64", [m, m], buffer.subarray(0, m * m)) as Tensor;
-      await session.run({ p: tensor("float64", [m, b], panel) }, { into: { product } });
-      return product.data as Float64Array;
+      const p = tensor("float64", [m, b], panel);
+      // A run holds the process: a part of the rows at a time.
+      const step = Math.max(1, Math.floor(MOST_PRODUCTS / (m * b)));
+      for (let from = 0; from < m; from += step) {
+        const to = Math.min(m, from + step);
+        const product = tensor("float64", [to - from, m], buffer.subarray(from * m, to * m)) as Tensor;
+        await session.run({ q: rows(p, from, to), p }, { into: { product } });
+      }
+      return buffer.subarray(0, m * m);
     },
     release: () => session.release(),
   };
@@ -43,6 +65,7 @@ export async function choleskyFactor(a: Float64Array, d: number, multiplier: Mul
     const panel = new Float64Array(m * b);
     for (let i = 0; i < m; i++) panel.set(a.subarray((to + i) * d + from, (to + i) * d + to), i * b);
     takeOff(a, d, to, await multiplier.multiply(panel, m, b));
+    await pause();
   }
 }
 

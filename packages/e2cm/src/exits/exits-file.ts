@@ -35,6 +35,13 @@ const point = z.strictObject({
   costFraction: z.number(),
 });
 
+/** Older files call the calibration samples pictures. */
+function withSamples(calibration: unknown): unknown {
+  if (typeof calibration !== "object" || calibration === null || !("pictures" in calibration)) return calibration;
+  const { pictures: samples, ...rest } = calibration;
+  return { samples, ...rest };
+}
+
 const common = {
   tensors: z.strictObject({
     // A name in the same folder, not a way to another.
@@ -53,14 +60,17 @@ const common = {
   precision: z.enum(["float32", "int8"]),
   costs: z.strictObject({ exits: z.array(z.number()), full: z.number() }),
   operatingPoints: z.array(point),
-  calibration: z
-    .strictObject({
-      pictures: z.int(),
-      fullAccuracy: z.number(),
-      heldOut: z.boolean(),
-      notes: z.array(z.string()).default([]),
-    })
-    .nullable(),
+  calibration: z.preprocess(
+    withSamples,
+    z
+      .strictObject({
+        samples: z.int(),
+        fullAccuracy: z.number(),
+        heldOut: z.boolean(),
+        notes: z.array(z.string()).default([]),
+      })
+      .nullable(),
+  ),
 };
 
 /** Exits as version 1 wrote them: nothing that rejection or further classes need. */

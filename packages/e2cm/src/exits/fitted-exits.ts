@@ -46,7 +46,7 @@ export interface FittedExits {
 
 /** What the operating points were chosen on. */
 export interface Calibration {
-  readonly pictures: number;
+  readonly samples: number;
   /** The full network's accuracy on them, in [0, 1]; where samples are rejected, rejected ones count as wrong. */
   readonly fullAccuracy: number;
   /** True when they were held out of the training stream: a network looks surer of samples it was trained on than of new ones. */

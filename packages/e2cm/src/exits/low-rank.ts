@@ -1,4 +1,5 @@
 import { type Device, ops, programToModel, type Session, spec, type Tensor, tensor, trace } from "@exitkit/core-gpu";
+import { pause } from "../pause.ts";
 import { choleskyFactor, choleskySolve, type Multiplier } from "./cholesky.ts";
 
 /** Pivots that are looked for at a time; what the ones before explain of their columns is one matrix product on the device. */
@@ -30,6 +31,7 @@ export async function lowRankFactor(device: Device, a: Float64Array, d: number, 
       const pivots = largest(left, Math.min(BLOCK, most - rank));
       if (pivots.length === 0) break;
       const explained = rank === 0 ? null : await product.of(transposed, rank, d, pivots);
+      await pause();
       rank += takePivots(a, d, transposed, rank, left, pivots, explained);
     }
     return { transposed: transposed.subarray(0, rank * d), rank };

@@ -1,4 +1,5 @@
 import { type Device, InputError } from "@exitkit/core-gpu";
+import { pause } from "../pause.ts";
 import type { ClassStatistics, ExitStatistics } from "../statistics/statistics.ts";
 import { choleskyFactor, choleskySolve, type Multiplier, openMultiplier } from "./cholesky.ts";
 import { type DiscriminantSpace, discriminantSpace } from "./discriminant-space.ts";
@@ -55,7 +56,8 @@ export async function solveSharedCovariance(
   const means = sums.map((sum, index) => sum / counts[Math.floor(index / d)]!);
   const centre = averageRow(means, k, d);
   const degrees = Math.max(1, n - k);
-  const { correlation, deviation, constant } = withinClassCorrelation(gram, means, counts, d, k, degrees);
+  const { correlation, deviation, constant } = await withinClassCorrelation(gram, means, counts, d, k, degrees);
+  await pause();
   const analytic = oracleApproximatingShrinkage(correlation, d, degrees);
   const multiplier = await openMultiplier(device);
   try {
@@ -66,8 +68,7 @@ export async function solveSharedCovariance(
         : (shrinkage: number) => denseSolver(correlation, d, shrinkage, multiplier);
     const layers: LinearExit[] = [];
     for (const asked of shrinkages) {
-      // Timers and sockets have their turn between two solutions.
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await pause();
       const shrinkage = asked === "analytic" ? analytic : asked;
       let solve: ShrunkSolver;
       try {
@@ -78,7 +79,8 @@ export async function solveSharedCovariance(
         const fix = 'Use a shrinkage above 0, or "analytic".';
         throw new InputError(caller, `the covariance at "${exit.tap}" must be invertible`, actual, fix, error);
       }
-      const layer = linearLayer(solve, d, k, means, centre, deviation, counts, n);
+      const layer = await linearLayer(solve, d, k, means, centre, deviation, counts, n);
+      await pause();
       const space = discriminantSpace(layer.weights, layer.bias, means, centre);
       layers.push({ weights: Float32Array.from(layer.weights), bias: Float32Array.from(layer.bias), shrinkage, space });
     }
@@ -139,7 +141,7 @@ function shrunk(correlation: Float64Array, d: number, shrinkage: number): Float6
   return result;
 }
 
-function linearLayer(
+async function linearLayer(
   solve: ShrunkSolver,
   d: number,
   k: number,
@@ -148,11 +150,12 @@ function linearLayer(
   deviation: Float64Array,
   counts: Float64Array,
   n: number,
-): { weights: Float64Array; bias: Float64Array } {
+): Promise<{ weights: Float64Array; bias: Float64Array }> {
   const weights = new Float64Array(d * k);
   const bias = new Float64Array(k);
   for (let c = 0; c < k; c++) {
     const direction = Float64Array.from({ length: d }, (_, i) => (means[c * d + i]! - centre[i]!) / deviation[i]!);
+    await pause();
     solve(direction);
     let offset = Math.log(counts[c]! / n);
     for (let i = 0; i < d; i++) {
@@ -166,37 +169,50 @@ function linearLayer(
 }
 
 /** R = D^(−½) Σ D^(−½) and the deviations √diag Σ; a feature that never varies gets the deviation 1 and no correlation. */
-function withinClassCorrelation(
+async function withinClassCorrelation(
   gram: Float64Array,
   means: Float64Array,
   counts: Float64Array,
   d: number,
   k: number,
   degrees: number,
-): { correlation: Float64Array; deviation: Float64Array; constant: readonly number[] } {
+): Promise<{ correlation: Float64Array; deviation: Float64Array; constant: readonly number[] }> {
   const correlation = gram.slice();
   for (let c = 0; c < k; c++) {
-    const count = counts[c]!;
-    for (let i = 0; i < d; i++) {
-      const scaled = count * means[c * d + i]!;
-      if (scaled === 0) continue;
-      const row = i * d;
-      for (let j = 0; j < d; j++) correlation[row + j]! -= scaled * means[c * d + j]!;
-    }
+    await pause();
+    takeOffMean(correlation, means.subarray(c * d, (c + 1) * d), counts[c]!);
   }
+  await pause();
   const deviation = Float64Array.from({ length: d }, (_, i) => {
     const variance = correlation[i * d + i]! / degrees;
     const noise = 1e-9 * (gram[i * d + i]! / degrees);
     return variance > noise && variance > 1e-20 ? Math.sqrt(variance) : 0;
   });
+  scaleBy(correlation, deviation, degrees);
+  const constant = Array.from(deviation.keys()).filter((i) => deviation[i] === 0);
+  return { correlation, deviation: deviation.map((value) => (value === 0 ? 1 : value)), constant };
+}
+
+/** Takes n μ μᵀ off a matrix. Not in the asynchronous function: V8 leaves its loops unoptimised. */
+function takeOffMean(matrix: Float64Array, mean: Float64Array, n: number): void {
+  const d = mean.length;
+  for (let i = 0; i < d; i++) {
+    const scaled = n * mean[i]!;
+    if (scaled === 0) continue;
+    const row = i * d;
+    for (let j = 0; j < d; j++) matrix[row + j]! -= scaled * mean[j]!;
+  }
+}
+
+/** Sums of products over degrees of freedom to correlations. */
+function scaleBy(matrix: Float64Array, deviation: Float64Array, degrees: number): void {
+  const d = deviation.length;
   for (let i = 0; i < d; i++) {
     for (let j = 0; j < d; j++) {
       const scale = deviation[i]! * deviation[j]! * degrees;
-      correlation[i * d + j] = i === j ? 1 : scale === 0 ? 0 : correlation[i * d + j]! / scale;
+      matrix[i * d + j] = i === j ? 1 : scale === 0 ? 0 : matrix[i * d + j]! / scale;
     }
   }
-  const constant = Array.from(deviation.keys()).filter((i) => deviation[i] === 0);
-  return { correlation, deviation: deviation.map((value) => (value === 0 ? 1 : value)), constant };
 }
 
 /**

@@ -43,7 +43,7 @@ export interface CalibrateOptions {
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
   /** Called after every batch with the number of samples so far. */
-  readonly onProgress?: (pictures: number) => void;
+  readonly onProgress?: (samples: number) => void;
 }
 
 const schema = z.strictObject({
@@ -52,7 +52,7 @@ const schema = z.strictObject({
   delta: z.number().gt(0).lt(1).default(0.1),
   device: deviceOption,
   signal: signalOption,
-  onProgress: callbackOption<(pictures: number) => void>(),
+  onProgress: callbackOption<(samples: number) => void>(),
 });
 
 /** Schema of the option `delta`. */
@@ -114,7 +114,7 @@ interface CalibrateSettings {
   readonly heldOut: boolean;
   readonly reject?: Required<RejectOptions> | undefined;
   readonly delta: number;
-  readonly onProgress?: ((pictures: number) => void) | undefined;
+  readonly onProgress?: ((samples: number) => void) | undefined;
 }
 
 /** {@link calibrateExits} on a network that was inspected before. */
@@ -159,7 +159,7 @@ export async function calibrated(
         ? guardedPoints(record, costs, { delta, random: generator(SEED + 1), pathUnits: choosing })
         : null,
     calibration: {
-      pictures: record.n,
+      samples: record.n,
       fullAccuracy: fractionRight(record.predictions.at(-1)!, record.labels),
       heldOut,
       notes,

@@ -134,7 +134,7 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
       taps: checked.last === "nearestMean" || checked.reject?.by === "distance" ? [...taps, network.output] : taps,
       features,
       gram: metric === "sharedCovariance",
-      onProgress: (pictures) => onProgress?.({ pass: "fit", pictures }),
+      onProgress: (samples) => onProgress?.({ pass: "fit", samples }),
     });
     const held = heldOut?.batches() ?? [];
     if (heldOut !== null)

@@ -17,7 +17,7 @@ import { calibrated, deltaOption } from "./calibrate-exits.ts";
 
 /** What a fit is at. */
 export type FitProgress =
-  | { readonly pass: "fit" | "distances" | "calibrate"; readonly pictures: number }
+  | { readonly pass: "fit" | "distances" | "calibrate"; readonly samples: number }
   | { readonly pass: "solve"; readonly exits: number };
 
 /** How exits are made from statistics and how they decide. */
@@ -80,7 +80,7 @@ const SHRINKAGES: readonly Shrinkage[] = ["analytic", 0.1, 0.3];
  * const shards = [batches(0, 90), batches(90, 180)].map((shard) => accumulateStatistics(model, shard, { classes: 4 }));
  * const [one, two] = await Promise.all(shards);
  * const fitted = await fitFromStatistics(model, mergeStatistics(one!, two!), { calibration: batches(180, 240) });
- * console.assert(fitted.calibration?.pictures === 60);
+ * console.assert(fitted.calibration?.samples === 60);
  * ```
  */
 export async function fitFromStatistics(
@@ -236,12 +236,12 @@ export async function solveAndCalibrate(
   let candidates = await solveVariants(caller, device, network, statistics, { ...settings, shrinkages: SHRINKAGES });
   if (settings.metric === "euclidean" && again !== null) {
     const seen = statistics.counts.reduce((total, count) => total + count, 0);
-    const report = (pictures: number) => onProgress?.({ pass: "distances", pictures });
+    const report = (samples: number) => onProgress?.({ pass: "distances", samples });
     candidates = [await withMeanDistances(caller, device, network, candidates[0]!, again(), seen, report)];
   }
   return calibrated(caller, device, network, candidates, {
     ...settings,
-    onProgress: (pictures) => onProgress?.({ pass: "calibrate", pictures }),
+    onProgress: (samples) => onProgress?.({ pass: "calibrate", samples }),
   });
 }
 
@@ -253,21 +253,21 @@ async function withMeanDistances(
   fitted: FittedExits,
   batches: Batches,
   seen: number,
-  onProgress: (pictures: number) => void,
+  onProgress: (samples: number) => void,
 ): Promise<FittedExits> {
   const early = fitted.exits as readonly ClassMeansExit[];
   const output = fitted.output as (OutputExit & { metric: "euclidean" }) | null;
   const place = { tap: network.output, map: featureMap("full", sampleShape(caller, network, network.output)) };
   const last: ClassMeansExit[] = output === null ? [] : [{ ...output, ...place }];
-  let pictures = 0;
+  let samples = 0;
   const distances = await meanDistances(caller, device, network, [...early, ...last], batches, (done) => {
-    pictures = done;
-    onProgress(pictures);
+    samples = done;
+    onProgress(samples);
   });
-  if (pictures !== seen) {
+  if (samples !== seen) {
     const expectation = `the second pass must see the same ${seen} training samples as the first`;
     const fix = "Pass a function that starts the stream anew every time it is called.";
-    throw new InputError(caller, expectation, `${pictures}`, fix);
+    throw new InputError(caller, expectation, `${samples}`, fix);
   }
   return {
     ...fitted,

@@ -1,4 +1,4 @@
-import { InputError, sizeOf, type Tensor, type TensorInfo } from "@exitkit/core-gpu";
+import { asTensor, InputError, type RuntimeTensor, sizeOf, type Tensor, type TensorInfo } from "@exitkit/core-gpu";
 import { type Labels, labelsOf } from "@exitkit/early-exit";
 
 /** Labelled samples that go through the network together. */
@@ -11,7 +11,7 @@ export interface Batch {
 
 /** A {@link Batch} in other forms: `x` as a tensor of ONNX Runtime with its data on the CPU, `y` as bigints or an integer tensor. */
 export interface RuntimeBatch {
-  readonly x: Tensor | { readonly dims: readonly number[]; readonly type: string; readonly data: unknown };
+  readonly x: Tensor | RuntimeTensor;
   readonly y: ArrayLike<number> | Labels;
 }
 
@@ -48,7 +48,7 @@ export function checkBatch(
   index: number,
   least: 0 | -1 = 0,
 ): CheckedBatch {
-  const x = tensorOf(batch?.x);
+  const x = asTensor(batch?.x);
   const y = numbersOf(caller, batch?.y, index);
   const shape: readonly number[] = x?.shape ?? [];
   const fits =
@@ -81,13 +81,7 @@ export function checkBatch(
 
 /** A batch in our own form, of a stream that was checked before. */
 export function plainBatch(caller: string, { x, y }: Batch | RuntimeBatch, index: number): CheckedBatch {
-  return { x: tensorOf(x) as Tensor<"float32">, y: numbersOf(caller, y, index) };
-}
-
-/** A tensor of the runtime in this library's words; anything else as it is. */
-function tensorOf(x: RuntimeBatch["x"]): Tensor {
-  const { dims, type, data } = (x ?? {}) as { dims?: unknown; type?: unknown; data?: unknown };
-  return (Array.isArray(dims) ? { dtype: type, shape: dims, data } : x) as Tensor;
+  return { x: asTensor(x) as Tensor<"float32">, y: numbersOf(caller, y, index) };
 }
 
 /** Labels as numbers: bigints and tensors are read, anything else is left to be checked as it is. */

@@ -16,6 +16,7 @@ import { defaultTaps } from "../network/default-taps.ts";
 import { type FeatureKind, type FeatureMap, featureMap } from "../network/features.ts";
 import { inspectNetwork, type Network, readTap, sampleShape } from "../network/network.ts";
 import { callbackOption, deviceOption, signalOption, until } from "../options.ts";
+import { pause } from "../pause.ts";
 import type { ClassStatistics } from "./statistics.ts";
 import { type SummingOutputs, summingModel } from "./summing-model.ts";
 
@@ -30,7 +31,7 @@ interface PassSettings {
   readonly gram: boolean;
   /** Takes samples away from the pass: gives the batch without them. */
   readonly setAside?: ((batch: CheckedBatch) => CheckedBatch) | undefined;
-  readonly onProgress?: ((pictures: number) => void) | undefined;
+  readonly onProgress?: ((samples: number) => void) | undefined;
 }
 
 /** Options of {@link accumulateStatistics}. */
@@ -57,7 +58,7 @@ export interface AccumulateOptions {
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
   /** Called after every batch with the number of samples so far. */
-  readonly onProgress?: (pictures: number) => void;
+  readonly onProgress?: (samples: number) => void;
 }
 
 const schema = z.strictObject({
@@ -70,7 +71,7 @@ const schema = z.strictObject({
   taps: z.array(z.string()).min(1).readonly().optional(),
   device: deviceOption,
   signal: signalOption,
-  onProgress: callbackOption<(pictures: number) => void>(),
+  onProgress: callbackOption<(samples: number) => void>(),
 });
 
 /**
@@ -143,7 +144,7 @@ export async function accumulate(
     };
   });
   const into: Record<string, Tensor> = Object.assign({}, ...buffers);
-  let pictures = 0;
+  let samples = 0;
   let index = 0;
   try {
     for await (const given of batches) {
@@ -163,16 +164,20 @@ export async function accumulate(
       }
       const feeds = { [network.input]: batch.x, [summing.oneHot]: tensor("float32", [classes, n], oneHot) };
       await addBatch(caller, session, feeds, into, summing.outputs, sums, batchCounts, index);
-      pictures += n;
+      samples += n;
       index += 1;
-      onProgress?.(pictures);
+      onProgress?.(samples);
     }
   } finally {
     await session.release();
   }
-  if (pictures === 0)
+  if (samples === 0)
     throw new InputError(caller, "at least one batch of training samples", "none", "Is the stream used up?");
-  for (const exit of sums) if (exit.gram !== null) mirrorUpperTriangle(exit.gram, exit.d);
+  for (const exit of sums) {
+    if (exit.gram === null) continue;
+    await pause();
+    mirrorUpperTriangle(exit.gram, exit.d);
+  }
   return {
     modelHash: network.hash,
     scoresFrom: network.scoresFrom,
@@ -219,8 +224,9 @@ async function addBatch(
 ): Promise<void> {
   const results = await session.run(feeds, { into });
   const take = (name: string) => results[name]!.data as Float32Array;
-  outputs.forEach((names, at) => {
+  for (const [at, names] of outputs.entries()) {
     const exit = running[at]!;
+    await pause();
     for (const square of take(names.squares)) exit.squares += square;
     if (exit.gram === null || names.gram === null || names.mean === null) {
       add(exit.sums, take(names.sums));
@@ -240,7 +246,7 @@ async function addBatch(
         "Check the samples of that batch and their normalisation, and the network's weights.",
       );
     }
-  });
+  }
 }
 
 function add(total: Float64Array, batch: Float32Array): void {
@@ -281,6 +287,15 @@ function addUpperTriangle(
   }
 }
 
+/** By squares that the caches hold. */
 function mirrorUpperTriangle(matrix: Float64Array, d: number): void {
-  for (let i = 0; i < d; i++) for (let j = 0; j < i; j++) matrix[i * d + j] = matrix[j * d + i]!;
+  const side = 64;
+  for (let top = 0; top < d; top += side) {
+    for (let left = 0; left <= top; left += side) {
+      const [bottom, right] = [Math.min(d, top + side), Math.min(d, left + side)];
+      for (let i = top; i < bottom; i++) {
+        for (let j = left; j < Math.min(right, i); j++) matrix[i * d + j] = matrix[j * d + i]!;
+      }
+    }
+  }
 }

@@ -1,4 +1,5 @@
 import {
+  asTensor,
   checkArguments,
   countMacs,
   type Device,
@@ -86,7 +87,8 @@ export async function measureMembers(
   const seen = async function* () {
     for await (const each of batches) {
       // Whoever makes the batches may use their memory again.
-      first ??= { ...each.x, data: each.x.data.slice() } as Tensor;
+      const x = asTensor(each.x);
+      first ??= { ...x, data: x.data.slice() } as Tensor;
       yield each;
     }
   };

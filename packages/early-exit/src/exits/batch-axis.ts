@@ -22,7 +22,7 @@ export interface BatchLayout {
 }
 
 /**
- * Finds out by running the network on 1, 2 and 5 rows which crossing tensors are to be compacted: those whose first
+ * Finds out by running the network on 1, 2 and 3 rows which crossing tensors are to be compacted: those whose first
  * dimension is the batch. Others must be the same for every batch, or staged execution would not be exact. The rows that two runs
  * share must be answered alike.
  *

@@ -41,7 +41,7 @@ const schema = z.strictObject({ sampleShape: z.array(z.int().min(1)).readonly().
  *
  * Stage j's model computes exactly what the whole network does between exits j − 1 and j, in the network's own operator
  * set, and states dtype and shape of every input and output. To find them out, and which tensors have a row for every
- * sample, the network is run on 1, 2 and 5 made-up samples, as `openStaged` does. A model whose batch is fixed at 1
+ * sample, the network is run on 1, 2 and 3 made-up samples, as `openStaged` does. A model whose batch is fixed at 1
  * never shrinks: all its tensors are `carriedWhole`.
  *
  * @param options.sampleShape Shape of one sample, without the batch dimension. Default: what the model states; needed if

@@ -1,4 +1,4 @@
-import { checkArguments, InputError, type Tensor } from "@exitkit/core-gpu";
+import { checkArguments, InputError, type RuntimeTensor, type Tensor } from "@exitkit/core-gpu";
 
 type Integers =
   | Int8Array
@@ -10,13 +10,6 @@ type Integers =
   | Uint32Array
   | BigInt64Array
   | BigUint64Array;
-
-/** A tensor as a runtime makes it: onnxruntime's, whose shape is called `dims`. */
-interface RuntimeTensor {
-  readonly dims: readonly number[];
-  readonly type: string;
-  readonly data: unknown;
-}
 
 /**
  * Class indices in any of the forms they come in: a list of numbers, an array of whole numbers or bigints, an integer tensor, or

@@ -1,11 +1,13 @@
 import {
   addTaps,
+  asTensor,
   checkArguments,
   type Device,
   describeModel,
   InputError,
   onnx,
   parseOptions,
+  type RuntimeTensor,
   sizeOf,
   type Tensor,
   tensor,
@@ -23,7 +25,8 @@ import { keptUnits, recordOfUnits } from "./unit-record.ts";
  * Where exits answer pixels or tokens, `y` is as large as an answer, `[n, h, w]` or `[n, t]`.
  */
 export interface LabelledBatch {
-  readonly x: Tensor;
+  /** ONNX Runtime's own tensors will do. */
+  readonly x: Tensor | RuntimeTensor;
   readonly y: Labels;
 }
 
@@ -97,7 +100,8 @@ export async function runAll(
   let probed = false;
   const session = await device.load(also.length === 0 ? model : addTaps(model, also));
   try {
-    for await (const { x, y } of batches) {
+    for await (const { x: given, y } of batches) {
+      const x = asTensor(given);
       const n = x?.shape?.[0] ?? 0;
       const labels = labelsOf(caller, "labels", y);
       if (unit === "sample" && labels.length !== n) {

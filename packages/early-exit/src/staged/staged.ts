@@ -1,4 +1,14 @@
-import { checkArguments, type Device, InputError, onnx, parseOptions, sizeOf, type Tensor } from "@exitkit/core-gpu";
+import {
+  asTensor,
+  checkArguments,
+  type Device,
+  InputError,
+  onnx,
+  parseOptions,
+  type RuntimeTensor,
+  sizeOf,
+  type Tensor,
+} from "@exitkit/core-gpu";
 import { z } from "zod";
 import { type BatchLayout, probeBatchLayout } from "../exits/batch-axis.ts";
 import type { ExitModel } from "../exits/exits.ts";
@@ -66,12 +76,16 @@ export interface StagedClassifier {
    * leave, and only the others are computed any further. Calls that overlap are run one after another, at most 256 waiting;
    * an empty batch gives empty answers.
    *
-   * @param batch `[n, ...]` in the model's input dtype. It is copied before the call returns, so its memory may be used again.
+   * @param batch `[n, ...]` in the model's input dtype; ONNX Runtime's own tensors will do. It is copied before the call returns, so its memory may be used again.
    * @param thresholds `[e − 1]`, rounded to float32; `NEVER` switches an exit off, `ALWAYS` makes it the last.
    * @throws InputError on another dtype or shape, rows that are no samples (unless `onInvalid` rejects them), a wrong number of
    * thresholds, a NaN threshold, a confidence outside [0, 1], too many calls waiting, or after release.
    */
-  classify(batch: Tensor, thresholds: readonly number[], options?: ClassifyOptions): Promise<Classification>;
+  classify(
+    batch: Tensor | RuntimeTensor,
+    thresholds: readonly number[],
+    options?: ClassifyOptions,
+  ): Promise<Classification>;
   /** Waits for runs in progress and frees the sessions. Releasing twice is allowed. */
   release(): Promise<void>;
 }
@@ -96,7 +110,7 @@ const classifySchema = z.strictObject({ signal: z.instanceof(AbortSignal).option
  * a model with `whenNoneIsSure: "mostConfident"` those of its last exit, the most confident of all; see `toExitModel`).
  * With other thresholds the last places of confidences behind a cut can differ from it, as ONNX Runtime's blocked layout on the
  * CPU adds residuals there in another order. They can also with the number of rows computed together, as in any session.
- * While opening, the network is run on 1, 2 and 5 made-up samples to see which tensors that cross between stages have a
+ * While opening, the network is run on 1, 2 and 3 made-up samples to see which tensors that cross between stages have a
  * row for every sample, and that a sample is answered alike in any company. A model whose batch dimension is fixed at 1 works too, one sample at a time.
  *
  * @throws InputError when the exits do not fit the model, a sample's answer depends on the others of its batch (naming the
@@ -148,11 +162,12 @@ export async function openStaged(
 
   return {
     execution,
-    classify: async (batch, thresholds, options) => {
+    classify: async (given, thresholds, options) => {
       const caller = "early-exit.classify";
       if (released !== undefined) {
         throw new InputError(caller, "the classifier must be open", "a released one", "Open it again: openStaged.");
       }
+      const batch = asTensor(given);
       checkBatch(caller, layout, exitModel.input, batch);
       const { signal } = parseOptions(caller, classifySchema, options);
       const held = heldThresholds(caller, e, thresholds);
