@@ -18,6 +18,6 @@ export type { Scope } from "./masks/weights.ts";
 export type { Order } from "./orders/phases.ts";
 export type { PruningRound } from "./orders/round.ts";
 export { type FineTuning, type PrunedNetwork, type PruneNetworkOptions, pruneNetwork } from "./prune-network.ts";
-export type { LayerPlace, LayerShape } from "./times/layer-shape.ts";
+export { type LayerPlace, type LayerShape, placeName } from "./times/layer-shape.ts";
 export type { Bits, LayerTimes, TimedShape } from "./times/layer-times.ts";
 export { type MeasureLayerTimesOptions, measureLayerTimes } from "./times/measure-layer-times.ts";

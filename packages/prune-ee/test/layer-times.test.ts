@@ -227,6 +227,7 @@ it("a measured table has every layer of the network, in float and in 8 bits", as
   for (const bits of [32, 8] as const) {
     for (const shape of await shapesIn(model)) expect(timeOf("test", measured, shape, bits)).toBeGreaterThan(0);
   }
+  expect(measured.widths!.map(({ out }) => out)).toEqual([16, 20, 24, 28, 32, 40, 48, 56, 64]);
   expect(measured.rows.every(({ float, eightBits }) => float > 0 && eightBits! > 0)).toBe(true);
   expect(done.at(-1)).toBe(1);
   expect(JSON.parse(JSON.stringify(measured))).toEqual(measured);

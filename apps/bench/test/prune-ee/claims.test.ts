@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { claimsOf } from "../../src/experiments/prune-ee/claims.ts";
-import type { CurveRow, ExitRow, LayerRow, Order } from "../../src/experiments/prune-ee/schema.ts";
+import { barSentence } from "../../src/experiments/prune-ee/report.ts";
+import type { ChannelRow, CurveRow, ExitRow, LayerRow, Order } from "../../src/experiments/prune-ee/schema.ts";
 
 const exits = (order: Order, seed: number, accuracies: readonly number[]): ExitRow[] =>
   accuracies.map((accuracy, j) => ({
@@ -52,4 +53,19 @@ test("otherwise, within the spread and not attempted are said", () => {
   expect(status([...worse, ...other]).slice(0, 2)).toEqual(["within the spread", "within the spread"]);
   expect(status([])).toEqual(Array(5).fill("not attempted"));
   expect(status(exits("together", 1, [0.5, 0.9]))[0]).toBe("not attempted");
+});
+
+test("pruning pays only where no plain network is as fast and more often right", () => {
+  const row = (network: string, keep: number, accuracy: number, wallFraction: number): ChannelRow => ({
+    ...{ network, keep, seed: 1, accuracy, macsFraction: wallFraction, wallFraction, batch: 64, runs: 9 },
+  });
+  const plain = [row("resnet56", 1, 0.94, 1), row("resnet20", 1, 0.917, 0.33), row("resnet32", 1, 0.926, 0.55)];
+  expect(barSentence([...plain, row("resnet56 0.5", 0.5, 0.9, 0.4)])).toBe(
+    "A smaller network from the start is the better choice: the pruned one is right in 90.0\u00a0% at 0.400\u00a0× of the time, ResNet-20 91.7\u00a0% at 0.330\u00a0×; 1.7\u00a0points better.",
+  );
+  expect(barSentence([...plain, row("resnet56 0.5", 0.5, 0.9, 0.4), row("resnet56 0.75", 0.75, 0.93, 0.6)])).toBe(
+    "Pruning pays: 93.0\u00a0% at 0.600\u00a0× of the time, ResNet-32 92.6\u00a0% at 0.550\u00a0×.",
+  );
+  expect(barSentence([...plain, row("resnet56 0.5", 0.5, 0.9, 0.3)])).toBe("");
+  expect(barSentence([])).toBe("");
 });

@@ -76,7 +76,12 @@ const schema = z.strictObject({
   keep: z.number().gt(0).max(1).optional(),
   time: z
     .strictObject({
-      table: z.strictObject({ batch: z.int().min(1), block: z.int().min(1), rows: z.array(row).readonly() }),
+      table: z.strictObject({
+        batch: z.int().min(1),
+        block: z.int().min(1),
+        widths: z.array(row).readonly().optional(),
+        rows: z.array(row).readonly(),
+      }),
       share: z.number().gt(0).max(1),
       bits: z.union([z.literal(32), z.literal(8)]).default(32),
     })

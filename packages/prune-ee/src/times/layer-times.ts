@@ -15,6 +15,8 @@ export interface LayerTimes {
   readonly batch: number;
   /** Widths in between cost as much as the next multiple of this, or more. */
   readonly block: number;
+  /** What the block was seen by: one convolution, as many channels in as out. */
+  readonly widths?: readonly TimedShape[];
   readonly rows: readonly TimedShape[];
 }
 

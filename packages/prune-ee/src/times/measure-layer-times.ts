@@ -25,7 +25,7 @@ export interface MeasureLayerTimesOptions {
   readonly batch?: number;
   /** Widths of a layer between a block and its full width, at most. Default 4. */
   readonly steps?: number;
-  /** Times that all shapes are gone through; medians are quoted. Default 3. */
+  /** Times that all shapes are gone through; the shortest run counts. Default 3. */
   readonly passes?: number;
   /** Whether 8 bits are measured too. Default true. */
   readonly eightBits?: boolean;
@@ -46,15 +46,16 @@ const schema = z.strictObject({
 });
 
 /** Milliseconds that one measurement runs at least, and runs. */
-const LEAST = { milliseconds: 8, runs: 3 };
+const LEAST = { milliseconds: 12, runs: 5 };
 /** The layer whose widths tell the block: 3×3 at 16×16, in and out alike. */
-const BLOCK_WIDTHS = [20, 24, 28, 32, 40, 48, 56, 64];
+const BLOCK_WIDTHS = [16, 20, 24, 28, 32, 40, 48, 56, 64];
 
 /**
  * Measures how long each convolution and linear layer of a network takes on this device, alone and at several widths, in float and in 8
  * bits; and the block of channels that the runtime computes in. The table says where {@link pruneChannels} should prune for a wanted time.
  *
- * All shapes are gone through several times, so that a change of the machine's load meets all alike. Minutes for a large network.
+ * All shapes are gone through several times, and the shortest run of each counts: other work on the machine only adds. Minutes for a
+ * large network.
  *
  * @throws InputError on an unknown option, what is no device, or a model that does not run.
  * Source: widths that are no multiple of the block take longer than the full width [M].
@@ -80,8 +81,8 @@ export async function measureLayerTimes(
     throw new InputError(caller, "a device is needed", typeof device, 'Pass await openDevice("cpu").');
   }
   const blocks = BLOCK_WIDTHS.map((width): LayerShape => ({ ...blockPlace, in: width, out: width }));
-  const first = await measureAll(device, blocks, { batch: Math.min(batch, 16), passes, eightBits: false });
-  const block = blockOf(new Map(first.map(({ out, float }) => [out, float])));
+  const widths = await measureAll(device, blocks, { batch: Math.min(batch, 16), passes, eightBits });
+  const block = blockOf(new Map(widths.map(({ out, float }) => [out, float])));
   const { products } = propagate(graphOf(caller, model, await shapesOf(device, model, sampleShapes)));
   const shapes = widthsOf(
     products.map(({ place, in: from, out }) => ({ ...place, in: from.length, out: out.length })),
@@ -89,7 +90,7 @@ export async function measureLayerTimes(
     steps,
   );
   const rows = await measureAll(device, shapes, { batch, passes, eightBits, onProgress });
-  return { batch, block, rows };
+  return { batch, block, widths, rows };
 }
 
 const blockPlace: LayerPlace = { kind: "conv", kernel: [3, 3], stride: [1, 1], size: [16, 16] };
@@ -141,7 +142,7 @@ async function measureAll(
     }
   }
   return forms.map(({ shape }, at) => {
-    const [float, small] = times[at]!.map(median);
+    const [float, small] = times[at]!.map((passes) => Math.min(...passes));
     return { ...shape, float: float!, ...(small === undefined ? {} : { eightBits: small }) };
   });
 }
@@ -172,7 +173,7 @@ function layerModel({ kind, kernel, stride, size, in: from, out }: LayerShape, b
   return { model: programToModel(program), x: normal(shape) };
 }
 
-/** Milliseconds of a run: two to warm up, then the median of several. */
+/** Milliseconds of a run: two to warm up, then the shortest of several. */
 async function timed(device: Device, model: Model, x: Tensor): Promise<number> {
   const session = await device.load(model);
   try {
@@ -183,13 +184,8 @@ async function timed(device: Device, model: Model, x: Tensor): Promise<number> {
       await session.run({ x });
       times.push(performance.now() - begun);
     }
-    return median(times);
+    return Math.min(...times);
   } finally {
     await session.release();
   }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = Float64Array.from(values).sort();
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 }

@@ -8,7 +8,7 @@ import {
   type Tensor,
 } from "@exitkit/core-gpu";
 import { exitNetwork, heads, importBackbone, trainExits } from "@exitkit/early-exit";
-import { pruneChannels } from "@exitkit/prune-ee";
+import { type LayerTimes, measureLayerTimes, pruneChannels } from "@exitkit/prune-ee";
 import { type Batch, batches, oneBatch } from "../../data/batches.ts";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
 import { argMaxRows, countRight } from "../../measuring/answers.ts";
@@ -16,6 +16,7 @@ import { quantile, timeInterleaved } from "../../measuring/timing.ts";
 import type { RunFolder } from "../../runs/run.ts";
 import { pretrained } from "../../zoo/resnet.ts";
 import { FINE_TUNING, type Material } from "./material.ts";
+import { meanOver } from "./orders.ts";
 import type { ChannelRow } from "./schema.ts";
 
 /** Pictures of a timed batch. */
@@ -33,24 +34,47 @@ const SMALLER = ["resnet20", "resnet32", "resnet44"] as const;
 export async function channelRows(
   { device, settings, train, test }: Material,
   seed: number,
+  table: LayerTimes,
   folder: RunFolder,
   advance: () => void,
 ): Promise<readonly ChannelRow[]> {
   const name = settings.channelNetwork;
   const { model } = await pretrained(name, { folded: false });
-  const entries = [{ network: name as string, keep: 1, model }];
+  const entries: Entry[] = [{ network: name, keep: 1, model }];
   for (const smaller of name === "resnet56" ? SMALLER : []) {
     entries.push({ network: smaller, keep: 1, model: (await pretrained(smaller, { folded: false })).model });
   }
-  for (const keep of settings.keep) {
-    const { model: smaller } = await pruneChannels(device, model, { keep });
-    const weights = await folder.step(`channels-${keep}-${seed}`, () =>
+  const add = async (key: string, smaller: Model, entry: Omit<Entry, "model">) => {
+    const weights = await folder.step(`channels-${key}-${seed}`, () =>
       fineTuned(device, smaller, train, settings.channelEpochs, seed),
     );
-    entries.push({ network: `${name} ${keep}`, keep, model: backboneOf(smaller).toModel(weights) });
+    entries.push({ ...entry, model: backboneOf(smaller).toModel(weights) });
     advance();
+  };
+  for (const keep of settings.keep) {
+    const { model: smaller } = await pruneChannels(device, model, { keep });
+    await add(`${keep}`, smaller, { network: `${name} ${keep}`, keep });
   }
-  return folder.step(`channels-${seed}`, () => measured(device, entries, test, seed));
+  for (const share of settings.times) {
+    const { model: smaller, layers } = await pruneChannels(device, model, { time: { table, share } });
+    const [before, after] = [meanOver(layers, "before"), meanOver(layers, "after")];
+    await add(`time-${share}`, smaller, { network: `${name} for ${share}`, keep: after / before, wanted: share });
+  }
+  return folder.step(`measured-${seed}`, () => measured(device, entries, test, seed));
+}
+
+/** The machine's milliseconds for the layers of the network whose channels are removed. */
+export async function layerTimes({ device, settings }: Material): Promise<LayerTimes> {
+  const { model } = await pretrained(settings.channelNetwork);
+  return measureLayerTimes(device, model, { batch: BATCH, ...settings.table });
+}
+
+/** A network beside the others. */
+interface Entry {
+  readonly network: string;
+  readonly keep: number;
+  readonly wanted?: number;
+  readonly model: Model;
 }
 
 /** A network to train as it is: one head that no loss counts reads it, and is thrown away. */
@@ -73,7 +97,7 @@ async function fineTuned(device: Device, model: Model, train: Material["train"],
 
 async function measured(
   device: Device,
-  entries: readonly { readonly network: string; readonly keep: number; readonly model: Model }[],
+  entries: readonly Entry[],
   test: Pictures,
   seed: number,
 ): Promise<readonly ChannelRow[]> {
@@ -91,12 +115,13 @@ async function measured(
     );
     const full = times.get(opened[0]!.network)!;
     const rows: ChannelRow[] = [];
-    for (const [at, { network, keep, session }] of opened.entries()) {
+    for (const [at, { network, keep, wanted, session }] of opened.entries()) {
       const own = times.get(network)!;
       const ratios = own.times.map((time, round) => time / full.times[round]!);
       rows.push({
         network,
         keep,
+        ...(wanted === undefined ? {} : { wanted }),
         seed,
         accuracy: await accuracyOf((x) => session.run({ input: x }), batches(test, 256)),
         macsFraction: macs[at]! / macs[0]!,

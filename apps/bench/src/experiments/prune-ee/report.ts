@@ -2,14 +2,14 @@ import { claimsTable } from "../../measuring/claims.ts";
 import { spread } from "../../measuring/spread.ts";
 import { machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
-import { count, decimal, exact, percent, points, times } from "../../report/numbers.ts";
+import { count, decimal, exact, milliseconds, percent, points, times } from "../../report/numbers.ts";
 import type { Headline, Report } from "../../report/report.ts";
 import { backboneName, distinct } from "../../report/series.ts";
 import { type Column, type Table, tableOf } from "../../report/table.ts";
 import type { Summary } from "../experiment.ts";
 import { curvesFigure, layersFigure } from "./charts.ts";
 import { meanOver, ORDERS } from "./orders.ts";
-import type { ExitRow, Order, PruneResult } from "./schema.ts";
+import type { ChannelRow, ExitRow, Order, PruneResult } from "./schema.ts";
 
 /** Its chapter of the report. */
 export function report(result: PruneResult): Report {
@@ -41,8 +41,15 @@ export function report(result: PruneResult): Report {
         id: "pruning-channels",
         title: "Whole channels, in time",
         about:
-          "Zeros save no time; missing channels do. Beside the network itself, and the smaller plain network that somebody might take instead.",
+          `Zeros save no time; missing channels do. Beside the network itself, and the smaller plain network that somebody might take instead. ${barSentence(channels)}`.trim(),
         content: channels.length === 0 ? [] : [channelsTable(result)],
+      },
+      {
+        id: "pruning-times",
+        title: "What a width costs on this machine",
+        about:
+          "A 3×3 convolution at 16×16, as many channels in as out: widths that are no whole block take as long as the next that is, or longer.",
+        content: result.widths.length === 0 ? [] : [widthsTable(result), layerTimesTable(result)],
       },
       {
         id: "pruning-claims",
@@ -62,7 +69,7 @@ export function report(result: PruneResult): Report {
       ],
       [
         "Channels",
-        "The least important channels by group norm, in whole blocks of 16, then fine-tuned. Times: a batch of 64, all networks in turn, median of the ratios.",
+        "The least important channels by group norm, in whole blocks of the processor's own, then fine-tuned; a share of every layer's channels, or where a table of this machine's times for each layer and width says that a wanted share of the time is cheapest to save. Times: a batch of 64, all networks in turn, median of the ratios.",
       ],
     ],
   };
@@ -139,13 +146,65 @@ function channelsTable({ channels }: PruneResult): Table {
       "network",
       (network) =>
         network
-          .replace(/^(\S+) (\S+)$/, (_, name, keep) => `${backboneName(name)}, ${keep} of its channels kept`)
+          .replace(/^(\S+) for (\S+)$/, (_, name, share) => `${backboneName(name)}, for ${share} of its layers' time`)
+          .replace(/^(resnet\d+) (\S+)$/, (_, name, keep) => `${backboneName(name)}, ${keep} of its channels kept`)
           .replace(/^resnet\d+$/, backboneName),
     ],
     ["right", (network) => of(network, "accuracy"), exact],
     ["MACs", (network) => of(network, "macsFraction"), times],
     ["time", (network) => of(network, "wallFraction"), times],
   ]);
+}
+
+/** Time beside computation for every width. */
+function widthsTable({ widths }: PruneResult): Table {
+  return tableOf(widths, [
+    ["channels", "width"],
+    ["MACs", "macsFraction", times],
+    ["time", "wallFraction", times],
+    ["time, 8 bits", "wallFraction8", times],
+  ]);
+}
+
+/** The table by which channels were chosen: each layer at its widest. */
+function layerTimesTable({ layerTimes }: PruneResult): Table {
+  const widest = distinct(layerTimes.map(({ place }) => place)).map((place) =>
+    layerTimes
+      .filter((row) => row.place === place)
+      .reduce((most, row) => (row.in * row.out >= most.in * most.out ? row : most)),
+  );
+  return tableOf(widest, [
+    ["layer", "place"],
+    ["from", "in"],
+    ["to", "out"],
+    ["time", "milliseconds", milliseconds],
+    ["time, 8 bits", "milliseconds8", milliseconds],
+  ]);
+}
+
+/**
+ * Whether pruning pays: every pruned network beside the best plain one that takes no more time. Empty where there is none to compare.
+ */
+export function barSentence(channels: readonly ChannelRow[]): string {
+  const names = distinct(channels.map(({ network }) => network));
+  const entries = names.map((network) => {
+    const own = channels.filter((row) => row.network === network);
+    const isPruned = own[0]!.keep < 1;
+    return { network, isPruned, accuracy: meanOver(own, "accuracy"), time: meanOver(own, "wallFraction") };
+  });
+  const compared = entries.flatMap((pruned) => {
+    const plain = entries.filter(({ isPruned, time }) => !isPruned && time <= pruned.time);
+    if (!pruned.isPruned || plain.length === 0) return [];
+    const best = plain.reduce((most, one) => (one.accuracy > most.accuracy ? one : most));
+    return [{ pruned, best, ahead: pruned.accuracy - best.accuracy }];
+  });
+  if (compared.length === 0) return "";
+  const [most, ...others] = compared.toSorted((a, b) => b.ahead - a.ahead);
+  const { pruned, best, ahead } = most!;
+  const beside = `${percent(pruned.accuracy, 1)} at ${times(pruned.time)} of the time, ${backboneName(best.network)} ${percent(best.accuracy, 1)} at ${times(best.time)}`;
+  return ahead > 0
+    ? `Pruning pays: ${beside}.`
+    : `A smaller network from the start is the better choice: ${others.length > 0 ? "the best of the pruned ones is right in" : "the pruned one is right in"} ${beside}; ${points(-ahead)} better.`;
 }
 
 /** Its part of docs/measured.md. */
@@ -156,6 +215,15 @@ export function measured(result: PruneResult): readonly Block[] {
     exitsTable(result),
     "Whole channels removed and fine-tuned, beside plain networks; time of a batch of 64, in turn:",
     channelsTable(result),
+    barSentence(result.channels),
+    ...(result.widths.length === 0
+      ? []
+      : [
+          `What widths cost: a 3×3 convolution at 16×16, as many channels in as out, the widest is 1; the runtime's block was seen to be ${result.block}.`,
+          widthsTable(result),
+          "Each layer by itself, milliseconds of a batch of 64:",
+          layerTimesTable(result),
+        ]),
     claimsTable(result.claims),
   ];
 }

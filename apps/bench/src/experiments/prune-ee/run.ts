@@ -11,7 +11,7 @@ import {
   toExitModel,
   trainExits,
 } from "@exitkit/early-exit";
-import { criteria, type PruningRound, pruneNetwork } from "@exitkit/prune-ee";
+import { criteria, type LayerTimes, type PruningRound, placeName, pruneNetwork } from "@exitkit/prune-ee";
 import { augmentedPictures } from "../../data/augment.ts";
 import { batches } from "../../data/batches.ts";
 import type { Dataset } from "../../data/directory.ts";
@@ -20,11 +20,11 @@ import { accuracyAt } from "../../measuring/answers.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
 import type { Context } from "../experiment.ts";
-import { channelRows } from "./channels.ts";
+import { channelRows, layerTimes } from "./channels.ts";
 import { claimsOf } from "./claims.ts";
 import { FINE_TUNING, type Material } from "./material.ts";
 import { exitResnet } from "./network.ts";
-import type { ChannelRow, CurveRow, ExitRow, LayerRow, Order } from "./schema.ts";
+import type { ChannelRow, CurveRow, ExitRow, LayerRow, Order, PruneResult } from "./schema.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 
 /** Thresholds of a curve, on the largest probability. */
@@ -55,10 +55,11 @@ export async function run(context: Context, preset: Settings) {
     const channelSeeds = seeds.slice(0, settings.channelSeeds);
     const stage = progress.stage(
       "pruning",
-      seeds.length * orders.length + channelSeeds.length * settings.keep.length,
+      seeds.length * orders.length + channelSeeds.length * (settings.keep.length + settings.times.length),
       "networks",
     );
     const done: number[] = [];
+    let table: LayerTimes | undefined;
     for (const seed of seeds) {
       // A seed is begun where it is likely to end in time, and then finished: every order has the same seeds.
       const spent = performance.now() - begun;
@@ -74,10 +75,13 @@ export async function run(context: Context, preset: Settings) {
         outcomes.push(outcome);
         stage.advance(1);
       }
-      if (channelSeeds.includes(seed)) {
-        channels.push(...(await channelRows(material, seed, folder, () => stage.advance(1))));
-      }
       done.push(seed);
+    }
+    const isLate = () => performance.now() - begun > minutes * 60_000;
+    if (!isLate()) table = await folder.step("layer-times", () => layerTimes(material));
+    for (const seed of channelSeeds) {
+      if (table === undefined || isLate()) break;
+      channels.push(...(await channelRows(material, seed, table, folder, () => stage.advance(1))));
     }
     stage.done();
     const found = {
@@ -98,10 +102,30 @@ export async function run(context: Context, preset: Settings) {
       ...{ network: name, pictures, rounds, fraction, epochs },
       ...found,
       channels,
+      ...timesOf(table),
       leftOut: seeds.length - done.length,
       claims: [...claimsOf(found)],
     };
   });
+}
+
+/** A table of times as the result holds it. */
+function timesOf(table: LayerTimes | undefined): Partial<Pick<PruneResult, "block" | "layerTimes" | "widths">> {
+  if (table === undefined) return {};
+  const widest = table.widths!.at(-1)!;
+  return {
+    block: table.block,
+    layerTimes: table.rows.map(({ in: from, out, float, eightBits, ...place }) => ({
+      ...{ place: placeName(place), in: from, out },
+      ...{ milliseconds: float, milliseconds8: eightBits! },
+    })),
+    widths: table.widths!.map(({ out, float, eightBits }) => ({
+      width: out,
+      macsFraction: (out / widest.out) ** 2,
+      wallFraction: float / widest.float,
+      wallFraction8: eightBits! / widest.float,
+    })),
+  };
 }
 
 function trainingData({ train, normalisation, augmentation }: Dataset, pictures: number): training.Dataset {

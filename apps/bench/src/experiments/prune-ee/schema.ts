@@ -36,6 +36,8 @@ const channelRow = z.object({
   network: z.string(),
   /** 1: the network as it was. */
   keep: amount,
+  /** The wanted share of the layers' time by the table, of networks that were pruned for it. */
+  wanted: amount.optional(),
   seed: z.number(),
   accuracy: share,
   macsFraction: amount,
@@ -43,6 +45,19 @@ const channelRow = z.object({
   batch: amount,
   runs: amount,
 });
+
+/** A layer by itself on this machine: milliseconds of a batch. */
+const layerTime = z.object({
+  /** "conv 3×3 at 16×16" */
+  place: z.string(),
+  in: amount,
+  out: amount,
+  milliseconds: amount,
+  milliseconds8: amount,
+});
+
+/** A 3×3 convolution at 16×16 with as many channels in as out: the widest is 1. */
+const widthRow = z.object({ width: amount, macsFraction: amount, wallFraction: amount, wallFraction8: amount });
 
 /** What result.json holds. */
 export const schema = resultSchema({
@@ -56,6 +71,10 @@ export const schema = resultSchema({
   curves: list(curveRow),
   layers: list(layerRow),
   channels: list(channelRow),
+  layerTimes: list(layerTime),
+  widths: list(widthRow),
+  /** Channels that the runtime computes together, seen by the times of widths; 0: not measured. */
+  block: amount.default(0),
   claims: list(claimSchema),
   /** Seeds that there was no time for. */
   leftOut: amount.default(0),
@@ -66,4 +85,6 @@ export type Order = z.output<typeof order>;
 export type ExitRow = PruneResult["rows"][number];
 export type CurveRow = PruneResult["curves"][number];
 export type LayerRow = PruneResult["layers"][number];
+export type LayerTimeRow = PruneResult["layerTimes"][number];
+export type WidthRow = PruneResult["widths"][number];
 export type ChannelRow = PruneResult["channels"][number];

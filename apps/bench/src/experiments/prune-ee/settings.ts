@@ -21,6 +21,10 @@ export interface Settings {
   readonly channelNetwork: Pretrained;
   /** Shares of the channels that stay. */
   readonly keep: readonly number[];
+  /** Shares of the time of all layers that a network should take; it is pruned where a table of this machine's times says. */
+  readonly times: readonly number[];
+  /** How the table of times is measured. */
+  readonly table: { readonly steps: number; readonly passes: number };
   /** Epochs after channels were removed. */
   readonly channelEpochs: number;
   /** Of the seeds, the first ones: with which channels are removed. */
@@ -41,6 +45,8 @@ export const QUICK: Settings = {
   orders: ["together", "sequential"],
   channelNetwork: "resnet20",
   keep: [0.5],
+  times: [],
+  table: { steps: 2, passes: 2 },
   channelEpochs: 1,
   channelSeeds: 1,
 };
@@ -56,6 +62,8 @@ export const FULL: Settings = {
   orders: ORDERS,
   channelNetwork: "resnet56",
   keep: [0.75, 0.5],
+  times: [0.7, 0.5],
+  table: { steps: 4, passes: 5 },
   channelEpochs: 5,
   channelSeeds: 1,
 };
@@ -67,6 +75,7 @@ const REDUCED: Settings = {
   exitEpochs: 3,
   orders: ["together", "sequential"],
   keep: [0.5],
+  times: [0.7],
   channelEpochs: 3,
 };
 
