@@ -8,6 +8,7 @@ export {
   pruneChannels,
   type WantedTime,
 } from "./channels/prune-channels.ts";
+export { type ScoreChannelsOptions, scoreChannels } from "./channels/score-channels.ts";
 export type { Criterion, ScoringContext } from "./criteria/index.ts";
 export * as criteria from "./criteria/index.ts";
 export { readSparseFile, writeSparseFile } from "./files/sparse-file.ts";

@@ -2,6 +2,7 @@ import {
   type Device,
   generator,
   layers,
+  onnx,
   openDevice,
   ops,
   spec,
@@ -9,10 +10,11 @@ import {
   tensor,
   training,
   type Value,
+  writeModel,
 } from "@exitkit/core-gpu";
-import { exitNetwork, heads, programBackbone } from "@exitkit/early-exit";
+import { exitNetwork, heads, programBackbone, toExitModel } from "@exitkit/early-exit";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { criteria } from "../src/index.ts";
+import { criteria, pruneChannels, type ScoringContext, scoreChannels } from "../src/index.ts";
 import { prunableWeights } from "../src/masks/weights.ts";
 import { golden } from "./networks.ts";
 
@@ -151,6 +153,57 @@ it.each(["movement", "activation"] as const)("%s refuses what it cannot use", as
   );
   expect(() => criteria[name]({ batches: 0 })).toThrow(/"batches"/);
   expect(() => criteria[name]({ rate: 1 } as never)).toThrow(/unknown option "rate"/);
+});
+
+it("channels go by PyTorch's Taylor scores, summed over all that goes with them: two of six hidden features stay", async () => {
+  const { data } = context();
+  const byTaylor = await scoreChannels(device, network, data, {
+    params,
+    criterion: criteria.taylor({ batchSize: 4, batches: 2 }),
+    random: inOrder,
+    lossWeights,
+  });
+  const { model } = toExitModel(network, params);
+  const { model: smaller } = await pruneChannels(device, model, { keep: 2 / 6, multipleOf: 1, scores: byTaylor });
+  // Of each hidden feature: its row of the first layer, its columns of the exit's and the last.
+  const of = (name: string, at: (feature: number, other: number) => number, others: number) =>
+    Array.from({ length: 6 }, (_, feature) =>
+      Array.from({ length: others }, (_, other) => scores[name][at(feature, other)]).reduce((sum, one) => sum + one, 0),
+    );
+  const parted = [
+    of("first", (feature, other) => feature * 4 + other, 4),
+    of("exit", (feature, other) => other * 6 + feature, 3),
+    of("last", (feature, other) => other * 6 + feature, 3),
+  ];
+  const total = [0, 1, 2, 3, 4, 5].map((feature) => parted.reduce((sum, part) => sum + part[feature]!, 0));
+  const best = [0, 1, 2, 3, 4, 5]
+    .toSorted((a, b) => total[b]! - total[a]!)
+    .slice(0, 2)
+    .toSorted((a, b) => a - b);
+  const weight = onnx.hostTensor("test", smaller.proto.graph!.initializer.find(({ dims }) => dims.join() === "2,4")!);
+  expect([...weight.data]).toEqual(
+    best.flatMap((row) => [...Float32Array.from(parts.first.weight.slice(row * 4, row * 4 + 4))]),
+  );
+});
+
+it("channels' scores by magnitude squared are those that go without scores; what is no network is refused", async () => {
+  const { data } = context();
+  const squared = {
+    name: "squared",
+    score: ({ weights }: ScoringContext) =>
+      new Map([...weights].map(([path, { shape, data }]) => [path, { shape, data: data.map((w) => w * w) }])),
+  };
+  const own = await scoreChannels(device, network, data, { params, criterion: squared, random: generator(1) });
+  const { model } = toExitModel(network, params);
+  const [a, b] = [
+    await pruneChannels(device, model, { keep: 0.5, multipleOf: 1, scores: own }),
+    await pruneChannels(device, model, { keep: 0.5, multipleOf: 1 }),
+  ];
+  expect(writeModel(a.model)).toEqual(writeModel(b.model));
+  await expect(scoreChannels(device, undefined as never, data, {} as never)).rejects.toThrow(
+    /an exit network is needed/,
+  );
+  await expect(scoreChannels(device, network, data, { params } as never)).rejects.toThrow(/"criterion"/);
 });
 
 it("Taylor wants a batch of samples", async () => {

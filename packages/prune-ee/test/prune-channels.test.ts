@@ -9,15 +9,29 @@ import {
   onnx,
   openDevice,
   ops,
+  optimisers,
   programToModel,
+  proposeCuts,
+  quantiseModel,
   readModel,
   spec,
   type Tensor,
   tensor,
   trace,
+  training,
   type Value,
+  writeModel,
 } from "@exitkit/core-gpu";
-import { countExitCosts, openStaged, recordExits, toExitModel } from "@exitkit/early-exit";
+import {
+  countExitCosts,
+  exitNetwork,
+  heads,
+  importBackbone,
+  openStaged,
+  recordExits,
+  toExitModel,
+  trainExits,
+} from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { graphOf } from "../src/channels/graph.ts";
 import { importanceOf } from "../src/channels/importance.ts";
@@ -378,9 +392,38 @@ it("an exit network is pruned with its heads, and runs in stages", async () => {
   await staged.release();
 });
 
+it("what is left is a plain network: it is read back, trained further and quantised", async () => {
+  const { model } = await pruneChannels(device, fixture("onnx/vgg"), { keep: 0.5, multipleOf: 4 });
+  expect((await outputsOf(readModel(writeModel(model)))).data).toEqual((await outputsOf(model)).data);
+  const [tap] = proposeCuts(model);
+  const network = exitNetwork(importBackbone(model, { taps: [tap!] }), [{ tap: tap!, head: heads.mixedPool() }]);
+  const [input] = describeModel(model).inputs;
+  const random = generator(4);
+  const sample = input!.shape.slice(1) as number[];
+  const size = 8 * sample.reduce((product, side) => product * side, 1);
+  const x = tensor(
+    "float32",
+    [8, ...sample],
+    Array.from({ length: size }, () => random.normal()),
+  );
+  const { history } = await trainExits(device, network, training.tensorDataset({ x, y: tensor("int64", [8]) }), {
+    trains: "all",
+    batchSize: 8,
+    epochs: 3,
+    generator: random,
+    optimiser: optimisers.adam(),
+    learningRate: 0.01,
+  });
+  expect(history[2]!.loss).toBeLessThan(history[0]!.loss);
+  const { report } = await quantiseModel(device, model, [{ [input!.name]: x }]);
+  expect(report.layers.filter(({ bits }) => bits === 8).length).toBeGreaterThan(3);
+});
+
 describe("what is refused", () => {
   it.each<[string, object, RegExp]>([
     ["keep 0", { keep: 0 }, /"keep"/],
+    ["keep above 1", { keep: 1.5 }, /"keep"/],
+    ["keep that is no number", { keep: Number.NaN }, /"keep"/],
     ["an unknown option", { keep: 0.5, share: 1 }, /unknown option "share"/],
     ["scores of another size", { keep: 0.5, scores: { first: new Float32Array(1) } }, /must be \d+ numbers; got 1/],
   ])("%s", async (_, options, message) => {

@@ -4,12 +4,15 @@ import { join } from "node:path";
 import {
   type Device,
   generator,
+  layers,
   openDevice,
   optimisers,
   readSafetensorsFile,
+  type Tensor,
+  tensor,
   writeSafetensorsFile,
 } from "@exitkit/core-gpu";
-import { countExitCosts, type ExitParameters, toExitModel, trainExits } from "@exitkit/early-exit";
+import { countExitCosts, type ExitParameters, NEVER, openStaged, toExitModel, trainExits } from "@exitkit/early-exit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   applyMasks,
@@ -237,9 +240,60 @@ describe("a run in a folder", () => {
   });
 });
 
+/** The first weight of each tensor is no number. */
+const broken = (exit: ExitParameters["exits"][number]): ExitParameters["exits"][number] => {
+  const spoilt = Object.entries(layers.flattenParameters(exit)).map(([path, value]) => {
+    const data = Float32Array.from(value.data as Float32Array);
+    data[0] = Number.NaN;
+    return [path, tensor("float32", value.shape, data)];
+  });
+  return layers.unflattenParameters(Object.fromEntries(spoilt), exit);
+};
+
+describe("degenerate settings", () => {
+  it("a share that rounds to no weight changes no mask and is fine-tuning alone, bit for bit", async () => {
+    const { masks, params, rounds } = await prune({ fraction: 1e-6, rounds: 1 });
+    for (const mask of Object.values(masks)) expect(mask.data.every((bit) => bit === 1)).toBe(true);
+    expect(rounds[0]!.sparsity).toBe(0);
+    const own = generator(5).split();
+    const [, , tuning] = [own.split(), own.split(), own.split()];
+    const { epochs, batchSize, learningRate, optimiser } = fineTuning;
+    const options = { epochs, batchSize, learningRate, optimiser, trains: "all", params: dense } as const;
+    expect(params).toEqual((await trainExits(device, network, data, { ...options, generator: tuning })).params);
+  });
+
+  it("with all exits off a pruned network in stages answers as its backbone does", async () => {
+    const { params } = await prune({ rounds: 1 });
+    const { x } = (await data.batch(
+      Int32Array.from({ length: 48 }, (_, at) => at),
+      generator(1),
+    )) as { x: Tensor };
+    const staged = await openStaged(device, toExitModel(network, params));
+    const plain = await device.load(network.backbone.toModel(params.backbone));
+    const { leftAt, predictions, confidences } = await staged.classify(x, [NEVER, NEVER]);
+    const { [network.backbone.output]: logits } = (await plain.run({ x })) as Record<string, Tensor<"float32">>;
+    expect([...new Set(leftAt)]).toEqual([2]);
+    predictions.forEach((prediction, row) => {
+      const own = [...logits!.data.subarray(3 * row, 3 * row + 3)];
+      expect(prediction).toBe(own.indexOf(Math.max(...own)));
+      const share = 1 / own.reduce((sum, one) => sum + Math.exp(one - own[prediction]!), 0);
+      expect(confidences[row]).toBeCloseTo(share, 5);
+    });
+    await staged.release();
+    await plain.release();
+  });
+});
+
 describe("what is refused", () => {
   it.each<[string, Partial<PruneNetworkOptions>, RegExp]>([
     ["a fraction of 1", { fraction: 1 }, /"fraction"/],
+    ["a fraction of 0", { fraction: 0 }, /"fraction"/],
+    ["a fraction that is no number", { fraction: Number.NaN }, /"fraction"/],
+    [
+      "weights that are not finite",
+      { params: { ...dense, exits: dense.exits.map((exit, j) => (j === 1 ? broken(exit) : exit)) } },
+      /weights of "exits.1.weight" must be finite; got NaN at element 0/,
+    ],
     ["no rounds", { rounds: 0 }, /"rounds"/],
     ["another order", { order: "backwards" as never }, /"order"/],
     ["an unknown option", { ratio: 0.5 } as never, /unknown option "ratio"/],

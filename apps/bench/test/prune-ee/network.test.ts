@@ -1,5 +1,12 @@
 import { generator, layers, openDevice, ops, spec, type Tensor, type Value } from "@exitkit/core-gpu";
-import { type ExitNetwork, exitNetwork, heads, programBackbone } from "@exitkit/early-exit";
+import {
+  countExitCosts,
+  type ExitNetwork,
+  exitNetwork,
+  heads,
+  programBackbone,
+  toExitModel,
+} from "@exitkit/early-exit";
 import { applyMasks, criteria, type Masks, nextMasks, sparsityOf } from "@exitkit/prune-ee";
 import { expect, test } from "vitest";
 import { exitResnet } from "../../src/experiments/prune-ee/network.ts";
@@ -82,6 +89,34 @@ test("the paper's network has its linear layers at 10, 19, 29, 38, 48, 57 and 64
   const zeros = counted.reduce((sum, layer) => sum + layer.zeros, 0);
   const size = counted.reduce((sum, layer) => sum + layer.size, 0);
   expect(zeros / size).toBeCloseTo(0.8784, 4);
+}, 60_000);
+
+test("the paper's network costs 19.3 million MACs at its first exit: the unpruned 38.6 million operations of the paper's figure", async () => {
+  const network = paperNetwork();
+  const device = await openDevice("cpu", { threads: 1 });
+  const { exits, full } = await countExitCosts(device, toExitModel(network, network.init(generator(2))));
+  await device.close();
+  // By hand: 3×3 convolutions, 1×1 shortcuts, linear layers on pooled maps.
+  const conv = (from: number, to: number, side: number, kernel = 3) => from * to * kernel ** 2 * side ** 2;
+  const block = (width: number, side: number) => 2 * conv(width, width, side);
+  const down = (from: number, to: number, side: number) =>
+    conv(from, to, side) + conv(to, to, side) + conv(from, to, side, 1);
+  const head = (width: number) => width * 16 * 10;
+  const stem = conv(3, 16, 32);
+  const one = stem + 9 * block(16, 32);
+  const two = one + down(16, 32, 16) + 8 * block(32, 16);
+  const three = two + down(32, 64, 8) + 8 * block(64, 8) + 640;
+  const wanted = [
+    stem + 4 * block(16, 32) + head(16),
+    stem + 8 * block(16, 32) + 2 * head(16),
+    one + down(16, 32, 16) + 2 * block(32, 16) + 2 * head(16) + head(32),
+    one + down(16, 32, 16) + 6 * block(32, 16) + 2 * head(16) + 2 * head(32),
+    two + down(32, 64, 8) + block(64, 8) + 2 * head(16) + 2 * head(32) + head(64),
+    two + down(32, 64, 8) + 5 * block(64, 8) + 2 * head(16) + 2 * head(32) + 2 * head(64),
+    three + 2 * head(16) + 2 * head(32) + 2 * head(64),
+  ];
+  expect([exits, full]).toEqual([wanted, three]);
+  expect(2 * exits[0]!).toBeCloseTo(38.6e6, -5);
 }, 60_000);
 
 test("the pretrained network gets six exits in order, each cheaper than the next", async () => {

@@ -24,7 +24,7 @@ export interface PruneChannelsOptions {
    * the next multiple.
    */
   readonly multipleOf?: number;
-  /** For each initializer, by name, one score an element, higher stays longer. Default: the element's square. */
+  /** For each initializer, by name, one score an element, higher stays longer; see `scoreChannels`. Default: the element's square. */
   readonly scores?: WeightScores;
   /** Shape of one sample by input, without the batch. Default: what the model states. */
   readonly sampleShapes?: Readonly<Record<string, readonly number[]>>;
