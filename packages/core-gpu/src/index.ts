@@ -75,3 +75,4 @@ export type { TfjsDevice } from "./tfjs/device.ts";
 export { tfjsDevice } from "./tfjs/device.ts";
 export type { TfjsModule } from "./tfjs/tfjs.ts";
 export * as training from "./training/index.ts";
+export { until } from "./until.ts";

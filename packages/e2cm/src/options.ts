@@ -1,6 +1,6 @@
 import type { Device } from "@exitkit/core-gpu";
 import { z } from "zod";
-import { type Batch, type Batches, isIterable, type RuntimeBatch } from "./network/batches.ts";
+import { type Batches, isIterable } from "./network/batches.ts";
 
 /** Schema of the option `device`. */
 export const deviceOption = z
@@ -20,13 +20,3 @@ export function callbackOption<F extends (...args: never[]) => void>() {
 
 /** Schema of the option `signal`. */
 export const signalOption = z.instanceof(AbortSignal).optional();
-
-/** A stream that ends with the signal's reason where it is aborted; the one it reads is closed then. */
-export async function* until(signal: AbortSignal | undefined, batches: Batches): AsyncGenerator<Batch | RuntimeBatch> {
-  signal?.throwIfAborted();
-  for await (const batch of batches) {
-    signal?.throwIfAborted();
-    yield batch;
-    signal?.throwIfAborted();
-  }
-}

@@ -143,6 +143,28 @@ describe("measureMembers", () => {
     }
   });
 
+  it("stops between two batches and between two timed runs", async () => {
+    const members = [{ name: "a", model: classifier(1, 4) }];
+    const stop = new AbortController();
+    let closed = false;
+    async function* stream() {
+      try {
+        yield labelled(8);
+        stop.abort(new Error("enough"));
+        yield labelled(8);
+      } finally {
+        closed = true;
+      }
+    }
+    const stopped = measureMembers(device, members, stream(), { batch: 8, repeats: 1000, signal: stop.signal });
+    await expect(stopped).rejects.toThrow("enough");
+    expect(closed).toBe(true);
+    const late = new AbortController();
+    const timing = measureMembers(device, members, [labelled(8)], { batch: 8, repeats: 1000, signal: late.signal });
+    setTimeout(() => late.abort(new Error("too long")), 20);
+    await expect(timing).rejects.toThrow("too long");
+  });
+
   it("needs a batch to time", async () => {
     const members = [{ name: "a", model: classifier(1, 4) }];
     await expect(measureMembers(device, members, [labelled(5)], { batch: 6 })).rejects.toThrow(

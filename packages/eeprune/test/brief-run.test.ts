@@ -53,6 +53,23 @@ describe("briefRun", () => {
     expect(seconds.training).toBeGreaterThan(0);
   });
 
+  it("stops where the signal comes, while it trains and before it begins", async () => {
+    const { data } = ring(120);
+    const stop = new AbortController();
+    const epochs: number[] = [];
+    const onEpoch = (epoch: number) => {
+      epochs.push(epoch);
+      if (epoch === 2) stop.abort(new Error("enough"));
+    };
+    const running = briefRun(device, ringBackbone(), data, options({ onEpoch, signal: stop.signal }));
+    await expect(running).rejects.toThrow("enough");
+    expect(epochs).toEqual([1, 2]);
+    const before = options({ signal: stop.signal });
+    await expect(briefRun(device, ringBackbone(), data, before)).rejects.toThrow("enough");
+    await expect(pruneTrainingSet(device, ringBackbone(), data, { ...before, ratio: 0.3 })).rejects.toThrow("enough");
+    expect((await briefRun(device, ringBackbone(), data, options({ epochs: 1 }))).epochs.length).toBe(1);
+  });
+
   it("scores as the network answers without training", async () => {
     const { data, x, labels } = ring(120);
     const backbone = ringBackbone();

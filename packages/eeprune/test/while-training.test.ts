@@ -113,6 +113,20 @@ describe("trainSkipping", () => {
     expect([saved, history.map(({ samplesSeen }) => samplesSeen)]).toEqual([0, [200, 200, 200, 200]]);
   });
 
+  it("stops after the batch in which the signal comes", async () => {
+    const { data } = ring(200);
+    const stop = new AbortController();
+    const steps: number[] = [];
+    const learningRate = (step: number) => {
+      steps.push(step);
+      if (steps.length === 7) stop.abort(new Error("enough"));
+      return 0.1;
+    };
+    const running = trainSkipping(device, ringBackbone(), data, options({ learningRate, signal: stop.signal }));
+    await expect(running).rejects.toThrow("enough");
+    expect(steps.length).toBe(7);
+  });
+
   const refusals: readonly [string, unknown, RegExp][] = [
     ["a probability of 1", options({ probability: 1 }), /option "probability"/],
     ["no epochs", { ...options(), epochs: undefined }, /option "epochs"/],

@@ -1,4 +1,4 @@
-import { type Device, InputError, ops, parseOptions, spec } from "@exitkit/core-gpu";
+import { type Device, InputError, ops, parseOptions, spec, until } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { type HeadRunner, openHeads } from "./calibration/head-runner.ts";
 import { alignedRows } from "./calibration/rows.ts";
@@ -33,11 +33,14 @@ export interface TokenScores {
 export interface JudgeHeadsOptions extends PairsOptions {
   /** The model's output layer: who the heads are to agree with. */
   readonly output: OutputLayer;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const caller = "llm-exit-init.judgeHeads";
 const schema = pairsSchema.extend({
   output: z.custom<OutputLayer>((value) => typeof value === "object" && value !== null, "must be an output layer"),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -54,7 +57,7 @@ export async function judgeHeads(
   batches: StatesBatches,
   options: JudgeHeadsOptions,
 ): Promise<TokenScores> {
-  const { output, ...pairs } = parseOptions(caller, schema, options);
+  const { output, signal, ...pairs } = parseOptions(caller, schema, options);
   if (!Array.isArray(heads) || heads.length === 0) throw new InputError(caller, "at least one head is needed", "none");
   const { v, d: last } = checkOutputLayer(caller, output);
   const wrong = heads.find(({ weight }) => weight?.shape[0] !== v);
@@ -69,7 +72,7 @@ export async function judgeHeads(
   const full = [0, 0];
   let tokens = 0;
   try {
-    for await (const batch of batches) {
+    for await (const batch of until(signal, batches)) {
       checkStates(caller, batch, { vocabulary: v, last });
       const states = alignedRows(batch, batch.states, positions);
       const answers = new Int32Array(states.next.length);

@@ -234,3 +234,17 @@ it("a measured table has every layer of the network, in float and in 8 bits", as
   await expect(measureLayerTimes(device, model, { sizes: 1 } as never)).rejects.toThrow(/unknown option "sizes"/);
   await expect(measureLayerTimes(null as never, model)).rejects.toThrow(/a device is needed/);
 });
+
+it("measuring stops between two measurements", async () => {
+  const model = readModel(readFileSync(new URL("../../core-gpu/fixtures/onnx/vgg.onnx", import.meta.url)));
+  const stop = new AbortController();
+  const done: number[] = [];
+  const onProgress = (count: number) => {
+    done.push(count);
+    if (count === 2) stop.abort(new Error("enough"));
+  };
+  const options = { batch: 1, passes: 1, steps: 1, eightBits: false, signal: stop.signal, onProgress };
+  await expect(measureLayerTimes(device, model, options)).rejects.toThrow("enough");
+  expect(done).toEqual([1, 2]);
+  await expect(measureLayerTimes(device, model, options)).rejects.toThrow("enough");
+});

@@ -12,6 +12,7 @@ import {
   type Tensor,
   tensor,
   trace,
+  until,
   type Value,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
@@ -44,6 +45,8 @@ export interface FitCarriesOptions {
   /** Where the network runs. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
   /** Called after every batch with the number of frames so far. */
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
   readonly onProgress?: (frames: number) => void;
 }
 
@@ -56,6 +59,7 @@ const schema = z.strictObject({
   windows: z.array(oddSide).min(1).readonly().default([1]),
   ridge: z.number().min(0).default(1e-4),
   device: deviceOption,
+  signal: z.instanceof(AbortSignal).optional(),
   onProgress: z
     .custom<(frames: number) => void>((value) => typeof value === "function", "must be a function")
     .optional(),
@@ -86,7 +90,7 @@ export async function fitCarries(
   options: FitCarriesOptions = {},
 ): Promise<Carries> {
   const caller = "cbt.fitCarries";
-  const { windows, ridge, device: lent, onProgress } = parseOptions(caller, schema, options);
+  const { windows, ridge, device: lent, signal, onProgress } = parseOptions(caller, schema, options);
   checkNetwork(caller, network);
   const { program, shapes } = summing(caller, network, windows);
   const device = lent ?? (await openDevice("auto"));
@@ -99,26 +103,30 @@ export async function fitCarries(
     }));
     const size = sizeOf(network.frame);
     let seen = 0;
-    for await (const given of frames) {
-      const batch = asTensor(given);
-      const shape = batch?.shape ?? [];
-      if (batch?.dtype !== "float32" || shape.length !== 4 || shape.slice(1).join() !== network.frame.join()) {
-        const actual = `${batch?.dtype ?? typeof batch} [${shape.join(", ")}]`;
-        throw new InputError(caller, `frames must be float32 [n, ${network.frame.join(", ")}]`, actual);
+    try {
+      for await (const given of until(signal, frames)) {
+        const batch = asTensor(given);
+        const shape = batch?.shape ?? [];
+        if (batch?.dtype !== "float32" || shape.length !== 4 || shape.slice(1).join() !== network.frame.join()) {
+          const actual = `${batch?.dtype ?? typeof batch} [${shape.join(", ")}]`;
+          throw new InputError(caller, `frames must be float32 [n, ${network.frame.join(", ")}]`, actual);
+        }
+        for (let index = 0; index < shape[0]!; index++) {
+          signal?.throwIfAborted();
+          const data = batch.data.subarray(index * size, (index + 1) * size);
+          const results = await session.run({ frame: { dtype: "float32", shape: [1, ...network.frame], data } });
+          sums.forEach((own, call) => {
+            for (const part of ["gram", "cross", "squares"] as const) {
+              addAll(caller, own[part], results[`calls.${call}.${part}`]!, `carry ${call} of frame ${seen + index}`);
+            }
+          });
+        }
+        seen += shape[0]!;
+        onProgress?.(seen);
       }
-      for (let index = 0; index < shape[0]!; index++) {
-        const data = batch.data.subarray(index * size, (index + 1) * size);
-        const results = await session.run({ frame: { dtype: "float32", shape: [1, ...network.frame], data } });
-        sums.forEach((own, call) => {
-          for (const part of ["gram", "cross", "squares"] as const) {
-            addAll(caller, own[part], results[`calls.${call}.${part}`]!, `carry ${call} of frame ${seen + index}`);
-          }
-        });
-      }
-      seen += shape[0]!;
-      onProgress?.(seen);
+    } finally {
+      await session.release();
     }
-    await session.release();
     if (seen === 0) throw new InputError(caller, "at least one batch of frames", "none", "Is the stream used up?");
     const maps = sums.map((own, call) => solved(caller, own, shapes[call]!, windows, ridge));
     return network.stages.map((_, stage) => maps.filter((_, call) => shapes[call]!.stage === stage));

@@ -7,6 +7,7 @@ import {
   spec,
   type Tensor,
   trace,
+  until,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { checkNetwork, type SegmentationExitNetwork } from "../execution/network.ts";
@@ -22,9 +23,15 @@ export interface ExitLogitsOptions {
   readonly ignore?: number;
   /** Where the network runs. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
-const schema = z.strictObject({ ignore: z.int().default(IGNORE), device: deviceOption });
+const schema = z.strictObject({
+  ignore: z.int().default(IGNORE),
+  device: deviceOption,
+  signal: z.instanceof(AbortSignal).optional(),
+});
 
 /**
  * What all exits of a network say about labelled frames when nothing is left out: logits of every exit on its own grid, the network's
@@ -39,7 +46,7 @@ export async function* exitLogits(
   options: ExitLogitsOptions = {},
 ): AsyncGenerator<ExitLogits> {
   const caller = "cbt.exitLogits";
-  const { ignore, device: lent } = parseOptions(caller, schema, options);
+  const { ignore, device: lent, signal } = parseOptions(caller, schema, options);
   checkNetwork(caller, network);
   checkStream(caller, frames);
   layoutOf(caller, network);
@@ -51,7 +58,7 @@ export async function* exitLogits(
   const device = lent ?? (await openDevice("auto"));
   const session = await compileProgram(device, program);
   try {
-    for await (const given of frames) {
+    for await (const given of until(signal, frames)) {
       const batch = checkLabelledFrames(caller, given, frame, classes, ignore);
       const { labels, source, group } = batch;
       const [n, h, w] = labels.shape as [number, number, number];
@@ -65,6 +72,7 @@ export async function* exitLogits(
           ...(source === undefined ? {} : { source }),
           ...(group === undefined ? {} : { group }),
         };
+        signal?.throwIfAborted();
       }
     }
   } finally {

@@ -10,6 +10,7 @@ import {
   type Tensor,
   tensor,
   trace,
+  until,
   type Value,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
@@ -47,6 +48,8 @@ export interface FitPixelExitsOptions {
   /** Where the network runs. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
   /** Called after every batch with the number of frames so far. */
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
   readonly onProgress?: (frames: number) => void;
 }
 
@@ -65,6 +68,7 @@ const schema = z.strictObject({
   windows: z.array(oddSide).min(1).readonly().default([1, 3, 11]),
   shrinkage: z.number().min(0).max(1).default(0.02),
   device: deviceOption,
+  signal: z.instanceof(AbortSignal).optional(),
   onProgress: z
     .custom<(frames: number) => void>((value) => typeof value === "function", "must be a function")
     .optional(),
@@ -111,7 +115,7 @@ export async function fitPixelExits(
   options: FitPixelExitsOptions = {},
 ): Promise<readonly PixelExit[]> {
   const caller = "cbt.fitPixelExits";
-  const { ignore, windows, shrinkage, device: lent, onProgress } = parseOptions(caller, schema, options);
+  const { ignore, windows, shrinkage, device: lent, signal, onProgress } = parseOptions(caller, schema, options);
   checkNetwork(caller, network);
   checkStream(caller, frames);
   const { frame, classes: k } = network;
@@ -122,29 +126,33 @@ export async function fitPixelExits(
     const counts = taps.map(() => new Float64Array(k));
     const sums = taps.map(({ d }) => ({ d, sums: new Float64Array(k * d), gram: new Float64Array(d * d) }));
     let seen = 0;
-    for await (const given of frames) {
-      const batch = checkLabelledFrames(caller, given, frame, k, ignore);
-      const n = batch.labels.shape[0]!;
-      const [size, pixels] = [sizeOf(frame), frame[1] * frame[2]];
-      for (let index = 0; index < n; index++) {
-        const x = batch.x.data.subarray(index * size, (index + 1) * size);
-        const labels = batch.labels.data.subarray(index * pixels, (index + 1) * pixels);
-        const feeds: Record<string, Tensor> = { frame: { dtype: "float32", shape: [1, ...frame], data: x } };
-        taps.forEach(({ grid }, exit) => {
-          const shares = labelShares(labels, frame, grid, k, ignore, counts[exit]!);
-          feeds[`shares.${exit}`] = tensor("float32", [k, sizeOf(grid)], shares);
-        });
-        const results = await session.run(feeds);
-        sums.forEach(({ sums: total, gram }, exit) => {
-          const place = `exit ${exit} of frame ${seen + index}`;
-          addAll(caller, total, results[`exits.${exit}.sums`]!, place);
-          addAll(caller, gram, results[`exits.${exit}.gram`]!, place);
-        });
+    try {
+      for await (const given of until(signal, frames)) {
+        const batch = checkLabelledFrames(caller, given, frame, k, ignore);
+        const n = batch.labels.shape[0]!;
+        const [size, pixels] = [sizeOf(frame), frame[1] * frame[2]];
+        for (let index = 0; index < n; index++) {
+          signal?.throwIfAborted();
+          const x = batch.x.data.subarray(index * size, (index + 1) * size);
+          const labels = batch.labels.data.subarray(index * pixels, (index + 1) * pixels);
+          const feeds: Record<string, Tensor> = { frame: { dtype: "float32", shape: [1, ...frame], data: x } };
+          taps.forEach(({ grid }, exit) => {
+            const shares = labelShares(labels, frame, grid, k, ignore, counts[exit]!);
+            feeds[`shares.${exit}`] = tensor("float32", [k, sizeOf(grid)], shares);
+          });
+          const results = await session.run(feeds);
+          sums.forEach(({ sums: total, gram }, exit) => {
+            const place = `exit ${exit} of frame ${seen + index}`;
+            addAll(caller, total, results[`exits.${exit}.sums`]!, place);
+            addAll(caller, gram, results[`exits.${exit}.gram`]!, place);
+          });
+        }
+        seen += n;
+        onProgress?.(seen);
       }
-      seen += n;
-      onProgress?.(seen);
+    } finally {
+      await session.release();
     }
-    await session.release();
     if (seen === 0) throw new InputError(caller, "at least one batch of frames", "none", "Is the stream used up?");
     return sums.map((own, exit) => {
       if (counts[exit]!.every((count) => count === 0)) {

@@ -1,4 +1,4 @@
-import { InputError, parseOptions } from "@exitkit/core-gpu";
+import { InputError, parseOptions, until } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { checkStream } from "../frames/labelled-frames.ts";
 import { IGNORE } from "../frames/labels.ts";
@@ -46,6 +46,8 @@ export interface RecordPixelsOptions {
   readonly deals?: number;
   /** Where the pixels of the labels lie on the grid of the logits. Default `halfPixel`. */
   readonly coordinates?: Coordinates;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed. */
+  readonly signal?: AbortSignal;
 }
 
 const schema = z.strictObject({
@@ -55,6 +57,7 @@ const schema = z.strictObject({
   levels: z.int().min(0).max(250).default(32),
   deals: z.int().min(1).max(1000).default(2),
   coordinates: coordinatesOption,
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -69,12 +72,12 @@ export async function recordPixels(
   options: RecordPixelsOptions,
 ): Promise<PixelRecord> {
   const caller = "cbt.recordPixels";
-  const { classes, ignore, every, levels, deals, coordinates } = parseOptions(caller, schema, options);
+  const { classes, ignore, every, levels, deals, coordinates, signal } = parseOptions(caller, schema, options);
   checkStream(caller, frames);
   const parts: PixelRecord[] = [];
   let whole: Entries | undefined;
   let seen = 0;
-  for await (const batch of frames) {
+  for await (const batch of until(signal, frames)) {
     checkBatch(caller, batch, classes, ignore, whole?.exits ?? parts[0]?.answers.length);
     const part = recordBatch(batch, seen, classes, ignore, every, coordinates);
     if (levels === 0) parts.push(part);

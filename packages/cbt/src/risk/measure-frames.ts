@@ -1,4 +1,4 @@
-import { type Device, InputError, parseOptions, sizeOf, type Tensor } from "@exitkit/core-gpu";
+import { type Device, InputError, parseOptions, sizeOf, type Tensor, until } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { SegmentationExitNetwork } from "../execution/network.ts";
 import { openSegmenter, type SegmenterOptions } from "../execution/open-segmenter.ts";
@@ -29,6 +29,8 @@ export interface MeasureFramesOptions {
   readonly wholeFrom?: readonly number[];
   /** Where the network runs. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const schema = z.strictObject({
@@ -36,6 +38,7 @@ const schema = z.strictObject({
   ignore: z.int().default(IGNORE),
   wholeFrom: z.array(z.number().min(0)).optional(),
   device: deviceOption,
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -54,7 +57,7 @@ export async function measureFrames(
   options: MeasureFramesOptions,
 ): Promise<FrameMeasures> {
   const caller = "cbt.measureFrames";
-  const { path, ignore, wholeFrom, device } = parseOptions(caller, schema, options);
+  const { path, ignore, wholeFrom, device, signal } = parseOptions(caller, schema, options);
   checkStream(caller, frames);
   const [changed, miouLoss, cost] = [0, 1, 2].map(() => path.map((): number[] => []));
   const segmenter = await openSegmenter(network, {
@@ -66,7 +69,7 @@ export async function measureFrames(
   try {
     const { classes, frame } = network;
     let seen = 0;
-    for await (const given of frames) {
+    for await (const given of until(signal, frames)) {
       const batch = checkLabelledFrames(caller, given, frame, classes, ignore);
       const { labels, source } = batch;
       const [n, h, w] = labels.shape as [number, number, number];
@@ -84,6 +87,7 @@ export async function measureFrames(
         const full = await segmenter.segment(x);
         const best = quality(full.classes);
         for (const [point, thresholds] of path.entries()) {
+          signal?.throwIfAborted();
           const found = await segmenter.segment(x, { thresholds });
           const others = places.filter((at) => found.classes.data[at] !== full.classes.data[at]).length;
           changed![point]!.push(others / places.length);

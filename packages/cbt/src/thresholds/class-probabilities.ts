@@ -1,4 +1,4 @@
-import { InputError, parseOptions } from "@exitkit/core-gpu";
+import { InputError, parseOptions, until } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { checkStream } from "../frames/labelled-frames.ts";
 import { checkLabelMap, IGNORE, type LabelMap } from "../frames/labels.ts";
@@ -51,6 +51,8 @@ export interface AccumulateOptions {
   /** Whether confident pixels were left out when the logits were computed; kept with the result. Default false. */
   readonly masked?: boolean;
   /** Called after every batch with the number of frames so far. */
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed. */
+  readonly signal?: AbortSignal;
   readonly onProgress?: (frames: number) => void;
 }
 
@@ -59,6 +61,7 @@ const schema = z.strictObject({
   ignore: z.int().default(IGNORE),
   coordinates: coordinatesOption,
   masked: z.boolean().default(false),
+  signal: z.instanceof(AbortSignal).optional(),
   onProgress: z
     .custom<(frames: number) => void>((value) => typeof value === "function", "must be a function")
     .optional(),
@@ -90,12 +93,12 @@ export async function accumulateClassProbabilities(
   options: AccumulateOptions,
 ): Promise<ClassProbabilities> {
   const caller = "cbt.accumulateClassProbabilities";
-  const { classes, ignore, coordinates, masked, onProgress } = parseOptions(caller, schema, options);
+  const { classes, ignore, coordinates, masked, signal, onProgress } = parseOptions(caller, schema, options);
   checkStream(caller, frames);
   let all: OpenSums | undefined;
   const groups = new Map<string, OpenSums>();
   let seen = 0;
-  for await (const batch of frames) {
+  for await (const batch of until(signal, frames)) {
     checkBatch(caller, batch, classes, ignore, all?.sums.length);
     all ??= emptySums(classes, batch.logits.length);
     const parts = [all];

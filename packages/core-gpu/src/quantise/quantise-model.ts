@@ -7,6 +7,7 @@ import { quoted, suggestion } from "../onnx/names.ts";
 import type { GraphProto, NodeProto } from "../onnx/onnx_pb.ts";
 import { subgraphs } from "../onnx/reads.ts";
 import { parseOptions } from "../options.ts";
+import { until } from "../until.ts";
 import { type Calibration, collect, type Feeds } from "./calibrate.ts";
 import { type RangeMethod, rangeOf } from "./clipping.ts";
 import { titleOf } from "./graph-parts.ts";
@@ -44,6 +45,8 @@ export interface QuantiseModelOptions {
    * a runtime would compute them in vain.
    */
   readonly taps?: readonly string[];
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 /** A quantised network and what that cost. */
@@ -61,6 +64,7 @@ const optionsSchema = z.strictObject({
   biasCorrection: z.boolean().default(false),
   keepFloat: z.array(z.string()).readonly().default([]),
   taps: z.array(z.string()).readonly().default([]),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -128,7 +132,7 @@ export async function quantiseModel(
   }
   let plan = planQuantisation(caller, float, keep);
   requireWork(plan, graph);
-  const calibration = await collect(caller, device, float, plan, batches, chosen.biasCorrection);
+  const calibration = await collect(caller, device, float, plan, until(chosen.signal, batches), chosen.biasCorrection);
   const saturates = chosen.weightBits === "auto" ? await productsSaturate(device) : null;
   const weightBits = chosen.weightBits === "auto" ? (saturates === true ? 7 : 8) : chosen.weightBits;
 

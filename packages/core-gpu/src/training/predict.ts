@@ -4,6 +4,7 @@ import { InputError } from "../errors.ts";
 import { parseOptions } from "../options.ts";
 import { generator } from "../random.ts";
 import type { Tensor } from "../tensor.ts";
+import { until } from "../until.ts";
 import { epochBatches } from "./batches.ts";
 import { makeCollector } from "./collect.ts";
 import type { Dataset } from "./dataset.ts";
@@ -19,6 +20,8 @@ export interface PredictOptions {
   readonly outputs?: readonly string[];
   /** As in `train`. Default 1. */
   readonly prefetch?: number;
+  /** Ends the call between two batches: it rejects with the signal's reason, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const schema = z.strictObject({
@@ -27,6 +30,7 @@ const schema = z.strictObject({
   batchSize: z.int().min(1),
   outputs: z.array(z.string()).min(1).optional(),
   prefetch: z.int().min(0).default(1),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -37,11 +41,11 @@ const schema = z.strictObject({
  */
 export async function predict(options: PredictOptions): Promise<Record<string, Tensor>> {
   const caller = "core-gpu.training.predict";
-  const { batchSize, outputs, prefetch } = parseOptions(caller, schema, options);
+  const { batchSize, outputs, prefetch, signal } = parseOptions(caller, schema, options);
   const { runner, data } = options;
   const plan = { batchSize, dropLast: false, shuffle: false, prefetch };
   let collector = outputs === undefined ? null : makeCollector(outputs, data.size);
-  for await (const { batch, indices } of epochBatches(data, plan, generator(0), 0)) {
+  for await (const { batch, indices } of until(signal, epochBatches(data, plan, generator(0), 0))) {
     const given = await runner.run(batch, outputs === undefined ? {} : { outputs });
     collector ??= makeCollector(Object.keys(given), data.size);
     collector.add(given, indices);

@@ -6,6 +6,7 @@ import {
   type Model,
   openDevice,
   parseOptions,
+  until,
 } from "@exitkit/core-gpu";
 import type { ExitModel, ExitRecord } from "@exitkit/early-exit";
 import { z } from "zod";
@@ -13,7 +14,7 @@ import { attachHeads, checkSameModel } from "../exits/exits.ts";
 import { FITTED, type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
 import { type Batches, checkBatch } from "../network/batches.ts";
 import { inspectNetwork } from "../network/network.ts";
-import { callbackOption, deviceOption, signalOption, until } from "../options.ts";
+import { callbackOption, deviceOption, signalOption } from "../options.ts";
 import { DISTANCE_RULES, type DistanceRule } from "./distances.ts";
 import { checkNovelty, type Rejection, rejectionSchema } from "./rejection.ts";
 import { noveltyOfRecord, recordFromScores, SCORES, type ScoreRecord } from "./score-record.ts";

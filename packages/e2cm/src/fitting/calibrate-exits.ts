@@ -1,4 +1,4 @@
-import { type Device, generator, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { type Device, generator, InputError, type Model, openDevice, parseOptions, until } from "@exitkit/core-gpu";
 import { guardedPoints } from "@exitkit/early-exit";
 import { z } from "zod";
 import {
@@ -21,7 +21,7 @@ import { attachHeads, checkSameModel, costsOf, type FittedExit, type OutputExit 
 import { type FittedExits, outputsOf } from "../exits/fitted-exits.ts";
 import type { Batches } from "../network/batches.ts";
 import { inspectNetwork, type Network } from "../network/network.ts";
-import { batchesOption, callbackOption, deviceOption, signalOption, until } from "../options.ts";
+import { batchesOption, callbackOption, deviceOption, signalOption } from "../options.ts";
 
 /** Options of {@link calibrateExits}. */
 export interface CalibrateOptions {

@@ -1,4 +1,4 @@
-import { type Device, InputError, type Model, openDevice, parseOptions } from "@exitkit/core-gpu";
+import { type Device, InputError, type Model, openDevice, parseOptions, until } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { DistanceRule } from "../decisions/distances.ts";
 import { type RejectOptions, rejectOption } from "../decisions/rejection.ts";
@@ -10,7 +10,7 @@ import { defaultTaps } from "../network/default-taps.ts";
 import type { FeatureKind } from "../network/features.ts";
 import { holdOut } from "../network/hold-out.ts";
 import { inspectNetwork, readTap } from "../network/network.ts";
-import { batchesOption, signalOption, until } from "../options.ts";
+import { batchesOption, signalOption } from "../options.ts";
 import { accumulate } from "../statistics/accumulate.ts";
 import { deltaOption } from "./calibrate-exits.ts";
 import { checkHead, decisionSchema, type FitProgress, solveAndCalibrate } from "./from-statistics.ts";

@@ -7,6 +7,7 @@ import {
   type Session,
   type Tensor,
   tensor,
+  until,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Metric } from "../exits/closed-form.ts";
@@ -15,7 +16,7 @@ import { checkTaps } from "../network/check-taps.ts";
 import { defaultTaps } from "../network/default-taps.ts";
 import { type FeatureKind, type FeatureMap, featureMap } from "../network/features.ts";
 import { inspectNetwork, type Network, readTap, sampleShape } from "../network/network.ts";
-import { callbackOption, deviceOption, signalOption, until } from "../options.ts";
+import { callbackOption, deviceOption, signalOption } from "../options.ts";
 import { pause } from "../pause.ts";
 import type { ClassStatistics } from "./statistics.ts";
 import { type SummingOutputs, summingModel } from "./summing-model.ts";

@@ -50,11 +50,14 @@ export interface MeasureMembersOptions {
   readonly batch?: number;
   /** Timed runs of each network, in turns. Default 15. */
   readonly repeats?: number;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const optionsSchema = z.strictObject({
   batch: z.int().min(1).default(64),
   repeats: z.int().min(1).max(1000).default(15),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -79,7 +82,7 @@ export async function measureMembers(
     members: [members, "a list"],
     batches: [batches, "an iterable"],
   });
-  const { batch, repeats } = parseOptions(caller, optionsSchema, options);
+  const { batch, repeats, signal } = parseOptions(caller, optionsSchema, options);
   const plain = members.map(({ temperature: _, ...member }) => member);
   const all = cascade(plain, { answer: "own" });
   const alone = plain.map((member) => cascade([member], { answer: "own" }));
@@ -92,7 +95,7 @@ export async function measureMembers(
       yield each;
     }
   };
-  const record = await recordLogits(device, all, seen());
+  const record = await recordLogits(device, all, seen(), signal === undefined ? {} : { signal });
   if (first === undefined || first.shape[0]! < batch) {
     throw new InputError(
       caller,
@@ -107,7 +110,7 @@ export async function measureMembers(
     }),
   );
   const few = Math.ceil(batch / 8);
-  const times = await timeAll(device, alone, [rows(first, 0, batch), rows(first, 0, few)], repeats);
+  const times = await timeAll(device, alone, [rows(first, 0, batch), rows(first, 0, few)], repeats, signal);
   const shape = [record.n, record.classes] as const;
   return {
     labels: record.labels,
@@ -136,6 +139,7 @@ async function timeAll(
   networks: readonly ReturnType<typeof cascade>[],
   batches: readonly [Tensor, Tensor],
   repeats: number,
+  signal: AbortSignal | undefined,
 ): Promise<readonly (readonly [number, number])[]> {
   const sessions = await Promise.all(networks.map(({ model }) => device.load(model)));
   try {
@@ -143,6 +147,7 @@ async function timeAll(
     for (let round = 0; round <= repeats; round++) {
       for (const [j, session] of sessions.entries()) {
         for (const [at, x] of batches.entries()) {
+          signal?.throwIfAborted();
           const begin = performance.now();
           await session.run({ [networks[j]!.input]: x });
           if (round > 0) times[j]![at]!.push(performance.now() - begin);

@@ -11,6 +11,7 @@ import {
   sizeOf,
   type Tensor,
   tensor,
+  until,
 } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { ExitModel } from "../exits/exits.ts";
@@ -38,12 +39,15 @@ export interface RecordExitsOptions {
   readonly unit?: Unit;
   /** Units of these labels are left out, such as `255`. Default: none. */
   readonly ignore?: number | readonly number[];
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const optionsSchema = z.strictObject({
   onProgress: z.custom<(samples: number) => void>((value) => typeof value === "function").optional(),
   unit: z.enum(["sample", "pixel", "token"]).default("sample"),
   ignore: z.union([z.int(), z.array(z.int()).readonly()]).optional(),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -91,7 +95,7 @@ export async function runAll(
   options: RecordExitsOptions,
   also: readonly string[],
 ): Promise<{ readonly record: ExitRecord; readonly beside: readonly (readonly Tensor[])[] }> {
-  const { onProgress, unit, ignore } = parseOptions(caller, optionsSchema, options);
+  const { onProgress, unit, ignore, signal } = parseOptions(caller, optionsSchema, options);
   const { exits, input } = exitModel;
   const { model } = cutAtExits(caller, exitModel);
   const records: ExitRecord[] = [];
@@ -100,7 +104,7 @@ export async function runAll(
   let probed = false;
   const session = await device.load(also.length === 0 ? model : addTaps(model, also));
   try {
-    for await (const { x: given, y } of batches) {
+    for await (const { x: given, y } of until(signal, batches)) {
       const x = asTensor(given);
       const n = x?.shape?.[0] ?? 0;
       const labels = labelsOf(caller, "labels", y);

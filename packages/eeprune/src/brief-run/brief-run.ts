@@ -88,6 +88,8 @@ export interface BriefRunOptions {
   readonly featuresTap?: string;
   /** Called after every epoch, from 1. */
   readonly onEpoch?: (epoch: number, loss: number) => unknown;
+  /** Ends the call after the batch it is in: it rejects with the signal's reason, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const pairOfWeights = z.tuple([z.number().min(0), z.number().min(0)]);
@@ -106,6 +108,7 @@ export const briefRunShape = {
   clean: having(["batch"], "must be a dataset").optional(),
   featuresTap: z.string().optional(),
   onEpoch: callbackOption().optional(),
+  signal: z.instanceof(AbortSignal).optional(),
 };
 
 /** A brief training that can go on. */
@@ -175,7 +178,16 @@ export async function openBriefRun(
   options: BriefRunOptions,
 ): Promise<OpenBriefRun> {
   checkMaterial(caller, device, backbone, data);
-  const { tap, head = heads.linear(), batchSize = 128, learningRate, clean = data, featuresTap, onEpoch } = options;
+  const {
+    tap,
+    head = heads.linear(),
+    batchSize = 128,
+    learningRate,
+    clean = data,
+    featuresTap,
+    onEpoch,
+    signal,
+  } = options;
   const { lossWeights = [1, 1], optimiser = defaultOptimiser() } = options;
   if (featuresTap !== undefined && !Object.hasOwn(backbone.taps, featuresTap)) {
     const known = Object.keys(backbone.taps).join(", ");
@@ -185,7 +197,7 @@ export async function openBriefRun(
   if (clean.size !== n) throw new InputError(caller, `clean must have the ${n} samples of data`, `${clean.size}`);
   if (n < batchSize) throw new InputError(caller, `at least one batch of ${batchSize} samples is needed`, `${n}`);
   const network = exitNetwork(backbone, [{ tap, head }]);
-  const labels = await labelsOf(caller, clean, backbone.classes);
+  const labels = await labelsOf(caller, clean, backbone.classes, signal);
   const random = options.generator.split();
   const params = options.params ?? network.init(random.split());
   const macs = await macsOf(device, network, params);
@@ -196,7 +208,7 @@ export async function openBriefRun(
     async train(count) {
       const begun = performance.now();
       const before = { steps, epochs: epochs.length };
-      await training.train({
+      const { stopped } = await training.train({
         runner,
         data: withWeights(data),
         batchSize,
@@ -205,6 +217,7 @@ export async function openBriefRun(
         generator: random.split(),
         learningRate: typeof learningRate === "number" ? learningRate : (step) => learningRate(before.steps + step),
         collect: [EARLY, FINAL],
+        ...(signal === undefined ? {} : { signal }),
         onEpoch: async ({ collected, metrics, epoch }) => {
           const { outputs, seen } = collected!;
           epochs.push({
@@ -215,13 +228,14 @@ export async function openBriefRun(
           await onEpoch?.(before.epochs + epoch + 1, metrics.loss!);
         },
       });
+      if (stopped === "signal") signal?.throwIfAborted();
       steps += count * Math.floor(n / batchSize);
       trainingSeconds += (performance.now() - begun) / 1000;
     },
     async result() {
       const begun = performance.now();
       const reached = await parametersOf(runner, params);
-      const scored = await scoreSamples(device, network, reached, clean, labels, featuresTap);
+      const scored = await scoreSamples(device, network, reached, clean, labels, featuresTap, signal);
       scoringSeconds += (performance.now() - begun) / 1000;
       samplesScored += n;
       const samplesSeen = steps * batchSize;

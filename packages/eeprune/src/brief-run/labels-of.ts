@@ -12,9 +12,11 @@ export async function labelsOf(
   caller: string,
   data: training.Dataset,
   classes: number,
+  signal: AbortSignal | undefined,
 ): Promise<Int32Array<ArrayBuffer>> {
   const labels = new Int32Array(data.size);
   for (let from = 0; from < data.size; from += BATCH) {
+    signal?.throwIfAborted();
     const indices = Int32Array.from({ length: Math.min(BATCH, data.size - from) }, (_, i) => from + i);
     const { x, y } = await data.batch(indices, generator(1));
     if (x === undefined || y === undefined || y.data.length !== indices.length) {

@@ -33,6 +33,7 @@ export async function scoreSamples(
   data: training.Dataset,
   labels: Int32Array,
   featuresTap: string | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<Scored> {
   const { backbone } = network;
   const [, ...sample] = backbone.input.shape;
@@ -49,7 +50,12 @@ export async function scoreSamples(
   );
   const runner = await device.compile(program, { constants: { params }, opset: backbone.opset });
   try {
-    const outputs = await training.predict({ runner, data: onlyInputs(data), batchSize: BATCH });
+    const outputs = await training.predict({
+      runner,
+      data: onlyInputs(data),
+      batchSize: BATCH,
+      ...(signal === undefined ? {} : { signal }),
+    });
     return {
       early: scoreColumns(outputs[EARLY]!, labels),
       final: scoreColumns(outputs[FINAL]!, labels),

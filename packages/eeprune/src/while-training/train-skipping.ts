@@ -98,12 +98,12 @@ export async function trainSkipping(
   const caller = "eeprune.trainSkipping";
   const checked = parseOptions(caller, optionsSchema, options);
   const { epochs, batchSize, probability, threshold, wholeAtTheEnd, lossWeights } = checked;
-  const { tap, head = heads.linear(), optimiser = defaultOptimiser(), learningRate, clean = data } = options;
+  const { tap, head = heads.linear(), optimiser = defaultOptimiser(), learningRate, clean = data, signal } = options;
   checkMaterial(caller, device, backbone, data);
   const n = data.size;
   if (n < batchSize) throw new InputError(caller, `at least one batch of ${batchSize} samples is needed`, `${n}`);
   const network = exitNetwork(backbone, [{ tap, head }]);
-  const labels = await labelsOf(caller, clean, backbone.classes);
+  const labels = await labelsOf(caller, clean, backbone.classes, signal);
   const random = options.generator.split();
   const params = options.params ?? network.init(random.split());
   const macs = await macsOf(device, network, params);
@@ -119,7 +119,7 @@ export async function trainSkipping(
       let draw = drawEpoch(easy, probability, random);
       if (draw.rows.length < batchSize) draw = drawEpoch(new Uint8Array(n), 0, random);
       const steps = Math.floor(draw.rows.length / batchSize);
-      await training.train({
+      const { stopped } = await training.train({
         runner,
         data: drawn(data, draw),
         batchSize,
@@ -131,6 +131,7 @@ export async function trainSkipping(
             ? learningRate
             : (step) => learningRate(epoch * perEpoch + Math.floor((step * perEpoch) / steps)),
         collect: [EARLY, FINAL],
+        ...(signal === undefined ? {} : { signal }),
         onEpoch: ({ collected, metrics }) => {
           const { outputs, seen } = collected!;
           const own = Int32Array.from(draw.rows, (row) => labels[row]!);
@@ -144,6 +145,7 @@ export async function trainSkipping(
           history.push({ epoch, loss: metrics.loss!, samplesSeen: steps * batchSize, easy: count });
         },
       });
+      if (stopped === "signal") signal?.throwIfAborted();
     }
     const samplesSeen = history.reduce((sum, one) => sum + one.samplesSeen, 0);
     return {

@@ -1,4 +1,4 @@
-import { type Device, InputError, parseOptions } from "@exitkit/core-gpu";
+import { type Device, InputError, parseOptions, until } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Decoder } from "../decoders/decoder.ts";
 import type { HiddenUnits } from "../hidden-units.ts";
@@ -24,6 +24,8 @@ export interface AccumulateDecoderOptions extends PairsOptions {
   /** What the statistics of an exit may take, in bytes. Default 4 GiB. */
   readonly maxBytes?: number;
   /** Called after every batch with the number of windows so far. */
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
   readonly onProgress?: (windows: number) => void;
 }
 
@@ -40,6 +42,7 @@ const schema = pairsSchema.extend({
   batchSize: z.int().min(1).optional(),
   resume: z.array(z.custom<TokenStatistics>((value) => typeof value === "object" && value !== null)).optional(),
   maxBytes: z.number().positive().optional(),
+  signal: z.instanceof(AbortSignal).optional(),
   onProgress: z.custom<(windows: number) => void>((value) => typeof value === "function").optional(),
 });
 
@@ -55,7 +58,7 @@ export async function accumulateDecoder(
   windows: TokenWindows,
   options: AccumulateDecoderOptions,
 ): Promise<readonly TokenStatistics[]> {
-  const { exits, gram, cross, batchSize, resume, maxBytes, onProgress, skip, border } = parseOptions(
+  const { exits, gram, cross, batchSize, resume, maxBytes, signal, onProgress, skip, border } = parseOptions(
     caller,
     schema,
     options,
@@ -77,7 +80,7 @@ export async function accumulateDecoder(
   const reading = { taps, ...(batchSize === undefined ? {} : { batchSize }) };
   let done = 0;
   try {
-    for await (const states of readStates(device, decoder, windows, reading)) {
+    for await (const states of until(signal, readStates(device, decoder, windows, reading))) {
       for (const [at, { tap }] of exits.entries()) await accumulators[at]!.add(statesAt(states, tap));
       done += countWindows({ tokens: states.tokens, length: windows.length });
       onProgress?.(done);

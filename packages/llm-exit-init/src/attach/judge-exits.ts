@@ -21,10 +21,15 @@ import { countWindows, type TokenWindows, takeWindows } from "../tokens/windows.
 export interface JudgeExitsOptions extends PairsOptions {
   /** Windows that go through together. Default 8. */
   readonly batchSize?: number;
+  /** Ends the call between two batches: it rejects with the signal's reason, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const caller = "llm-exit-init.judgeExits";
-const schema = pairsSchema.extend({ batchSize: z.int().min(1).default(8) });
+const schema = pairsSchema.extend({
+  batchSize: z.int().min(1).default(8),
+  signal: z.instanceof(AbortSignal).optional(),
+});
 
 /**
  * Accuracy, cross entropy and agreement with the last exit of every exit of a network of {@link attachHeads}, on text, as `judgeHeads` counts
@@ -46,7 +51,7 @@ export async function judgeExits(
     network: [network, { backbone: "an object", exits: "a list", apply: "a function" }],
     params: [params, "an object"],
   });
-  const { batchSize, skip, border } = parseOptions(caller, schema, options);
+  const { batchSize, skip, border, signal } = parseOptions(caller, schema, options);
   const { units: t = 1, input } = network.backbone;
   if (windows?.length !== t + 1) {
     throw new InputError(
@@ -81,6 +86,7 @@ export async function judgeExits(
   let tokens = 0;
   try {
     for (let from = 0; from < countWindows(windows); from += batchSize) {
+      signal?.throwIfAborted();
       const taken = takeWindows(windows, from, Math.min(from + batchSize, countWindows(windows)));
       const { x, y, counts, pairs } = feedsOf(taken, batchSize, { skip, ...(border === undefined ? {} : { border }) });
       tokens += pairs;

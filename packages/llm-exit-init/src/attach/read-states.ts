@@ -24,6 +24,8 @@ export interface ReadStatesOptions {
   readonly taps?: readonly string[];
   /** Windows that go through the decoder together. Default 8. */
   readonly batchSize?: number;
+  /** Ends the stream between two batches: it rejects with the signal's reason, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 /** The states of a batch of windows. */
@@ -40,6 +42,7 @@ const caller = "llm-exit-init.readStates";
 const schema = z.strictObject({
   taps: z.array(z.string()).min(1).optional(),
   batchSize: z.int().min(1).default(8),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -59,7 +62,7 @@ export async function* readStates(
     decoder: [decoder, { taps: "a list", apply: "a function" }],
     windows: [windows, { tokens: "numbers or bigints", length: "a number" }],
   });
-  const { taps = decoder.taps, batchSize } = parseOptions(caller, schema, options);
+  const { taps = decoder.taps, batchSize, signal } = parseOptions(caller, schema, options);
   checkTaps(caller, decoder, taps);
   checkWindows(caller, decoder, windows);
   const { length: t } = windows;
@@ -73,6 +76,7 @@ export async function* readStates(
   const session = await compileProgram(device, program, { constants: { params: decoder.params } });
   try {
     for (let from = 0; from < countWindows(windows); from += batchSize) {
+      signal?.throwIfAborted();
       const { tokens } = takeWindows(windows, from, Math.min(from + batchSize, countWindows(windows)));
       const outputs = await session.run({ x: tensor("int32", [tokens.length / t, t], tokens) });
       const states = taps.map((tap, at) => [tap, outputs[`taps.${at}`] as Tensor<"float32">] as const);
@@ -89,7 +93,7 @@ export async function* readTap(
   decoder: Decoder,
   windows: TokenWindows,
   tap: string,
-  options?: Pick<ReadStatesOptions, "batchSize">,
+  options?: Omit<ReadStatesOptions, "taps">,
 ): AsyncGenerator<StatesBatch> {
   for await (const states of readStates(device, decoder, windows, { ...options, taps: [tap] })) {
     yield statesAt(states, tap);

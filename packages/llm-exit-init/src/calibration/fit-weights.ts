@@ -33,11 +33,12 @@ export async function fitWeights(
   heads: readonly TokenHead[],
   rows: TokenRows,
   finalNorm: FinalNorm | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<FittedWeights> {
   const kept = heads.map((_, r) => r);
   for (;;) {
     const chosen = kept.map((r) => heads[r]!);
-    const { weights, crossEntropy } = await newton(caller, device, chosen, rows, finalNorm);
+    const { weights, crossEntropy } = await newton(caller, device, chosen, rows, finalNorm, signal);
     const lowest = weights.indexOf(Math.min(...weights));
     if (weights[lowest]! >= 0) {
       return { weights: heads.map((_, r) => (kept.includes(r) ? weights[kept.indexOf(r)]! : 0)), crossEntropy };
@@ -56,7 +57,9 @@ async function newton(
   heads: readonly TokenHead[],
   rows: TokenRows,
   finalNorm: FinalNorm | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<FittedWeights> {
+  signal?.throwIfAborted();
   const evaluate = await openPoint(caller, device, heads, rows, finalNorm);
   try {
     // At 0 all tokens are equally likely: from there the first step is safe, however large the logits are.
@@ -70,6 +73,7 @@ async function newton(
       let next = point;
       let moved = weights;
       while (length > 1e-6) {
+        signal?.throwIfAborted();
         moved = weights.map((value, r) => value - length * direction[r]!);
         next = await evaluate.at(moved);
         if (next.loss <= point.loss - 1e-4 * length * slope) break;

@@ -1,4 +1,4 @@
-import { InputError, parseOptions, rows, type Tensor, tensor } from "@exitkit/core-gpu";
+import { InputError, parseOptions, rows, type Tensor, tensor, until } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { checkStates, type StatesBatch, type StatesBatches } from "../states.ts";
 import { nextTokenPairs, type PairsOptions, pairsSchema } from "../tokens/pairs.ts";
@@ -17,10 +17,16 @@ export interface TakeRowsOptions extends PairsOptions {
   readonly vocabulary: number;
   /** Stop after so many. Default: all there are. */
   readonly limit?: number;
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed. */
+  readonly signal?: AbortSignal;
 }
 
 const caller = "llm-exit-init.takeRows";
-const schema = pairsSchema.extend({ vocabulary: z.int().min(2), limit: z.int().min(1).optional() });
+const schema = pairsSchema.extend({
+  vocabulary: z.int().min(2),
+  limit: z.int().min(1).optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+});
 
 /**
  * Collects states and their next tokens, aligned as `accumulateTokens` does it; m·d numbers of memory.
@@ -29,11 +35,11 @@ const schema = pairsSchema.extend({ vocabulary: z.int().min(2), limit: z.int().m
  * fewer than `limit`.
  */
 export async function takeRows(batches: StatesBatches, options: TakeRowsOptions): Promise<TokenRows> {
-  const { vocabulary, limit = Number.POSITIVE_INFINITY, skip, border } = parseOptions(caller, schema, options);
+  const { vocabulary, limit = Number.POSITIVE_INFINITY, skip, border, signal } = parseOptions(caller, schema, options);
   const parts: TokenRows[] = [];
   let width: number | undefined;
   let m = 0;
-  for await (const batch of batches) {
+  for await (const batch of until(signal, batches)) {
     const { d } = checkStates(caller, batch, { vocabulary, features: width, last: null });
     width = d;
     const part = alignedRows(batch, batch.states, { skip, ...(border === undefined ? {} : { border }) });

@@ -9,10 +9,13 @@ import { type TokenHead, tokenHead } from "./token-head.ts";
 export interface CalibrateHeadOptions {
   /** The model's final norm, for heads that read normed states. */
   readonly finalNorm?: FinalNorm;
+  /** Ends the call between two passes over the rows: it rejects with the signal's reason, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const schema = z.strictObject({
   finalNorm: z.custom<FinalNorm>((value) => typeof value === "object" && value !== null).optional(),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -33,8 +36,8 @@ export async function calibrate(
   options?: CalibrateHeadOptions,
 ): Promise<TokenHead> {
   const caller = "llm-exit-init.heads.calibrate";
-  const { finalNorm } = parseOptions(caller, schema, options);
-  const { weights } = await fitWeights(caller, device, [head], rows, finalNorm);
+  const { finalNorm, signal } = parseOptions(caller, schema, options);
+  const { weights } = await fitWeights(caller, device, [head], rows, finalNorm, signal);
   return weighted(`${head.name}, calibrated`, [head], weights);
 }
 

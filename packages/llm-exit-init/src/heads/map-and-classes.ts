@@ -18,12 +18,15 @@ export interface MapAndClassesOptions {
   readonly shrinkage?: number;
   /** See {@link sharedCovariance}. Default 5. */
   readonly pseudoCounts?: number;
+  /** Ends the call between two passes over the rows: it rejects with the signal's reason, the device can be used on. */
+  readonly signal?: AbortSignal;
 }
 
 const schema = z.strictObject({
   ridge: z.number().positive().default(1e-3),
   shrinkage: z.number().min(0).max(1).default(0.01),
   pseudoCounts: z.number().min(0).default(5),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
@@ -44,10 +47,12 @@ export async function mapAndClasses(
   options?: MapAndClassesOptions,
 ): Promise<TokenHead> {
   const caller = "llm-exit-init.heads.mapAndClasses";
-  const { ridge, shrinkage, pseudoCounts } = parseOptions(caller, schema, options);
+  const { ridge, shrinkage, pseudoCounts, signal } = parseOptions(caller, schema, options);
   const map = await linearMap(device, statistics, output, { ridge });
+  signal?.throwIfAborted();
   const matched = await priorMatch(caller, device, map, statistics, rows, output.norm);
+  signal?.throwIfAborted();
   const classes = await sharedCovariance(device, statistics, { shrinkage, pseudoCounts, prior: false });
-  const { weights } = await fitWeights(caller, device, [matched, classes], rows, output.norm);
+  const { weights } = await fitWeights(caller, device, [matched, classes], rows, output.norm, signal);
   return weighted("map + classes", [matched, classes], weights);
 }

@@ -1,4 +1,4 @@
-import { type Device, InputError, parseOptions } from "@exitkit/core-gpu";
+import { type Device, InputError, parseOptions, until } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { checkHidden, type HiddenUnits, openHidden, sameHidden } from "../hidden-units.ts";
 import { applyNorm, checkNorm, type FinalNorm, type StateNorm } from "../norms.ts";
@@ -28,6 +28,8 @@ export interface AccumulateTokensOptions extends PairsOptions {
   /** What the statistics may take, in bytes. Default 4 GiB. */
   readonly maxBytes?: number;
   /** Called after every batch with the number of positions so far. */
+  /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
+  readonly signal?: AbortSignal;
   readonly onProgress?: (positions: number) => void;
 }
 
@@ -47,6 +49,7 @@ const schema = pairsSchema.extend({
     .number()
     .positive()
     .default(2 ** 32),
+  signal: z.instanceof(AbortSignal).optional(),
   onProgress: z.custom<(positions: number) => void>((value) => typeof value === "function").optional(),
 });
 
@@ -84,7 +87,7 @@ export async function accumulateTokens(
 ): Promise<TokenStatistics> {
   const accumulator = openAccumulator(caller, device, options);
   try {
-    for await (const batch of batches) {
+    for await (const batch of until(options.signal, batches)) {
       const positions = await accumulator.add(batch);
       options.onProgress?.(positions);
     }

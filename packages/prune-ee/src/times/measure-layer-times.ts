@@ -32,6 +32,8 @@ export interface MeasureLayerTimesOptions {
   /** Shape of one sample by input, without the batch. Default: what the model states. */
   readonly sampleShapes?: Readonly<Record<string, readonly number[]>>;
   /** Called with how many of how many measurements are done. */
+  /** Ends the call between two measurements: it rejects with the signal's reason, the device can be used on. */
+  readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, of: number) => unknown;
 }
 
@@ -42,6 +44,7 @@ const schema = z.strictObject({
   passes: z.int().min(1).default(3),
   eightBits: z.boolean().default(true),
   sampleShapes: z.record(z.string(), z.array(z.int().min(1)).readonly()).default({}),
+  signal: z.instanceof(AbortSignal).optional(),
   onProgress: z.custom<(done: number, of: number) => unknown>((value) => typeof value === "function").optional(),
 });
 
@@ -76,12 +79,12 @@ export async function measureLayerTimes(
   model: Model,
   options: MeasureLayerTimesOptions = {},
 ): Promise<LayerTimes> {
-  const { batch, steps, passes, eightBits, sampleShapes, onProgress } = parseOptions(caller, schema, options);
+  const { batch, steps, passes, eightBits, sampleShapes, signal, onProgress } = parseOptions(caller, schema, options);
   if (typeof device?.load !== "function") {
     throw new InputError(caller, "a device is needed", typeof device, 'Pass await openDevice("cpu").');
   }
   const blocks = BLOCK_WIDTHS.map((width): LayerShape => ({ ...blockPlace, in: width, out: width }));
-  const widths = await measureAll(device, blocks, { batch: Math.min(batch, 16), passes, eightBits });
+  const widths = await measureAll(device, blocks, { batch: Math.min(batch, 16), passes, eightBits, signal });
   const block = blockOf(new Map(widths.map(({ out, float }) => [out, float])));
   const { products } = propagate(graphOf(caller, model, await shapesOf(device, model, sampleShapes)));
   const shapes = widthsOf(
@@ -89,7 +92,7 @@ export async function measureLayerTimes(
     block,
     steps,
   );
-  const rows = await measureAll(device, shapes, { batch, passes, eightBits, onProgress });
+  const rows = await measureAll(device, shapes, { batch, passes, eightBits, signal, onProgress });
   return { batch, block, widths, rows };
 }
 
@@ -119,16 +122,18 @@ interface MeasurePlan {
   readonly batch: number;
   readonly passes: number;
   readonly eightBits: boolean;
+  readonly signal: AbortSignal | undefined;
   readonly onProgress?: MeasureLayerTimesOptions["onProgress"];
 }
 
 async function measureAll(
   device: Device,
   shapes: readonly LayerShape[],
-  { batch, passes, eightBits, onProgress }: MeasurePlan,
+  { batch, passes, eightBits, signal, onProgress }: MeasurePlan,
 ): Promise<readonly TimedShape[]> {
   const forms = await Promise.all(
     shapes.map(async (shape) => {
+      signal?.throwIfAborted();
       const { model, x } = layerModel(shape, batch);
       const smaller = eightBits ? (await quantiseModel(device, model, [{ x }])).model : undefined;
       return { shape, x, models: smaller === undefined ? [model] : [model, smaller] };
@@ -137,6 +142,7 @@ async function measureAll(
   const times = forms.map(({ models }) => models.map((): number[] => []));
   for (let pass = 0; pass < passes; pass++) {
     for (const [at, { models, x }] of forms.entries()) {
+      signal?.throwIfAborted();
       for (const [form, model] of models.entries()) times[at]![form]!.push(await timed(device, model, x));
       await onProgress?.(pass * forms.length + at + 1, passes * forms.length);
     }
