@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -152,7 +153,7 @@ describe("columns", () => {
     [
       "a list that is longer than the file",
       () =>
-        file("l.parquet", Uint8Array.from([...par1, 0x19, 0xf5, 128, 128, 128, 128, 4, 0, 0, 0, 8, 0, 0, 0, ...par1])),
+        file("l.parquet", Uint8Array.from([...par1, 0x19, 0xf5, 128, 128, 128, 128, 4, 0, 0, 0, 10, 0, 0, 0, ...par1])),
       /must be able to read .*l.parquet; got a list of 1073741824 where 3 bytes are left/,
     ],
   ];
@@ -163,6 +164,18 @@ describe("columns", () => {
       expect.objectContaining({ name: "InputError" }),
     );
   });
+});
+
+it.skipIf(!existsSync("/proc/self/fd"))("a broken table leaves no file open", async () => {
+  const open = async () => (await readdir("/proc/self/fd")).length;
+  const long = `labels,earlyPrediction\n${"0,0\n".repeat(50_000)}`;
+  const broken = await file("broken.csv", long.replace("\n", "\n1,2,3\n"));
+  const attempt = () => readColumns(broken).catch((error: Error) => error.message);
+  expect(await attempt()).toMatch(/must be able to read .*broken.csv/);
+  const before = await open();
+  for (let time = 0; time < 30; time++) await attempt();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(await open()).toBeLessThan(before + 5);
 });
 
 describe("a selection", () => {

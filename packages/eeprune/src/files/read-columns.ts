@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
+import { pipeline } from "node:stream";
 import { InputError, type Tensor, tensor } from "@exitkit/core-gpu";
 import { parse } from "csv-parse";
 import { asyncBufferFromFile, parquetMetadataAsync, parquetRead } from "hyparquet";
@@ -142,9 +143,9 @@ async function readCsv(file: string, wanted: readonly string[]): Promise<Columns
   let names: readonly string[] | null = null;
   let places: readonly number[] = [];
   let columns: unknown[][] = [];
-  const parser = createReadStream(file)
-    .on("error", (error) => parser.destroy(error))
-    .pipe(parse({ bom: true, skip_empty_lines: true }));
+  const parser = parse({ bom: true, skip_empty_lines: true });
+  // Whichever ends first ends the other: a broken line closes the file. The error comes out of the loop.
+  pipeline(createReadStream(file), parser, () => {});
   try {
     for await (const record of parser as AsyncIterable<readonly string[]>) {
       if (names === null) {
