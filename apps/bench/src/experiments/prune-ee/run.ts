@@ -58,12 +58,16 @@ export async function run(context: Context, preset: Settings) {
       seeds.length * orders.length + channelSeeds.length * (settings.keep.length + settings.times.length),
       "networks",
     );
+    const table = await folder.step("layer-times", () => layerTimes(material));
+    for (const seed of channelSeeds) {
+      channels.push(...(await channelRows(material, seed, table, folder, () => stage.advance(1))));
+    }
     const done: number[] = [];
-    let table: LayerTimes | undefined;
+    const first = performance.now();
     for (const seed of seeds) {
       // A seed is begun where it is likely to end in time, and then finished: every order has the same seeds.
-      const spent = performance.now() - begun;
-      if (done.length > 0 && spent + (spent / done.length) * 0.9 > minutes * 60_000) break;
+      const now = performance.now();
+      if (done.length > 0 && now - begun + (0.9 * (now - first)) / done.length > minutes * 60_000) break;
       const exits = await folder.step(`exits-${seed}`, () => trainedExits(material, network, seed));
       const params = { backbone: network.backbone.params, exits };
       for (const order of orders) {
@@ -76,12 +80,6 @@ export async function run(context: Context, preset: Settings) {
         stage.advance(1);
       }
       done.push(seed);
-    }
-    const isLate = () => performance.now() - begun > minutes * 60_000;
-    if (!isLate()) table = await folder.step("layer-times", () => layerTimes(material));
-    for (const seed of channelSeeds) {
-      if (table === undefined || isLate()) break;
-      channels.push(...(await channelRows(material, seed, table, folder, () => stage.advance(1))));
     }
     stage.done();
     const found = {
@@ -110,8 +108,7 @@ export async function run(context: Context, preset: Settings) {
 }
 
 /** A table of times as the result holds it. */
-function timesOf(table: LayerTimes | undefined): Partial<Pick<PruneResult, "block" | "layerTimes" | "widths">> {
-  if (table === undefined) return {};
+function timesOf(table: LayerTimes): Pick<PruneResult, "block" | "layerTimes" | "widths"> {
   const widest = table.widths!.at(-1)!;
   return {
     block: table.block,
