@@ -80,7 +80,7 @@ function missing(caller: string, shape: LayerShape): InputError {
  *
  * @param times Milliseconds by width; widths that would decide and are not there decide nothing.
  */
-export function blockOf(times: ReadonlyMap<number, number>, tolerance = 0.05): number {
+export function blockOf(times: ReadonlyMap<number, number>, tolerance = 0.12): number {
   const isBlock = (block: number) => {
     const decisive = [...times].filter(([width]) => width % block !== 0 && times.has(Math.ceil(width / block) * block));
     return (

@@ -69,15 +69,21 @@ export function report(result: PruneResult): Report {
       ],
       [
         "Channels",
-        "The least important channels by group norm, in whole blocks of the processor's own, then fine-tuned; a share of every layer's channels, or where a table of this machine's times for each layer and width says that a wanted share of the time is cheapest to save. Times: a batch of 64, all networks in turn, median of the ratios.",
+        `The least important channels by group norm, in whole blocks of the processor's own, then fine-tuned (${channelSetup(result)}); a share of every layer's channels, or where a table of this machine's times for each layer and width says that a wanted share of the time is cheapest to save. Times: a batch of 64, all networks in turn, median of the ratios.`,
       ],
     ],
   };
 }
 
 function setup({ network, pictures, rounds, fraction, epochs, rows, leftOut }: PruneResult): string {
+  if (rows.length === 0) return "The orders were not measured: there was no time for them.";
   const seeds = distinct(rows.map(({ seed }) => seed)).length;
   return `${backboneName(network)} with six Shallow-Deep exits; ${rounds} rounds, each ${percent(fraction)} of what is left, then ${epochs} ${epochs === 1 ? "epoch" : "epochs"} of ${count(pictures)} training pictures (SGD, 0.01, momentum 0.9); ${seeds} ${seeds === 1 ? "seed" : "seeds"}${leftOut > 0 ? ` (${leftOut} more were left out for want of time)` : ""}.`;
+}
+
+/** How long networks were fine-tuned after channels went. */
+function channelSetup({ channelEpochs, pictures }: PruneResult): string {
+  return `${channelEpochs} ${channelEpochs === 1 ? "epoch" : "epochs"} of ${count(pictures)} training pictures`;
 }
 
 function headline(result: PruneResult): Headline {
@@ -88,7 +94,8 @@ function headline(result: PruneResult): Headline {
   };
   const [dense, together, sequential] = [last("dense"), last("together"), last("sequential")];
   if (dense === undefined || together === undefined || sequential === undefined) {
-    return { sentence: "Pruning early-exit networks: nothing to compare was measured in this run." };
+    const nothing = "Pruning early-exit networks: nothing to compare was measured in this run.";
+    return { sentence: barSentence(result.channels) || nothing };
   }
   const early = (order: Order) => {
     const own = rows.filter((row) => row.order === order && row.exit !== rows.at(-1)!.exit);
@@ -212,8 +219,8 @@ export function measured(result: PruneResult): readonly Block[] {
   return [
     "## In which order to prune a network and its exits",
     `${setup(result)} Accuracies on the ${count(result.data?.test ?? 0)} test pictures of ${result.data?.name ?? "CIFAR-10"}; MACs without products with zeros, the dense network without exits is 1. ${machine(result)}.`,
-    exitsTable(result),
-    "Whole channels removed and fine-tuned, beside plain networks; time of a batch of 64, in turn:",
+    result.rows.length === 0 ? "" : exitsTable(result),
+    `Whole channels removed and fine-tuned (${channelSetup(result)}), beside plain networks; time of a batch of 64, in turn:`,
     channelsTable(result),
     barSentence(result.channels),
     ...(result.widths.length === 0

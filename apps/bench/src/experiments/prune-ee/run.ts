@@ -67,7 +67,8 @@ export async function run(context: Context, preset: Settings) {
     for (const seed of seeds) {
       // A seed is begun where it is likely to end in time, and then finished: every order has the same seeds.
       const now = performance.now();
-      if (done.length > 0 && now - begun + (0.9 * (now - first)) / done.length > minutes * 60_000) break;
+      const expected = done.length === 0 ? 0 : (0.9 * (now - first)) / done.length;
+      if (now - begun + expected > minutes * 60_000) break;
       const exits = await folder.step(`exits-${seed}`, () => trainedExits(material, network, seed));
       const params = { backbone: network.backbone.params, exits };
       for (const order of orders) {
@@ -87,7 +88,7 @@ export async function run(context: Context, preset: Settings) {
       curves: outcomes.flatMap(({ curves }) => curves),
       layers: outcomes.flatMap(({ layers }) => layers),
     };
-    const { network: name, pictures, rounds, fraction, epochs } = settings;
+    const { network: name, pictures, rounds, fraction, epochs, channelEpochs } = settings;
     return {
       ranOn: device.kind,
       data: {
@@ -97,7 +98,7 @@ export async function run(context: Context, preset: Settings) {
         test: data.test.n,
         files: [...data.files],
       },
-      ...{ network: name, pictures, rounds, fraction, epochs },
+      ...{ network: name, pictures, rounds, fraction, epochs, channelEpochs },
       ...found,
       channels,
       ...timesOf(table),

@@ -67,6 +67,8 @@ export const schema = resultSchema({
   rounds: amount,
   fraction: z.number(),
   epochs: amount,
+  /** Of the networks without some channels. */
+  channelEpochs: amount.default(0),
   rows: list(exitRow),
   curves: list(curveRow),
   layers: list(layerRow),
