@@ -32,7 +32,9 @@ export async function run(
   const extras = extrasOf(experiment, options, experiments);
   const directory = await dataDirectory(options.data);
   const editions = await editionsOf(experiment.reads ?? ["cifar10"], directory);
-  const config = { experiment: experiment.name, preset, seed, device, data: editions, ...extras };
+  // How long a run may take decides what it leaves out for now, not what it is: with more minutes it goes on.
+  const { minutes: _, ...decisive } = extras;
+  const config = { experiment: experiment.name, preset, seed, device, data: editions, ...decisive };
   const words = Object.entries(extras).map(([name, value]) => `-${name}${[value].flat().join("+")}`);
   const out = resolve(options.out ?? join("runs", `${experiment.name}-${preset}-seed${seed}${words.join("")}`));
   const folder = await openRun(out, config, progress, options.fresh === undefined ? {} : { fresh: options.fresh });
