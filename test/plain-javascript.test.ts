@@ -23,7 +23,7 @@ const FOREIGN = new Set(["core-gpu.onnx.create"]);
 
 /** Whose only arguments may be left out. */
 const TAKES_NOTHING =
-  /^core-gpu\.(diagnoseDevices|openDevice|layers\.(kaiming|xavier|truncated)?(Normal|Uniform|normal|uniform)|optimisers\.(adam|adamW|sgd))$|^early-exit\.heads\.(linear|mixedPool)$|^prune-ee\.criteria\./;
+  /^core-gpu\.(channelBlocks|diagnoseDevices|openDevice|layers\.(kaiming|xavier|truncated)?(Normal|Uniform|normal|uniform)|optimisers\.(adam|adamW|sgd))$|^early-exit\.heads\.(linear|mixedPool)$|^prune-ee\.criteria\./;
 
 /** What came of a call: an answer (of a generator: its first), or what was thrown. */
 async function outcome(fn: Any, given: readonly unknown[]): Promise<{ readonly thrown?: unknown }> {

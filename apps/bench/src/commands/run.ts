@@ -35,7 +35,7 @@ export async function run(
   // How long a run may take decides what it leaves out for now, not what it is: with more minutes it goes on.
   const { minutes: _, ...decisive } = extras;
   const config = { experiment: experiment.name, preset, seed, device, data: editions, ...decisive };
-  const words = Object.entries(extras).map(([name, value]) => `-${name}${[value].flat().join("+")}`);
+  const words = Object.entries(decisive).map(([name, value]) => `-${name}${[value].flat().join("+")}`);
   const out = resolve(options.out ?? join("runs", `${experiment.name}-${preset}-seed${seed}${words.join("")}`));
   const folder = await openRun(out, config, progress, options.fresh === undefined ? {} : { fresh: options.fresh });
   const data = openDataSource(directory, progress);

@@ -21,7 +21,9 @@ const object = z.custom<object>((value) => typeof value === "object" && value !=
 const schema = z.strictObject({
   params: object,
   criterion: object,
-  random: object,
+  random: z.custom<Generator>((value) => typeof (value as Generator | undefined)?.permutation === "function", {
+    message: "must be a generator, e.g. generator(1) of core-gpu",
+  }),
   lossWeights: z.array(z.number().min(0)).readonly().optional(),
 });
 
@@ -40,6 +42,9 @@ export async function scoreChannels(
 ): Promise<WeightScores> {
   if (typeof network?.apply !== "function") {
     throw new InputError(caller, "an exit network is needed", typeof network, "Pass what exitNetwork gave.");
+  }
+  if (typeof data?.batch !== "function") {
+    throw new InputError(caller, "a dataset is needed", typeof data, "Pass e.g. training.tensorDataset({ x, y }).");
   }
   const { lossWeights = [...network.exits.map(() => 1), 1] } = parseOptions(caller, schema, options);
   const { params, criterion, random } = options;

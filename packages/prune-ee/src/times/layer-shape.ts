@@ -1,3 +1,5 @@
+import { checkArguments } from "@exitkit/core-gpu";
+
 /** What decides how long a layer with weights takes: everything but its numbers. */
 export interface LayerShape {
   /** `linear`: a fully connected layer or matrix product with constant weights. */
@@ -15,8 +17,12 @@ export interface LayerShape {
 /** All of a shape but its widths. */
 export type LayerPlace = Omit<LayerShape, "in" | "out">;
 
-/** A place in words, which is the same for the same place: "conv 3×3 / 2 at 32×32". */
-export function placeName({ kind, kernel, stride, size }: LayerPlace): string {
+/** A place in words, which is the same for the same place: "conv 3×3 / 2×2 at 32×32". @throws InputError on what is no place. */
+export function placeName(place: LayerPlace): string {
+  checkArguments("prune-ee.placeName", {
+    place: [place, { kind: "a string", kernel: "a list", stride: "a list", size: "a list" }],
+  });
+  const { kind, kernel, stride, size } = place;
   if (kind === "linear") return `linear, ${size.join("×")} rows`;
   const steps = stride.every((step) => step === 1) ? "" : ` / ${stride.join("×")}`;
   return `${kind} ${kernel.join("×")}${steps} at ${size.join("×")}`;

@@ -83,10 +83,10 @@ export async function measureLayerTimes(
   if (typeof device?.load !== "function") {
     throw new InputError(caller, "a device is needed", typeof device, 'Pass await openDevice("cpu").');
   }
+  const { products } = propagate(graphOf(caller, model, await shapesOf(device, model, sampleShapes)));
   const blocks = BLOCK_WIDTHS.map((width): LayerShape => ({ ...blockPlace, in: width, out: width }));
   const widths = await measureAll(device, blocks, { batch: Math.min(batch, 16), passes, eightBits, signal });
   const block = blockOf(new Map(widths.map(({ out, float }) => [out, float])));
-  const { products } = propagate(graphOf(caller, model, await shapesOf(device, model, sampleShapes)));
   const shapes = widthsOf(
     products.map(({ place, in: from, out }) => ({ ...place, in: from.length, out: out.length })),
     block,
