@@ -87,6 +87,4 @@ export type Order = z.output<typeof order>;
 export type ExitRow = PruneResult["rows"][number];
 export type CurveRow = PruneResult["curves"][number];
 export type LayerRow = PruneResult["layers"][number];
-export type LayerTimeRow = PruneResult["layerTimes"][number];
-export type WidthRow = PruneResult["widths"][number];
 export type ChannelRow = PruneResult["channels"][number];
