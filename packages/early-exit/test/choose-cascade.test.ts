@@ -177,6 +177,16 @@ describe("chooseCascade", () => {
   const measured = imagined(1200, [0.7, 0.85, 0.9, 0.95], [10, 30, 60, 100]);
   const chosen = chooseCascade(measured, { maxAccuracyLoss: 0.01, random: generator(1) });
 
+  it("refuses a logit that is none, by member and sample", () => {
+    const [first, ...others] = measured.members;
+    const data = first!.logits.data.slice();
+    data[5 * K + 1] = Number.NaN;
+    const members = [{ ...first!, logits: { ...first!.logits, data } }, ...others];
+    expect(() => chooseCascade({ ...measured, members }, { random: generator(1) })).toThrow(
+      `logits of member "${first!.name}" must be finite; got NaN at sample 5`,
+    );
+  });
+
   it("tries every subset that could win, and promises what was not chosen", () => {
     expect(chosen.tried).toBeLessThanOrEqual(15);
     expect(chosen.best.members.length).toBeGreaterThan(1);

@@ -91,6 +91,10 @@ describe("label noise", () => {
     expect(() => rankLabelNoise({ labels: [0], classes: 2, early: scores } as never)).toThrow(
       /final.prediction must be a column/,
     );
+    const unsure = { ...scores, confidence: Float64Array.of(Number.NaN) };
+    expect(() => rankLabelNoise({ labels: [0], classes: 2, early: scores, final: unsure })).toThrow(
+      /final.confidence must be from 0 to 1; got NaN in row 0/,
+    );
   });
 });
 

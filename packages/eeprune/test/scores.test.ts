@@ -341,6 +341,20 @@ describe("is refused", () => {
       /evidence.features must be finite; got NaN in row 3/,
     ],
     [
+      "margins that are none",
+      "margin",
+      { ...evidence, final: { ...evidence.final, margin: new Float64Array(40).fill(Number.NaN, 7, 8) } },
+      options,
+      /scores of "margin" must be numbers; got NaN in row 7/,
+    ],
+    [
+      "probabilities that are none, to be covered",
+      "coverage",
+      { ...evidence, early: { ...evidence.early, labelProbability: new Float64Array(40).fill(Number.NaN, 2, 3) } },
+      options,
+      /scores of "earlyProbability" must be numbers; got NaN in row 2/,
+    ],
+    [
       "scores of other samples",
       "margin",
       { ...evidence, final: scoreColumns(matrix([[1, 2]]), [0]) },

@@ -70,7 +70,7 @@ export async function judgeHeads(
   const positions = { skip: pairs.skip, ...(pairs.border === undefined ? {} : { border: pairs.border }) };
   const sums = heads.map(() => [0, 0, 0]);
   const full = [0, 0];
-  let tokens = 0;
+  let [tokens, index] = [0, 0];
   try {
     for await (const batch of until(signal, batches)) {
       checkStates(caller, batch, { vocabulary: v, last });
@@ -89,6 +89,11 @@ export async function judgeHeads(
         });
       };
       await own.run(states, {}, add, { full: answers });
+      if (![full, ...sums].flat().every(Number.isFinite)) {
+        const fix = "Check the states of that batch, the heads and the output layer.";
+        throw new InputError(caller, "logits must be finite", `NaN or infinity in batch ${index}`, fix);
+      }
+      index++;
       tokens += states.next.length;
     }
   } finally {

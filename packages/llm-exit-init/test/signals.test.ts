@@ -1,4 +1,4 @@
-import { type Device, openDevice, tensor } from "@exitkit/core-gpu";
+import { type Device, layers, openDevice, type Tensor, tensor } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   accumulateDecoder,
@@ -132,5 +132,36 @@ describe("NaN", () => {
     const bad = { states, tokens: [0, 1, 0] };
     const options = { vocabulary: 2, skip: 0 };
     await expect(accumulateTokens(device, [bad], options)).rejects.toThrow(/states must be finite; got NaN/);
+    await expect(takeRows([bad], options)).rejects.toThrow(/states must be finite; got NaN or infinity in batch 0/);
+  });
+
+  const spoilt = <T extends Tensor<"float32">>(given: T): T => {
+    const data = given.data.slice();
+    data[0] = Number.NaN;
+    return { ...given, data };
+  };
+
+  it("is no prediction: heads and exits are not judged by it", async () => {
+    const head = heads.classAware(await accumulateTokens(device, [batch], { vocabulary: VOCABULARY }));
+    const states = { ...batch.states, data: batch.states.data.map((value, at) => (at === 20 ? Number.NaN : value)) };
+    await expect(judgeHeads(device, [head], [batch, { ...batch, states }], { output })).rejects.toThrow(
+      /logits must be finite; got NaN or infinity in batch 1/,
+    );
+    const decoder = tinyDecoder();
+    const text = tinyText(4, 6);
+    const [statistics] = await accumulateDecoder(device, decoder, text, { exits: [{ tap: "block1" }] });
+    const { network, params } = attachHeads(decoder, [{ tap: "block1", head: heads.classAware(statistics!) }], 5);
+    const broken = structuredClone(params);
+    for (const { data } of Object.values(layers.flattenParameters(broken.exits[0]!))) data[0] = Number.NaN;
+    await expect(judgeExits(device, network, broken, text)).rejects.toThrow(
+      /logits must be finite; got NaN or infinity at exit 0, windows 0 to 3/,
+    );
+  });
+
+  it("is nothing to calibrate on", async () => {
+    const rows = await takeRows(windows("heldOut"), { vocabulary: VOCABULARY });
+    const head = heads.classAware(await accumulateTokens(device, [batch], { vocabulary: VOCABULARY }));
+    const bad = { ...rows, states: spoilt(rows.states) };
+    await expect(heads.calibrate(device, head, bad)).rejects.toThrow(/logits of all rows must be finite; got NaN/);
   });
 });

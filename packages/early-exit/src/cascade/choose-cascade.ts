@@ -226,6 +226,11 @@ function checkMeasured(measured: MeasuredMembers): MeasuredMembers {
       const expectation = `logits of member "${name}" must be [${labels.length}, ${k}]`;
       throw new InputError(caller, expectation, `[${logits.shape.join(", ")}]`);
     }
+    const bad = (logits.data as Float32Array).findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) {
+      const actual = `${logits.data[bad]} at sample ${Math.floor(bad / k!)}`;
+      throw new InputError(caller, `logits of member "${name}" must be finite`, actual);
+    }
     if (!(macs > 0 && milliseconds > 0 && Number.isFinite(macs) && Number.isFinite(milliseconds))) {
       throw new InputError(caller, `costs of member "${name}" must be > 0`, `${macs} MACs, ${milliseconds} ms`);
     }

@@ -1,6 +1,6 @@
 import { InputError } from "@exitkit/core-gpu";
 import { byId } from "../columns/by-id.ts";
-import { type Column, integers } from "../columns/column.ts";
+import { type Column, integers, reals } from "../columns/column.ts";
 import type { ScoreColumns } from "../columns/score-columns.ts";
 
 /** What {@link rankLabelNoise} looks at; `BriefRun` has it. */
@@ -52,10 +52,14 @@ export function rankLabelNoise(evidence: LabelEvidence): readonly Suspect[] {
   const [one, other] = Object.entries(predictions).map(([exit, column]) =>
     integers(caller, `${exit}.prediction`, column, { n, below: classes }),
   );
+  const sure = { early: early?.confidence, final: final?.confidence };
+  const [ofOne, ofOther] = Object.entries(sure).map(([exit, column]) =>
+    reals(caller, `${exit}.confidence`, column, { n, from: 0, to: 1 }),
+  );
   const suspects: Suspect[] = [];
   for (let i = 0; i < n; i++) {
     if (one![i] !== other![i] || one![i] === labels[i]) continue;
-    const confidence = early.confidence[i]! * final.confidence[i]!;
+    const confidence = ofOne![i]! * ofOther![i]!;
     suspects.push({ id: ids[i]!, label: labels[i]!, answer: one![i]!, confidence });
   }
   return suspects.sort((a, b) => b.confidence - a.confidence || a.id - b.id);

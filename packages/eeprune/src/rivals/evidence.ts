@@ -82,6 +82,14 @@ export function matrixOf(caller: string, name: string, tensor: Tensor, n: number
   throw new InputError(caller, `${name} must be finite`, `${data[bad]} in row ${Math.floor(bad / d)}`);
 }
 
+/** @throws InputError at the first score that is none: NaN is neither larger nor smaller than another. */
+export function checkScores(caller: string, name: string, scores: ArrayLike<number>): void {
+  const bad = Array.prototype.findIndex.call(scores, Number.isNaN);
+  if (bad < 0) return;
+  const fix = "The columns of the evidence must be numbers, as scoreColumns gives them.";
+  throw new InputError(caller, `scores of "${name}" must be numbers`, `NaN in row ${bad}`, fix);
+}
+
 /** The rows of a matrix in another order. */
 export function reordered({ n, d, data }: Matrix, order: Int32Array): Matrix {
   const made = data.slice();

@@ -4,7 +4,7 @@ import { integers, type Reals } from "../columns/column.ts";
 import { coverage } from "../selection/coverage.ts";
 import { herding, kCentre, moderate, norms, prototypes } from "./by-features.ts";
 import { complexityGap } from "./complexity-gap.ts";
-import { type Evidence, type Matrix, matrixOf, need, type RunEvidence, reordered } from "./evidence.ts";
+import { checkScores, type Evidence, type Matrix, matrixOf, need, type RunEvidence, reordered } from "./evidence.ts";
 import { areaUnderMargin, dynamicUncertainty, forgettingEvents, unseenLast } from "./over-epochs.ts";
 
 /** Settings that some methods have. */
@@ -204,6 +204,7 @@ export const CHOICES = {
     keep: (given, rows, count) => {
       const { settings, random, order } = given;
       const hardness: Reals = SCORES[settings.over].score({ ...given, method: `coverage over ${settings.over}` });
+      checkScores(given.caller, settings.over, hardness);
       const cut = Math.floor((settings.cut * order.n * rows.length) / order.n);
       return coverage(rows, hardness, count, cut, settings.strata, random);
     },

@@ -5,7 +5,7 @@ import { generatorOption, ratioOption, vanishingOption } from "../options.ts";
 import { groupsOf } from "../selection/groups.ts";
 import { markLargest } from "../selection/mark-largest.ts";
 import { countOf, type Selection, selectionOf, type Vanishing } from "../selection/selection.ts";
-import { type Evidence, need } from "./evidence.ts";
+import { checkScores, type Evidence, need } from "./evidence.ts";
 import {
   CHOICES,
   type Given,
@@ -150,6 +150,7 @@ export function pruneBy(method: MethodName, evidence: Evidence, options: PruneBy
     if (scores.length !== labels.length) {
       throw new InputError(caller, `columns must have ${labels.length} elements, as labels has`, `${scores.length}`);
     }
+    checkScores(caller, method, scores);
     const keys = scores.map((score) => -score);
     for (const { rows, count } of groups) markLargest(goes, rows, keys, count, random);
   }

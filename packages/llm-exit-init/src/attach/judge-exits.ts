@@ -94,6 +94,11 @@ export async function judgeExits(
       sums.forEach((sum, j) => {
         for (const key of ["right", "same", "loss"] as const) sum[key] += Number(outputs[`${key}.${j}`]!.data[0]);
       });
+      const bad = sums.findIndex(({ loss }) => !Number.isFinite(loss));
+      if (bad >= 0) {
+        const actual = `NaN or infinity at exit ${bad}, windows ${from} to ${Math.min(from + batchSize, countWindows(windows)) - 1}`;
+        throw new InputError(caller, "logits must be finite", actual, "Check the parameters of that exit.");
+      }
     }
   } finally {
     await runner.release();

@@ -65,6 +65,10 @@ async function newton(
     // At 0 all tokens are equally likely: from there the first step is safe, however large the logits are.
     let weights = heads.map(() => 0);
     let point = await evaluate.at(weights);
+    if (![point.loss, ...point.gradient, ...point.hessian.flat()].every(Number.isFinite)) {
+      const fix = "Check the rows' states and the heads.";
+      throw new InputError(caller, "logits of all rows must be finite", "NaN or infinity", fix);
+    }
     for (let step = 0; step < STEPS; step++) {
       const direction = solved(point.hessian, point.gradient);
       const slope = direction.reduce((sum, value, r) => sum + value * point.gradient[r]!, 0);

@@ -38,11 +38,16 @@ export async function takeRows(batches: StatesBatches, options: TakeRowsOptions)
   const { vocabulary, limit = Number.POSITIVE_INFINITY, skip, border, signal } = parseOptions(caller, schema, options);
   const parts: TokenRows[] = [];
   let width: number | undefined;
-  let m = 0;
+  let [m, index] = [0, 0];
   for await (const batch of until(signal, batches)) {
     const { d } = checkStates(caller, batch, { vocabulary, features: width, last: null });
     width = d;
     const part = alignedRows(batch, batch.states, { skip, ...(border === undefined ? {} : { border }) });
+    if (!part.states.data.every(Number.isFinite)) {
+      const fix = "Check the model's weights and the text of that batch.";
+      throw new InputError(caller, "states must be finite", `NaN or infinity in batch ${index}`, fix);
+    }
+    index++;
     const taken = Math.min(part.next.length, limit - m);
     parts.push({ states: rows(part.states, 0, taken), next: part.next.subarray(0, taken) });
     m += taken;
