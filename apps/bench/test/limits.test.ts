@@ -56,6 +56,14 @@ it("a wheel's file that says it is larger than any is not made", () => {
   // The size unpacked, in the directory at the end of the archive.
   wheel.writeUInt32LE(4_000_000_000, wheel.indexOf("PK\u0001\u0002") + 24);
   expect(() => unpackWheel("w.whl", wheel, ["a.txt"])).toThrow("a.txt of w.whl says that it has 4000000000 bytes");
+  // Below the limit, and more than its 11 deflated bytes can become; or than the whole archive can, where those are said to be more.
+  wheel.writeUInt32LE(100_000_000, wheel.indexOf("PK\u0001\u0002") + 24);
+  expect(() => unpackWheel("w.whl", wheel, ["a.txt"])).toThrow("bytes, more than 11352");
+  wheel.writeUInt32LE(90_000_000, wheel.indexOf("PK\u0001\u0002") + 20);
+  expect(() => unpackWheel("w.whl", wheel, ["a.txt"])).toThrow(`bytes, more than ${1032 * wheel.length}`);
+  // What is deflated best is not refused.
+  const zeros = Buffer.from(zipSync({ "z.bin": new Uint8Array(5_000_000) }, { level: 9 }));
+  expect(unpackWheel("z.whl", zeros, ["z.bin"]).get("z.bin")!.length).toBe(5_000_000);
 });
 
 it("a picture's size is looked at before it is made", async () => {

