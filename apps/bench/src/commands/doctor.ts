@@ -1,7 +1,7 @@
 import os from "node:os";
 import { diagnoseDevices } from "@exitkit/core-gpu";
-import { dataDirectory, openDataset } from "../data/directory.ts";
-import { cifar10 } from "../data/sets/index.ts";
+import { dataDirectory, findDataset, openDataset, type PictureSet } from "../data/directory.ts";
+import { SETS } from "../data/source.ts";
 import { tableOf } from "../report/table.ts";
 import { describeEnvironment } from "../runs/environment.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -37,7 +37,7 @@ export async function checkUp(options: { readonly data?: string }, terminal: Ter
 
 /**
  * Looks at everything the experiments need: Node, onnxruntime, each device by really running on it, memory, load, the data
- * set and the weights by their sums.
+ * sets and the weights by their sums.
  *
  * @param data The `--data` option.
  */
@@ -54,7 +54,7 @@ async function doctor(data: string | undefined): Promise<readonly Check[]> {
     check("processor", true, `${environment.cores} cores, ${environment.cpu}`),
     absent("idle", busy < 0.5, `load ${environment.loadAverage[0]!.toFixed(2)}`, "Stop other work before timing."),
     absent("memory", free >= 2, `${free.toFixed(1)} GiB free`, "The full presets want 2 GiB free."),
-    await attempt("CIFAR-10", async () => (await openDataset(cifar10, await dataDirectory(data))).about),
+    ...(await datasets(data)),
     ...(await Promise.all(
       Object.keys(WEIGHTS).map((name) =>
         attempt(`weights ${name}`, async () => (await readWeights(name as keyof typeof WEIGHTS)).file.name),
@@ -71,6 +71,20 @@ async function devices(): Promise<readonly Check[]> {
     found: reason,
     fix: available ? null : fix,
   }));
+}
+
+/** Every data set that is somewhere, read; one that is nowhere would be used if it were. */
+async function datasets(data: string | undefined): Promise<readonly Check[]> {
+  const folder = await dataDirectory(data).catch((error: Error) => error);
+  if (folder instanceof Error) return [await attempt("data folder", () => Promise.reject(folder))];
+  return Promise.all(
+    Object.values(SETS).map(async (set: PictureSet) => {
+      const { name } = set.editions[0]!;
+      const there = await findDataset(set, folder).catch(() => true);
+      if (there === null) return absent(name, false, "not in the data folder, nor in the repository", set.fix);
+      return attempt(name, async () => (await openDataset(set, folder)).about);
+    }),
+  );
 }
 
 function check(name: string, ok: boolean, found: string, fix: string | null = null): Check {

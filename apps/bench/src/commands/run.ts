@@ -31,7 +31,7 @@ export async function run(
   const { progress } = terminal;
   const extras = extrasOf(experiment, options, experiments);
   const directory = await dataDirectory(options.data);
-  const editions = await editionsOf(experiment.reads ?? ["cifar10"], directory);
+  const editions = await editionsOf(experiment.reads ?? [], directory);
   // How long a run may take decides what it leaves out for now, not what it is: with more minutes it goes on.
   const { minutes: _, ...decisive } = extras;
   const config = { experiment: experiment.name, preset, seed, device, data: editions, ...decisive };

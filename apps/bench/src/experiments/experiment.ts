@@ -27,7 +27,7 @@ export interface Experiment<S extends z.ZodType<Common> = z.ZodType<Common>, P =
   readonly heading: string;
   /** What it takes of the options of `bench run` beyond preset, data, device and seed. Default none. */
   readonly takes?: readonly RunOption[];
-  /** The data sets it reads where they are there; their editions are part of a run's config. Default CIFAR-10. */
+  /** The data sets it reads where they are there; their editions are part of a run's config. Default none. */
   readonly reads?: readonly DatasetName[];
   readonly presets: Readonly<Record<Preset, P>>;
   /** Of result.json, made by `resultSchema`: a run is checked against it when written, reports and pages are typed by it. */

@@ -41,6 +41,7 @@ export const cascades = experiment({
     "ResNet-8 to ResNet-56, pretrained, in float and in 8 bits: each alone and joined to cascades of whole networks. " +
     "Accuracy against MACs and against time; nothing is trained.",
   heading: "What to use when",
+  reads: ["cifar10"],
   presets: {
     quick: {
       calibrationPictures: 500,

@@ -31,7 +31,6 @@ export const cbt = experiment({
     "based thresholds and solved ones, in mean IoU, MACs and time; where each pixel stopped. The quick preset has twenty frames and " +
     "the compact network, the full one reads camvid in --data.",
   heading: "Segmentation",
-  reads: [],
   takes: [NETWORKS],
   presets: {
     quick: {

@@ -16,6 +16,7 @@ export const e2cmCifar10 = experiment({
     "What exits by class means save and lose on new pictures, in MACs and in time, and how often what was promised fails; " +
     "accuracy by depth, all distance rules, pooled and quantised variants. One pass over the training pictures, no gradient.",
   heading: "E²CM on CIFAR-10",
+  reads: ["cifar10"],
   presets: {
     quick: {
       backbones: ["resnet56"],

@@ -26,6 +26,7 @@ export const e2cmRivals = experiment({
     "training time and peak memory. --datasets cifar10,cifar100,fashion-mnist,kmnist,mnist chooses.",
   heading: "E²CM against trained exits",
   takes: [SEEDS, PICTURES, EPOCHS, DATASETS],
+  reads: ["cifar10"],
   presets: SETTINGS,
   schema,
   run: rivals,

@@ -18,7 +18,6 @@ export const llmExitInit = experiment({
     "better ones; accuracy by exit, α and N₀, and training from every beginning, the decoder frozen or not.",
   heading: "Exits of a language model",
   takes: [SEEDS, EPOCHS],
-  reads: [],
   presets: { quick: QUICK, full: FULL },
   schema,
   run,

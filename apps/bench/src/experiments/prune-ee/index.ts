@@ -27,6 +27,7 @@ export const pruneEe = experiment({
     "first, the exits first, at random; accuracy of every exit, sparsity of every layer. And whole channels removed: time beside MACs.",
   heading: "Pruning",
   takes: [SEEDS, PICTURES, EPOCHS, MINUTES, REDUCED, ROUNDS, ORDERS_OPTION, NETWORK],
+  reads: ["cifar10"],
   presets: { quick: QUICK, full: FULL },
   schema,
   run,

@@ -20,6 +20,7 @@ export const stagedOverhead = experiment({
     "Three backbones in three stages with cheap exits, against the same backbone in one plain session, interleaved: when " +
     "nothing leaves early, when half of the pictures leave at each exit, and when all leave at the first.",
   heading: "What staging costs",
+  reads: ["cifar10"],
   presets: {
     quick: { budget: 3000, leastRounds: 5, mostRounds: 25 },
     full: { budget: 15_000, leastRounds: 11, mostRounds: 201 },

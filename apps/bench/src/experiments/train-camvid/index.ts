@@ -40,7 +40,6 @@ export const trainCamvid = experiment({
     "goes on with the same bits; the weights are in the run's folder. The full preset reads camvid in --data.",
   heading: "Training a segmentation network",
   takes: [EPOCHS],
-  reads: [],
   presets: {
     quick: { whole: false, recipe: { ...SEGMENTER_RECIPE, epochs: 2, crop: [128, 160] } },
     full: { whole: true, recipe: SEGMENTER_RECIPE },

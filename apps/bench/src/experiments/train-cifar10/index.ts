@@ -29,6 +29,7 @@ export const trainCifar10 = experiment({
     "spread over seeds with --seeds. Killed at any moment it goes on with the same bits. peers/train_cifar10.py is the same in PyTorch.",
   heading: "Training from scratch",
   takes: [SEEDS, PICTURES, EPOCHS],
+  reads: ["cifar10"],
   presets: {
     quick: { recipe: QUICK_RECIPE, train: 5000, test: 2500 },
     full: { recipe: FULL_RECIPE, train: Number.POSITIVE_INFINITY, test: Number.POSITIVE_INFINITY },
