@@ -31,6 +31,24 @@ export function isPhone(width: number): boolean {
   return width <= PHONE;
 }
 
+/** How axes and what is written beside them look. */
+export const AXIS = { tickSize: 0, label: null, fill: "var(--ink-2)" } as const;
+
+/** The paper's colour around letters, so that lines behind do not cross them. */
+export const HALO = { stroke: "var(--paper)", strokeWidth: 4, strokeLinejoin: "round" } as const;
+
+/** The grid along x and its axis, with fewer ticks on a phone. */
+export function gridAndAxisX(width: number, options: Plot.AxisXOptions = {}): Plot.Markish[] {
+  const ticks = isPhone(width) ? 4 : 6;
+  return [Plot.gridX({ ticks, stroke: "var(--grid)", strokeOpacity: 1 }), Plot.axisX({ ticks, ...AXIS, ...options })];
+}
+
+/** What an axis shows, in words: below its right end unless said otherwise. */
+export function axisName(text: string, options: Plot.TextOptions = {}): Plot.Text {
+  const place = { frameAnchor: "bottom-right", textAnchor: "end", dy: 34 } as const;
+  return Plot.text([text], { ...place, ...options, text: (value: string) => value, fill: AXIS.fill });
+}
+
 export function figure(content: Html | readonly Html[], caption: Html | string): Html {
   return html`<figure>${content}<figcaption>${caption}</figcaption></figure>`;
 }

@@ -1,5 +1,5 @@
 import * as Plot from "@observablehq/plot";
-import { COLUMN, draw, figure, HALF, isPhone, responsive } from "./chart.ts";
+import { AXIS, axisName, COLUMN, draw, figure, HALF, HALO, isPhone, responsive } from "./chart.ts";
 import { type Html, html, raw } from "./html.ts";
 import { type Pixels, type Placed, placeLabels } from "./labels.ts";
 import { percent } from "./numbers.ts";
@@ -111,10 +111,10 @@ interface Plan {
   readonly chart: LineChart;
   readonly width: number;
   readonly height: number;
-  readonly right: number;
-  readonly bottom: number;
   readonly shown: readonly Line[];
   readonly labels: readonly Placed[] | null;
+  /** Whether the name of the point that stands out has no room to its right. */
+  readonly markLeft: boolean;
 }
 
 function planOf(chart: LineChart, width: number): Plan {
@@ -122,33 +122,33 @@ function planOf(chart: LineChart, width: number): Plan {
   const height = isPhone(width) ? (chart.phoneHeight ?? 300) : (chart.height ?? 320);
   const right = width - MARGIN.right;
   const bottom = height - MARGIN.bottom;
-  const pixelX = (value: number) => linear(value, x.domain, [MARGIN.left, right]);
-  const pixelY = (value: number) => linear(value, y.domain, [bottom, MARGIN.top]);
+  const pixelX = scaleOf(x.domain, [MARGIN.left, right]);
+  const pixelY = scaleOf(y.domain, [bottom, MARGIN.top]);
+  const pixel = ({ x, y }: Pick<Point, "x" | "y">) => [pixelX(x), pixelY(y)] as const;
   const shown = lines.map((line) => ({ ...line, points: clip(line.points, y.domain[0]) }));
   const labels = placeLabels(
     shown
       .filter((line) => line.points.length > 0 && line.quiet !== true)
-      .map((line) => ({
-        name: line.name,
-        pixels: line.points.map((point) => [pixelX(point.x), pixelY(point.y)] as const),
-      })),
-    { left: MARGIN.left + 2, right: right + MARGIN.right - 2, top: MARGIN.top + 4, bottom: bottom - 4 },
+      .map(({ name, points }) => ({ name, pixels: points.map(pixel) })),
+    { left: MARGIN.left + 2, right: width - 2, top: MARGIN.top + 4, bottom: bottom - 4 },
     [
       ...(reference ? [horizontal(pixelY(reference.y), MARGIN.left, right, reference.name.length)] : []),
-      ...(diagonal === undefined ? [] : [diagonalPixels(x.domain, y.domain, pixelX, pixelY)]),
-      ...(mark === undefined ? [] : [markPixels(pixelX(mark.x), pixelY(mark.y), mark.name.length)]),
+      ...(diagonal === undefined ? [] : [diagonalEnds(chart).map((value) => pixel({ x: value, y: value }))]),
+      ...(mark === undefined ? [] : [markPixels(pixel(mark), mark.name.length)]),
     ],
   );
-  return { chart, width, height, right, bottom, shown, labels };
+  const markLeft = mark !== undefined && pixelX(mark.x) + 8 * mark.name.length > width;
+  return { chart, width, height, shown, labels, markLeft };
 }
 
 /** @param named Whether names stand beside the curves. */
-function drawLines({ chart, width, height, right, bottom, shown, ...plan }: Plan, named: boolean): Html {
+function drawLines({ chart, width, height, shown, labels, markLeft }: Plan, named: boolean): Html {
   const { label, x, y, reference, diagonal, mark } = chart;
   const phone = isPhone(width);
-  const labels = named ? plan.labels! : [];
   const textOf = (axis: Axis) => (typeof axis.label === "string" ? axis.label : axis.label(phone));
-  const halo = { stroke: "var(--paper)", strokeWidth: 4, strokeLinejoin: "round" } as const;
+  const words = (name: string, at: Pixels[number], options: Plot.TextOptions) =>
+    Plot.text([at], { text: () => name, fill: AXIS.fill, ...HALO, ...options });
+  const ends = diagonalEnds(chart).map((value) => [value, value] as const);
   return draw(label, {
     width,
     height,
@@ -160,32 +160,20 @@ function drawLines({ chart, width, height, right, bottom, shown, ...plan }: Plan
     y: { domain: [...y.domain], label: null },
     marks: [
       Plot.gridY({ ticks: 5, stroke: "var(--grid)", strokeOpacity: 1 }),
-      Plot.axisY({ ticks: 5, tickSize: 0, tickFormat: y.format, label: null, fill: "var(--ink-2)" }),
-      Plot.axisX({
-        ticks: phone ? 4 : 6,
-        tickSize: 0,
-        tickFormat: x.format,
-        label: null,
-        fill: "var(--ink-2)",
-      }),
+      Plot.axisY({ ...AXIS, ticks: 5, tickFormat: y.format }),
+      Plot.axisX({ ...AXIS, ticks: phone ? 4 : 6, tickFormat: x.format }),
       Plot.ruleY([y.domain[0]], { stroke: "var(--axis)" }),
-      note(textOf(x), { frameAnchor: "bottom-right", dy: 36, textAnchor: "end" }),
-      note(textOf(y), { frameAnchor: "top-left", dx: 4 - MARGIN.left, dy: -24, textAnchor: "start" }),
-      ...(diagonal === undefined ? [] : diagonalMarks(diagonal, x.domain, y.domain, halo)),
-      ...(reference === undefined
-        ? []
-        : [
-            Plot.ruleY([reference.y], { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
-            Plot.text([[x.domain[0], reference.y]], {
-              text: () => reference.name,
-              textAnchor: "start",
-              dx: 4,
-              dy: -9,
-              fill: "var(--ink-2)",
-              ...halo,
-            }),
-          ]),
-      ...shown.map((line) =>
+      axisName(textOf(x), { dy: 36 }),
+      axisName(textOf(y), { frameAnchor: "top-left", dx: 4 - MARGIN.left, dy: -24, textAnchor: "start" }),
+      diagonal && [
+        Plot.line(ends, { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
+        words(diagonal, ends[1]!, { textAnchor: "end", dx: -10, dy: -8 }),
+      ],
+      reference && [
+        Plot.ruleY([reference.y], { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
+        words(reference.name, [x.domain[0], reference.y], { textAnchor: "start", dx: 4, dy: -9 }),
+      ],
+      shown.map((line) =>
         Plot.line(line.points, {
           x: "x",
           y: "y",
@@ -194,49 +182,44 @@ function drawLines({ chart, width, height, right, bottom, shown, ...plan }: Plan
           ...(line.dashed === true ? { strokeDasharray: "6 4" } : {}),
         }),
       ),
-      ...shown.map((line) =>
+      shown.map((line) =>
         Plot.dot(
           line.points.filter((point) => point.title !== ""),
           { x: "x", y: "y", r: 3.5, fill: line.color, stroke: "var(--paper)", strokeWidth: 1.5, title: "title" },
         ),
       ),
-      ...(mark === undefined
-        ? []
-        : markOf(mark, linear(mark.x, x.domain, [MARGIN.left, right]) + 8 * mark.name.length > width, halo)),
-      ...labels.map(({ name, x: left, y: middle }) =>
+      mark && [
+        Plot.dot([[mark.x, mark.y]], { r: 8, stroke: "var(--ink)", strokeWidth: 2 }),
+        words(mark.name, [mark.x, mark.y], {
+          textAnchor: markLeft ? "end" : "start",
+          dx: markLeft ? -12 : 12,
+          dy: 22,
+          fontWeight: 600,
+          fill: "var(--ink)",
+        }),
+      ],
+      (named ? labels! : []).map(({ name, x: left, y: middle }) =>
         Plot.text([name], {
-          x: () => linear(left, [MARGIN.left, right], x.domain),
-          y: () => linear(middle, [bottom, MARGIN.top], y.domain),
-          text: (text: string) => text,
+          x: { value: [left], scale: null },
+          y: { value: [middle], scale: null },
+          text: [name],
           textAnchor: "start",
           fontWeight: 600,
           fill: shown.find((line) => line.name === name)!.color,
-          ...halo,
+          ...HALO,
         }),
       ),
     ],
   });
 }
 
-/** A ring, its name to the right of it or, near the right edge, to the left. */
-function markOf({ x, y, name }: NonNullable<LineChart["mark"]>, left: boolean, halo: Plot.TextOptions): Plot.Markish[] {
-  const at = [[x, y]] as const;
-  return [
-    Plot.dot(at, { r: 8, stroke: "var(--ink)", strokeWidth: 2 }),
-    Plot.text(at, {
-      text: () => name,
-      textAnchor: left ? "end" : "start",
-      dx: left ? -12 : 12,
-      dy: 22,
-      fontWeight: 600,
-      fill: "var(--ink)",
-      ...halo,
-    }),
-  ];
+/** Values of an axis to pixels. */
+function scaleOf([from, to]: Axis["domain"], [start, end]: readonly [number, number]): (value: number) => number {
+  return (value) => start + ((value - from) / (to - from)) * (end - start);
 }
 
-/** Where a mark and its name may be. */
-function markPixels(x: number, y: number, letters: number): Pixels {
+/** Where a mark and its name, on either side of it, may be. */
+function markPixels([x, y]: Pixels[number], letters: number): Pixels {
   return [
     [x - 12 - letters * 7, y + 12],
     [x, y],
@@ -244,44 +227,8 @@ function markPixels(x: number, y: number, letters: number): Pixels {
   ];
 }
 
-function note(text: string, options: Plot.TextOptions): Plot.Text {
-  return Plot.text([text], { ...options, text: (value: string) => value, fill: "var(--ink-2)" });
-}
-
-function diagonalMarks(
-  name: string,
-  xDomain: Axis["domain"],
-  yDomain: Axis["domain"],
-  halo: Plot.TextOptions,
-): Plot.Markish[] {
-  const ends = diagonalEnds(xDomain, yDomain);
-  return [
-    Plot.line(
-      ends.map((value) => [value, value]),
-      { stroke: "var(--ink-2)", strokeDasharray: "3 3" },
-    ),
-    Plot.text([[ends[1], ends[1]]], {
-      text: () => name,
-      textAnchor: "end",
-      dx: -10,
-      dy: -8,
-      fill: "var(--ink-2)",
-      ...halo,
-    }),
-  ];
-}
-
-function diagonalEnds(x: Axis["domain"], y: Axis["domain"]): readonly [number, number] {
+function diagonalEnds({ x: { domain: x }, y: { domain: y } }: LineChart): readonly [number, number] {
   return [Math.max(x[0], y[0]), Math.min(x[1], y[1])];
-}
-
-function diagonalPixels(
-  x: Axis["domain"],
-  y: Axis["domain"],
-  pixelX: (value: number) => number,
-  pixelY: (value: number) => number,
-): Pixels {
-  return diagonalEnds(x, y).map((value) => [pixelX(value), pixelY(value)] as const);
 }
 
 /** The reference line and, above its left end, the room of its name. */
@@ -303,8 +250,4 @@ function clip(points: readonly Point[], floor: number): Point[] {
     const part = (floor - point.y) / (next.y - point.y);
     return [...kept, { x: point.x + part * (next.x - point.x), y: floor, title: "" }];
   });
-}
-
-function linear(value: number, [from, to]: readonly [number, number], [start, end]: readonly [number, number]): number {
-  return start + ((value - from) / (to - from)) * (end - start);
 }

@@ -75,8 +75,8 @@ ${detail ? html`<p class="lede">${detail}</p>` : null}
 ${facts.length === 0 ? null : html`<ul class="numbers">${facts.map(({ value, name }) => html`<li><b>${value}</b><span>${name}</span></li>`)}</ul>`}`;
 }
 
-function sectionHtml({ id, title, about, content }: Section): Html {
-  const parts = contentHtml(content);
+function sectionHtml({ id, title, about, of, content }: Section): Html {
+  const parts = of?.length === 0 ? [] : contentHtml(typeof content === "function" ? content() : content);
   return html`<section id="${id}">
 <h2>${title}</h2>
 ${about ? html`<p>${about}</p>` : null}

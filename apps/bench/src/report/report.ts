@@ -31,7 +31,9 @@ export interface Section {
   readonly id: string;
   readonly title: string;
   readonly about?: string;
-  readonly content: readonly Content[];
+  /** What it is made from; where that is empty nothing was measured, and `content` is not asked for. */
+  readonly of?: readonly unknown[];
+  readonly content: readonly Content[] | (() => readonly Content[]);
 }
 
 /** What a section is made of. Nothing (null, false) leaves no trace. */

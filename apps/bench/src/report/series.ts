@@ -24,6 +24,11 @@ export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+/** The rows by what a function says of them, in the order of its values' first appearance. */
+export function grouped<R, K extends string | number>(rows: readonly R[], keyOf: (row: R) => K): [key: K, rows: R[]][] {
+  return distinct(rows.map(keyOf)).map((key) => [key, rows.filter((row) => keyOf(row) === key)]);
+}
+
 /** The distinct values, in the order of their first appearance. */
 export function distinct<T>(values: readonly T[]): T[] {
   return [...new Set(values)];

@@ -18,42 +18,22 @@ export function formatTable({ head, body }: Table, width: number, paint: Paint =
   }
   return (parts.length === 0 ? [[0]] : parts)
     .map((columns) => {
+      // The words of the last column are wrapped where it is too wide.
       const over = columns.reduce((sum, at) => sum + sizes[at]!, 1) - width;
-      const shown = rows.map((row, at) => row.map((text, column) => paintedCell(body[at]![column]!, text, paint)));
-      const titles = head.map((name) => paint("bold", name));
-      const numbers = head.map((_, column) => rows.every((row) => isNumber(row[column]!)));
-      return drawn(
-        { head: titles, rows: shown, numbers },
-        columns,
-        over > 0 ? Math.max(12, sizes[columns.at(-1)!]! - 1 - over) : null,
+      const last = over > 0 ? Math.max(12, sizes[columns.at(-1)!]! - 1 - over) : null;
+      const table = new Cli({
+        head: columns.map((column) => paint("bold", head[column]!)),
+        colAligns: columns.map((column) => (rows.every((row) => isNumber(row[column]!)) ? "right" : "left")),
+        colWidths: columns.map((_, at) => (at === columns.length - 1 ? last : null)),
+        wordWrap: true,
+        style: { head: [], border: [], compact: true },
+      });
+      table.push(
+        ...rows.map((row, at) => columns.map((column) => paintedCell(body[at]![column]!, row[column]!, paint))),
       );
+      return table.toString();
     })
     .join("\n");
-}
-
-/** @param last Letters of the last column, whose words are then wrapped; null for as many as it needs. */
-function drawn(
-  {
-    head,
-    rows,
-    numbers,
-  }: {
-    readonly head: readonly string[];
-    readonly rows: readonly (readonly string[])[];
-    readonly numbers: readonly boolean[];
-  },
-  columns: readonly number[],
-  last: number | null,
-): string {
-  const table = new Cli({
-    head: columns.map((column) => head[column]!),
-    colAligns: columns.map((column) => (numbers[column] === true ? "right" : "left")),
-    colWidths: columns.map((_, at) => (at === columns.length - 1 ? last : null)),
-    wordWrap: true,
-    style: { head: [], border: [], compact: true },
-  });
-  table.push(...rows.map((row) => columns.map((column) => row[column]!)));
-  return table.toString();
 }
 
 const TONES = { best: "bold", right: "green", wrong: "red" } as const;

@@ -1,6 +1,6 @@
 import type { SegmentationNetwork } from "@exitkit/cbt";
-import { InputError, ops, type Tensor, tensor, type Value } from "@exitkit/core-gpu";
-import type { Weights } from "./weights.ts";
+import { InputError, ops, tensor, type Value } from "@exitkit/core-gpu";
+import { type Weights, weightOf } from "./weights.ts";
 
 /** Added to the variance by ESPNet's batch norms. */
 const EPSILON = 1e-3;
@@ -15,20 +15,16 @@ const DILATIONS = [1, 2, 4, 8, 16] as const;
  * Source: Mehta et al., "ESPNet: efficient spatial pyramid of dilated convolutions", ECCV 2018; the authors' code [S].
  */
 function pieces(weights: Weights) {
-  const get = (name: string): Tensor => {
-    const value = weights[name];
-    if (value === undefined) throw new InputError("bench.espnet", "weights must hold every layer's", `no "${name}"`);
-    return value;
-  };
+  const get = (name: string) => weightOf("bench.espnet", weights, name);
   const norm = (name: string, x: Value): Value => {
-    const part = (of: string) => get(`${name}.${of}`).data as Float32Array;
+    const part = (of: string) => get(`${name}.${of}`).data;
     const scale = part("weight").map((value, c) => value / Math.sqrt(part("running_var")[c]! + EPSILON));
     const shift = part("bias").map((value, c) => value - part("running_mean")[c]! * scale[c]!);
     const c = scale.length;
     return ops.add(ops.mul(x, tensor("float32", [c, 1, 1], scale)), tensor("float32", [c, 1, 1], shift));
   };
   const act = (name: string, x: Value): Value => {
-    const slope = get(`${name}.weight`).data as Float32Array;
+    const slope = get(`${name}.weight`).data;
     return ops.add(ops.relu(x), ops.mul(ops.minimum(x, 0), tensor("float32", [slope.length, 1, 1], slope)));
   };
   const normAct = (name: string, x: Value): Value => act(`${name}.act`, norm(`${name}.bn`, x));

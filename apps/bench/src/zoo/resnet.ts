@@ -1,16 +1,12 @@
-import { foldBatchNorm, InputError, ops, type Tensor, type Value } from "@exitkit/core-gpu";
+import { InputError, ops, type Tensor, type Value } from "@exitkit/core-gpu";
 import { CIFAR_SHAPE } from "../data/cifar.ts";
 import { NORMALISATION, type Normalisation, PIXELS } from "../data/normalisation.ts";
 import type { PictureShape } from "../data/pictures.ts";
 import { type Backbone, makeBackbone } from "./backbone.ts";
 import { resnet8 } from "./resnet8.ts";
-import { readWeights, type Weights } from "./weights.ts";
+import { type Four, foldedConv, NORM, readWeights, type Weights, weightOf } from "./weights.ts";
 
-/** The parts of a batch norm, in the order of the operator's operands, as PyTorch calls them. */
-export const NORM = ["weight", "bias", "running_mean", "running_var"] as const;
-
-/** A batch norm's four values. */
-export type Four = [Value, Value, Value, Value];
+const CALLER = "bench.resnet";
 
 /** Added to the variance by every batch norm here, as in PyTorch. */
 export const EPSILON = 1e-5;
@@ -68,24 +64,25 @@ export function resnet(
 ): Backbone {
   const blocksPerGroup = (depth - 2) / 6;
   if (!Number.isInteger(blocksPerGroup) || blocksPerGroup < 1) {
-    throw new InputError("bench.resnet", "depth must be 6·b + 2 with a whole b ≥ 1", String(depth));
+    throw new InputError(CALLER, "depth must be 6·b + 2 with a whole b ≥ 1", String(depth));
   }
   const folded = options.folded ?? true;
-  const used: Record<string, Tensor> = folded ? foldAll(floats(weights)) : floats(weights);
+  // All but the integer counters of batches seen.
+  const floats = Object.entries(weights).filter(([, { dtype }]) => dtype === "float32");
+  const used = folded ? foldAll(weights) : Object.fromEntries(floats);
   // The first block of a width gives a tensor half as large as the last block of the width before.
   const exitsAfter = [blocksPerGroup + 1, 2 * blocksPerGroup + 1];
   const { shape = CIFAR_SHAPE } = options;
   return makeBackbone({ name: `resnet${depth}`, exitsAfter, shape }, used, (input, w) => {
     const get = (name: string): Value => {
-      const value = w[name];
-      if (value === undefined) throw new InputError("bench.resnet", "weights must hold every layer's", `no "${name}"`);
-      return value;
+      weightOf(CALLER, used, name);
+      return w[name]!;
     };
     const convNorm = (x: Value, conv: string, stride = 1): Value => {
       const weight = get(`${conv}.weight`);
       if (folded) return ops.conv(x, weight, { bias: get(`${conv}.bias`), stride, padding: 1 });
       const norm = normOf(conv);
-      const [scale, bias, mean, variance] = NORM.map((part) => get(`${norm}.${part}`)) as Four;
+      const [scale, bias, mean, variance] = NORM.map((part) => get(`${norm}.${part}`)) as Four<Value>;
       return ops.batchNorm(ops.conv(x, weight, { stride, padding: 1 }), scale, bias, mean, variance, {
         epsilon: EPSILON,
       });
@@ -135,37 +132,13 @@ function normOf(conv: string): string {
   return conv.replace(/conv(\d)$/, "bn$1");
 }
 
-/** All but the integer counters of batches seen. */
-function floats(weights: Weights): Record<string, Tensor<"float32">> {
-  const entries = Object.entries(weights);
-  return Object.fromEntries(
-    entries.filter((entry): entry is [string, Tensor<"float32">] => entry[1].dtype === "float32"),
-  );
-}
-
-/** Every batch norm folded into the convolution before it; other layers as they are. */
-function foldAll(weights: Readonly<Record<string, Tensor<"float32">>>): Record<string, Tensor<"float32">> {
-  const folded: Record<string, Tensor<"float32">> = {};
+/** Every batch norm folded into the convolution before it; the linear layer as it is. */
+function foldAll(weights: Weights): Weights {
+  const folded: Record<string, Tensor> = {};
   for (const [key, weight] of Object.entries(weights)) {
     const conv = /^(.*conv\d)\.weight$/.exec(key)?.[1];
-    if (conv !== undefined) {
-      const norm = NORM.map((part) => weights[`${normOf(conv)}.${part}`]);
-      if (norm.some((part) => part === undefined)) {
-        throw new InputError(
-          "bench.resnet",
-          "weights must hold every layer's",
-          `no whole batch norm "${normOf(conv)}"`,
-        );
-      }
-      const [scale, bias, mean, variance] = norm as Tensor<"float32">[];
-      const made = foldBatchNorm(
-        { weight },
-        { scale: scale!, bias: bias!, mean: mean!, variance: variance! },
-        { epsilon: EPSILON },
-      );
-      folded[`${conv}.weight`] = made.weight;
-      folded[`${conv}.bias`] = made.bias;
-    } else if (key.startsWith("linear.")) folded[key] = weight;
+    if (conv !== undefined) Object.assign(folded, foldedConv(CALLER, weights, conv, normOf(conv), EPSILON));
+    else if (key.startsWith("linear.")) folded[key] = weight;
   }
   return folded;
 }

@@ -1,6 +1,6 @@
-import { foldBatchNorm, InputError, ops, type Tensor, tensor, type Value } from "@exitkit/core-gpu";
+import { ops, type Tensor, type Value } from "@exitkit/core-gpu";
 import { type Backbone, makeBackbone } from "./backbone.ts";
-import type { Weights } from "./weights.ts";
+import { foldedConv, type Weights, weightOf } from "./weights.ts";
 
 const EPSILON = 1e-3;
 
@@ -32,32 +32,16 @@ const BLOCKS = [
  * @throws InputError on a missing weight.
  */
 export function resnet8(weights: Weights): Backbone {
-  const part = (name: string): Tensor<"float32"> => {
-    const found = weights[name];
-    if (found?.dtype === "float32") return found;
-    throw new InputError("bench.resnet8", "weights must hold every layer's", `no "${name}"`);
-  };
+  const caller = "bench.resnet8";
   const used: Record<string, Tensor> = {};
+  const asItIs = (layer: string) => {
+    for (const name of [`${layer}.weight`, `${layer}.bias`]) used[name] = weightOf(caller, weights, name);
+  };
   for (const [conv, norm] of LAYERS) {
-    const own = { weight: part(`${conv}.weight`), bias: part(`${conv}.bias`) };
-    const made =
-      norm === undefined
-        ? own
-        : foldBatchNorm(
-            own,
-            {
-              scale: part(`${norm}.weight`),
-              bias: part(`${norm}.bias`),
-              mean: part(`${norm}.running_mean`),
-              variance: part(`${norm}.running_var`),
-            },
-            { epsilon: EPSILON },
-          );
-    used[`${conv}.weight`] = made.weight;
-    used[`${conv}.bias`] = made.bias ?? tensor("float32", [made.weight.shape[0]!]);
+    if (norm === undefined) asItIs(conv);
+    else Object.assign(used, foldedConv(caller, weights, conv, norm, EPSILON));
   }
-  used["dense.weight"] = part("dense.weight");
-  used["dense.bias"] = part("dense.bias");
+  asItIs("dense");
   return makeBackbone({ name: "resnet8", exitsAfter: [1, 2] }, used, (input, w) => {
     const conv = (x: Value, name: string, stride = 1): Value => {
       const weight = w[`${name}.weight`]!;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { InputError, readSafetensors, type Tensor } from "@exitkit/core-gpu";
+import { foldBatchNorm, InputError, readSafetensors, type Tensor } from "@exitkit/core-gpu";
 import type { DataFile } from "../data/stored.ts";
 
 /** The weight files that come with the repository, and their sha256. */
@@ -17,6 +17,32 @@ export const WEIGHTS = {
 /** The tensors of a network by their PyTorch names. */
 export type Weights = Readonly<Record<string, Tensor>>;
 
+/** The parts of a batch norm, in the order of the operator's operands, as PyTorch calls them. */
+export const NORM = ["weight", "bias", "running_mean", "running_var"] as const;
+
+/** A weight by its name. @throws InputError where there is none of float32. */
+export function weightOf(caller: string, weights: Weights, name: string): Tensor<"float32"> {
+  const found = weights[name];
+  if (found?.dtype === "float32") return found as Tensor<"float32">;
+  throw new InputError(caller, "weights must hold every layer's", `no "${name}"`);
+}
+
+/**
+ * A convolution into which the batch norm behind it is folded: its `weight` and `bias` under their names.
+ *
+ * @throws InputError where a weight is missing.
+ */
+export function foldedConv(caller: string, weights: Weights, conv: string, norm: string, epsilon: number): Weights {
+  const part = (name: string) => weightOf(caller, weights, name);
+  const own = { weight: part(`${conv}.weight`), ...(`${conv}.bias` in weights && { bias: part(`${conv}.bias`) }) };
+  const [scale, bias, mean, variance] = NORM.map((name) => part(`${norm}.${name}`)) as Four<Tensor<"float32">>;
+  const folded = foldBatchNorm(own, { scale, bias, mean, variance }, { epsilon });
+  return { [`${conv}.weight`]: folded.weight, [`${conv}.bias`]: folded.bias };
+}
+
+/** A batch norm's four values. */
+export type Four<T> = [T, T, T, T];
+
 /**
  * Reads one of the repository's weight files.
  *
@@ -24,24 +50,12 @@ export type Weights = Readonly<Record<string, Tensor>>;
  */
 export async function readWeights(name: keyof typeof WEIGHTS): Promise<{ weights: Weights; file: DataFile }> {
   const path = fileURLToPath(new URL(`../../assets/weights/${name}.safetensors`, import.meta.url));
+  const wrong = (what: string, actual: string, cause?: unknown) =>
+    new InputError("bench.readWeights", `${path} ${what}`, actual, "Check it out again.", cause);
   const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    throw new InputError(
-      "bench.readWeights",
-      `${path} must be readable`,
-      `${error.code}`,
-      "Check it out again.",
-      error,
-    );
+    throw wrong("must be readable", `${error.code}`, error);
   });
   const sha256 = createHash("sha256").update(bytes).digest("hex");
-  if (sha256 !== WEIGHTS[name]) {
-    const actual = `sha256 ${sha256}`;
-    throw new InputError(
-      "bench.readWeights",
-      `${path} must have sha256 ${WEIGHTS[name]}`,
-      actual,
-      "Check it out again.",
-    );
-  }
+  if (sha256 !== WEIGHTS[name]) throw wrong(`must have sha256 ${WEIGHTS[name]}`, `sha256 ${sha256}`);
   return { weights: readSafetensors(bytes).tensors, file: { name: `${name}.safetensors`, sha256 } };
 }

@@ -1,6 +1,7 @@
 import { type Generator, generator, ops, type Tensor, tensor, type Value } from "@exitkit/core-gpu";
 import { type Backbone, makeBackbone } from "./backbone.ts";
-import { EPSILON, type Four, NORM } from "./resnet.ts";
+import { EPSILON } from "./resnet.ts";
+import { type Four, NORM } from "./weights.ts";
 
 /**
  * Wide ResNet WRN-16-4 for 32×32 pictures with seeded random weights: for timing only, its answers mean nothing. A 3×3 stem
@@ -34,7 +35,7 @@ export function wideResnet16x4(seed = 1): Backbone {
   // After a width's last block only its activation crosses: the next block's shortcut reads that, not the sum before it.
   return makeBackbone({ name: "WRN-16-4", exitsAfter: [2, 4] }, weights, (input, w) => {
     const normRelu = (x: Value, name: string) => {
-      const [scale, bias, mean, variance] = NORM.map((part) => w[`${name}.${part}`]!) as Four;
+      const [scale, bias, mean, variance] = NORM.map((part) => w[`${name}.${part}`]!) as Four<Value>;
       return ops.relu(ops.batchNorm(x, scale, bias, mean, variance, { epsilon: EPSILON }));
     };
     let x = ops.conv(input, w["conv1.weight"]!, { padding: 1 });

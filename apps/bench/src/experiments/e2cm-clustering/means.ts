@@ -1,5 +1,5 @@
 import { spread } from "../../measuring/spread.ts";
-import { distinct } from "../../report/series.ts";
+import { grouped } from "../../report/series.ts";
 import type { ClusteringRow, Mean, Saving } from "./schema.ts";
 
 /** Accuracy that a saving may cost: one point. */
@@ -7,9 +7,7 @@ const LOSS = 0.01;
 
 /** Means over the runs, for every data set and budget in the order of the rows. */
 export function meansOf(rows: readonly ClusteringRow[]): readonly Mean[] {
-  const keyOf = ({ dataset, budget }: ClusteringRow) => `${dataset}\n${budget}`;
-  return distinct(rows.map(keyOf)).map((key) => {
-    const own = rows.filter((row) => keyOf(row) === key);
+  return grouped(rows, ({ dataset, budget }) => `${dataset}\n${budget}`).map(([, own]) => {
     const { dataset, budget } = own[0]!;
     const of = (name: "macsFraction" | "nmi" | "ari" | "agreement") =>
       own.reduce((sum, row) => sum + row[name] / own.length, 0);

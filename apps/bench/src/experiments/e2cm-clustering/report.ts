@@ -6,7 +6,7 @@ import { machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
 import { count, decimal, digits, exact, percent, points, spreadWords, times } from "../../report/numbers.ts";
 import type { Headline, Report } from "../../report/report.ts";
-import { distinct } from "../../report/series.ts";
+import { distinct, grouped } from "../../report/series.ts";
 import { type Table, tableOf } from "../../report/table.ts";
 import { pairsWords, sizeWords } from "../../report/words.ts";
 import type { Summary } from "../experiment.ts";
@@ -25,33 +25,34 @@ export function report(result: ClusteringResult): Report {
         title: "Clustering accuracy for computation",
         about:
           "Pictures whose cluster is clear after a layer or two leave there. How good are the clusters for how much computation?",
-        content: means.length === 0 ? [] : [curves(result), details("Means over the runs", meansTable(result))],
+        of: means,
+        content: () => [curves(result), details("Means over the runs", meansTable(result))],
       },
       {
         id: "paper",
         title: "Beside the paper",
         about: "The means over runs, where the paper's figure has its guide lines.",
-        content: paper.length === 0 ? [] : [paperTable(result), caption(PAPER_WORDS)],
+        of: paper,
+        content: () => [paperTable(result), caption(PAPER_WORDS)],
       },
       {
         id: "layers",
         title: "What each layer knows",
         about: "How good would the clusters be if every picture left after the same layer? Means over the runs.",
-        content: [runs.length > 0 && layersTable(result)],
+        of: runs,
+        content: () => [layersTable(result)],
       },
       {
         id: "runs",
         title: "Every run",
         about: "A run begins with other weights, other k-means starts and another order of the pictures.",
-        content:
-          runs.length === 0
-            ? []
-            : [
-                runsTable(result),
-                caption(
-                  `${settledWords(result)} “Not settled”: its steps were used up first. “Differences in stages”: pictures that are answered otherwise, or leave elsewhere, when the network really stops early than when recorded confidences are replayed.`,
-                ),
-              ],
+        of: runs,
+        content: () => [
+          runsTable(result),
+          caption(
+            `${settledWords(result)} “Not settled”: its steps were used up first. “Differences in stages”: pictures that are answered otherwise, or leave elsewhere, when the network really stops early than when recorded confidences are replayed.`,
+          ),
+        ],
       },
     ],
     method: {
@@ -166,8 +167,7 @@ function linesOf({ rows, means, paper }: ClusteringResult, dataset: string): Lin
   const ours = early(means);
   const runs = ours[0]?.runs ?? 0;
   return [
-    ...distinct(own.map((row) => row.run)).map((run): Line => {
-      const one = own.filter((row) => row.run === run);
+    ...grouped(own, ({ run }) => run).map(([run, one]): Line => {
       const points = one.map(({ macsFraction, accuracy }) => ({ x: macsFraction, y: accuracy, title: "" }));
       return { name: `run ${run}`, color: "var(--axis)", quiet: true, points };
     }),
@@ -233,8 +233,7 @@ function paperTable({ paper }: ClusteringResult): Table {
 
 /** Accuracy if every picture left after the same layer, the mean over runs. */
 function layersTable({ runs, means }: ClusteringResult): Table {
-  const rows = distinct(runs.map((run) => run.dataset)).flatMap((dataset) => {
-    const own = runs.filter((run) => run.dataset === dataset);
+  const rows = grouped(runs, ({ dataset }) => dataset).flatMap(([dataset, own]) => {
     const exits = own[0]!.perExit.map(({ exit, macsFraction }, index) => {
       const mean = (key: "accuracy" | "nmi" | "ari") =>
         own.reduce((sum, run) => sum + run.perExit[index]![key] / own.length, 0);

@@ -57,10 +57,7 @@ export function report(result: RivalsResult): Report {
         id: "poster",
         title: "The poster's table",
         about: "Accuracy where little may be computed, after several epochs of training.",
-        content:
-          poster === undefined || rows.length === 0
-            ? []
-            : [tables.posterTable(result), caption(posterWords(result, poster))],
+        content: poster && rows.length > 0 ? [tables.posterTable(result), caption(posterWords(result, poster))] : [],
       },
       {
         id: "wall",
@@ -71,7 +68,8 @@ export function report(result: RivalsResult): Report {
       {
         id: "claims",
         title: "The paper, and what was measured",
-        content: claims.length === 0 ? [] : [claimsTable(claims, (dataset) => datasetName(result, dataset))],
+        of: claims,
+        content: () => [claimsTable(claims, (dataset) => datasetName(result, dataset))],
       },
     ],
     method: method(result),

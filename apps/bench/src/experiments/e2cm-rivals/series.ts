@@ -1,5 +1,5 @@
 import { spread } from "../../measuring/spread.ts";
-import { distinct, type Series } from "../../report/series.ts";
+import { distinct, grouped, type Series } from "../../report/series.ts";
 import type { RivalRow, RivalsResult } from "./schema.ts";
 
 const METHODS: Readonly<Record<string, Series & { readonly dashed?: boolean }>> = {
@@ -45,10 +45,9 @@ export function methodsOf(rows: readonly Kind[], budget: string): string[] {
 
 /** Rows by data set, method and budget, in the order of their first appearance. */
 export function kindsOf<R extends Kind>(rows: readonly R[]): (Kind & { readonly rows: readonly R[] })[] {
-  const keyOf = ({ dataset, method, budget }: Kind) => `${dataset}\n${method}\n${budget}`;
-  return distinct(rows.map(keyOf)).map((key) => {
-    const [dataset, method, budget] = key.split("\n") as [string, string, string];
-    return { dataset, method, budget, rows: rows.filter((row) => keyOf(row) === key) };
+  return grouped(rows, ({ dataset, method, budget }) => `${dataset}\n${method}\n${budget}`).map(([, own]) => {
+    const { dataset, method, budget } = own[0]!;
+    return { dataset, method, budget, rows: own };
   });
 }
 

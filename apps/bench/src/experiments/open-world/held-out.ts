@@ -4,7 +4,7 @@ import { REJECTED } from "@exitkit/early-exit";
 import { type Pictures, selectPictures } from "../../data/pictures.ts";
 import { counted } from "../../measuring/counted.ts";
 import { spread } from "../../measuring/spread.ts";
-import { distinct } from "../../report/series.ts";
+import { grouped } from "../../report/series.ts";
 import { accuracyOf, aurocRows } from "./measures.ts";
 import type { AurocRow, OnlineRow } from "./schema.ts";
 import { FULL, METRICS, nearestMeans, OUTPUTS, type Subject, sumUp } from "./subject.ts";
@@ -174,8 +174,7 @@ export function onlineRows(
   measures: readonly OnlineMeasure[],
 ): readonly OnlineRow[] {
   const keyOf = ({ samples, exit, predictFrom }: OnlineMeasure) => `${samples} ${exit} ${predictFrom}`;
-  return distinct(measures.map(keyOf)).map((key) => {
-    const own = measures.filter((one) => keyOf(one) === key);
+  return grouped(measures, keyOf).map(([, own]) => {
     const { samples, exit, macsFraction, predictFrom } = own[0]!;
     const bySeed = new Map(own.map(({ seed, before }) => [seed, before]));
     return {

@@ -5,7 +5,7 @@ import { machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
 import { count, decimal, digits, exact, percent, points, spreadWords, times } from "../../report/numbers.ts";
 import type { Headline, Report } from "../../report/report.ts";
-import { backboneName, distinct } from "../../report/series.ts";
+import { backboneName, grouped } from "../../report/series.ts";
 import { type Column, type Table, tableOf } from "../../report/table.ts";
 import { dataWords } from "../../report/words.ts";
 import { metricSeries } from "../e2cm/words.ts";
@@ -32,28 +32,28 @@ export function report(result: OpenWorldResult): Report {
         title: "Who belongs to no class?",
         about:
           "A network answers one of its classes whatever it is shown. How well does each exit tell that a picture is of none?",
-        content: rows.length === 0 ? [] : [aurocFigure(rows), details(`All ${rows.length} numbers`, aurocTable(rows))],
+        of: rows,
+        content: () => [aurocFigure(rows), details(`All ${rows.length} numbers`, aurocTable(rows))],
       },
       {
         id: "rejection",
         title: "Turning pictures away",
         about: "An exit that finds a picture too far from all class means gives no class.",
-        content: rejection.length === 0 ? [] : [rejectionTable(rejection), caption(rejectionWords(result))],
+        of: rejection,
+        content: () => [rejectionTable(rejection), caption(rejectionWords(result))],
       },
       {
         id: "online",
         title: "New classes from a few pictures",
         about: "The mean of a few pictures makes a new class. Nothing is fitted again.",
-        content:
-          online.length === 0
-            ? []
-            : [
-                onlineFigure(online),
-                onlineTable(online),
-                caption(
-                  "±: standard deviation over all pairs of held-out classes and all draws of their pictures; of “old before”, when nothing was drawn, over the pairs only.",
-                ),
-              ],
+        of: online,
+        content: () => [
+          onlineFigure(online),
+          onlineTable(online),
+          caption(
+            "±: standard deviation over all pairs of held-out classes and all draws of their pictures; of “old before”, when nothing was drawn, over the pairs only.",
+          ),
+        ],
       },
     ],
     method: method(result),
@@ -98,8 +98,7 @@ function charts<R extends Pick<AurocRow, "backbone" | "unknown">>(
   rows: readonly R[],
   chart: (own: readonly R[], title: string) => Omit<TitledChart, "title">,
 ): TitledChart[] {
-  const own = (title: string) => rows.filter((row) => titleOf(row) === title);
-  return distinct(rows.map(titleOf)).map((title) => ({ title, ...chart(own(title), title) }));
+  return grouped(rows, titleOf).map(([title, own]) => ({ title, ...chart(own, title) }));
 }
 
 function titleOf({ backbone, unknown }: Pick<AurocRow, "backbone" | "unknown">): string {
@@ -111,7 +110,7 @@ function aurocFigure(rows: readonly AurocRow[]) {
   return lineFigure(
     charts(rows, (own, title) => ({
       label: `${title.replace(": ", ": AUROC of unknown pictures (")}) by exit`,
-      lines: distinct(own.map((row) => `${row.metric}\n${row.score}`)).map((series) => aurocLine(own, series)),
+      lines: grouped(own, ({ metric, score }) => `${metric} ${score}`).map(([, rows]) => aurocLine(rows)),
       x: percentAxis("MACs up to the exit", [0, 1.1]),
       y: { label: "AUROC", domain: [Math.min(0.5, ...own.map((row) => row.auroc)) - 0.02, 1], format: digits(1) },
       reference: { y: 0.5, name: "chance" },
@@ -120,16 +119,15 @@ function aurocFigure(rows: readonly AurocRow[]) {
   );
 }
 
-function aurocLine(rows: readonly AurocRow[], series: string): Line {
-  const [metric, score] = series.split("\n") as [string, string];
+function aurocLine(rows: readonly AurocRow[]): Line {
+  const { metric, score } = rows[0]!;
   const dashed = score !== "novelty";
   const name = `${metricSeries(metric).name}${dashed ? ", probability" : ", distance"}`;
-  const own = rows.filter((row) => row.metric === metric && row.score === score);
   return {
     name,
     color: metricSeries(metric).color,
     dashed,
-    points: own.map(({ macsFraction: x, auroc: y, exit }) => ({ x, y, title: `${exit}, ${name}: ${decimal(y, 3)}` })),
+    points: rows.map(({ macsFraction: x, auroc: y, exit }) => ({ x, y, title: `${exit}, ${name}: ${decimal(y, 3)}` })),
   };
 }
 

@@ -1,8 +1,8 @@
 import * as Plot from "@observablehq/plot";
-import { draw, figure, isPhone, responsive } from "../../report/chart.ts";
+import { axisName, draw, figure, gridAndAxisX, HALO, responsive } from "../../report/chart.ts";
 import { type Html, html } from "../../report/html.ts";
 import { milliseconds, percent } from "../../report/numbers.ts";
-import { backboneName, distinct } from "../../report/series.ts";
+import { backboneName, grouped } from "../../report/series.ts";
 import type { OverheadRow as Row } from "./schema.ts";
 
 const LINE = 26;
@@ -10,24 +10,19 @@ const LINE = 26;
 /** Time against computation when a network runs in stages, a figure a network: both as two dots on one line. */
 export function dumbbells(rows: readonly Row[]): readonly Html[] {
   const domain = [0, Math.max(1, ...rows.flatMap((row) => [row.wallFraction, row.macsFraction])) * 1.04] as const;
-  return distinct(rows.map((row) => row.backbone)).map((backbone) => {
-    const own = rows.filter((row) => row.backbone === backbone);
-    return figure(
+  return grouped(rows, ({ backbone }) => backbone).map(([backbone, own]) =>
+    figure(
       html`<h3>${backboneName(backbone)}</h3><p class="key"><i class="ring"></i> computation (multiply-accumulates)
 <i class="dot"></i> time</p>${responsive((width) => pairsOfDots(own, domain, width))}`,
       "Shares of the plain network run in one piece. Where the two dots meet, staging costs nothing.",
-    );
-  });
+    ),
+  );
 }
 
 function pairsOfDots(rows: readonly Row[], domain: readonly [number, number], width: number): Html {
-  const scenarios = distinct(rows.map((row) => row.scenario));
-  const lines = scenarios.flatMap((scenario) => [
+  const lines = grouped(rows, ({ scenario }) => scenario).flatMap(([scenario, own]) => [
     { key: scenario, scenario, row: undefined },
-    ...rows
-      .filter((row) => row.scenario === scenario)
-      .sort((a, b) => a.batch - b.batch)
-      .map((row) => ({ key: `${scenario} ${row.batch}`, scenario, row })),
+    ...own.sort((a, b) => a.batch - b.batch).map((row) => ({ key: `${scenario} ${row.batch}`, scenario, row })),
   ]);
   const measured = lines.flatMap(({ key, row }) => (row === undefined ? [] : [{ key, ...row }]));
   const titles = lines.filter(({ row }) => row === undefined);
@@ -42,22 +37,9 @@ function pairsOfDots(rows: readonly Row[], domain: readonly [number, number], wi
     x: { domain: [...domain], label: null },
     y: { domain: lines.map(({ key }) => key), axis: null, padding: 0.5 },
     marks: [
-      Plot.gridX({ ticks: isPhone(width) ? 4 : 6, stroke: "var(--grid)", strokeOpacity: 1 }),
-      Plot.axisX({
-        ticks: isPhone(width) ? 4 : 6,
-        tickSize: 0,
-        tickFormat: (value: number) => percent(value),
-        label: null,
-        fill: "var(--ink-2)",
-      }),
+      ...gridAndAxisX(width, { tickFormat: (value: number) => percent(value) }),
       Plot.ruleX([1], { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
-      Plot.text(["share of the plain network's"], {
-        frameAnchor: "bottom-right",
-        textAnchor: "end",
-        dy: 34,
-        text: (value: string) => value,
-        fill: "var(--ink-2)",
-      }),
+      axisName("share of the plain network's"),
       Plot.text(titles, {
         y: "key",
         text: "scenario",
@@ -66,8 +48,7 @@ function pairsOfDots(rows: readonly Row[], domain: readonly [number, number], wi
         dx: 4 - left,
         fontWeight: 600,
         fill: "var(--ink)",
-        stroke: "var(--paper)",
-        strokeWidth: 4,
+        ...HALO,
       }),
       Plot.text(measured, {
         y: "key",
@@ -102,8 +83,7 @@ function pairsOfDots(rows: readonly Row[], domain: readonly [number, number], wi
         textAnchor: "start",
         text: (row: Row) => percent(row.wallFraction),
         fill: "var(--ink)",
-        stroke: "var(--paper)",
-        strokeWidth: 4,
+        ...HALO,
       }),
     ],
   });

@@ -4,7 +4,7 @@ import { dataFiles } from "../../report/files.ts";
 import { type Axis, countAxis, type Line, lineFigure, percentAxis } from "../../report/lines.ts";
 import { count, decimal, digits, exact, percent, points, seconds } from "../../report/numbers.ts";
 import type { Headline, Report } from "../../report/report.ts";
-import { distinct, networkName } from "../../report/series.ts";
+import { grouped, networkName } from "../../report/series.ts";
 import { tableOf } from "../../report/table.ts";
 import { dataWords, pairsWords } from "../../report/words.ts";
 import type { Summary } from "../experiment.ts";
@@ -26,7 +26,8 @@ export function report(result: TrainCifar10Result): Report {
         title: "Learning, epoch by epoch",
         about:
           "The network begins with random weights. How fast does it learn, and does it learn more than the pictures by heart?",
-        content: curve.length === 0 ? [] : [curves(curve), details(`All ${curve.length} epochs`, epochTable(curve))],
+        of: curve,
+        content: () => [curves(curve), details(`All ${curve.length} epochs`, epochTable(curve))],
       },
       {
         id: "seeds",
@@ -110,25 +111,23 @@ function seedLines(
   values: (row: Epoch) => readonly [train: number, test: number],
   format: (value: number) => string,
 ): Line[] {
-  const seeds = distinct(curve.map((row) => row.seed));
+  const seeds = grouped(curve, ({ seed }) => seed);
   const one = seeds.length === 1;
-  const mean = distinct(curve.map((row) => row.epoch)).map((epoch) => {
-    const y = meanOf(curve.filter((row) => row.epoch === epoch).map((row) => values(row)[0]));
+  const mean = grouped(curve, ({ epoch }) => epoch).map(([epoch, own]) => {
+    const y = meanOf(own.map((row) => values(row)[0]));
     return { x: epoch, y, title: `Epoch ${epoch}: ${format(y)} (training${one ? "" : ", mean over seeds"})` };
   });
-  const tested = (seed: number) =>
-    curve.flatMap((row) => {
-      const y = values(row)[1];
-      const title = `Epoch ${row.epoch}, seed ${seed}: ${format(y)} (test)`;
-      return row.seed === seed ? [{ x: row.epoch, y, title }] : [];
-    });
+  const tested = (row: Epoch) => {
+    const y = values(row)[1];
+    return { x: row.epoch, y, title: `Epoch ${row.epoch}, seed ${row.seed}: ${format(y)} (test)` };
+  };
   return [
     { name: one ? "training" : "training, mean", color: "var(--red)", points: mean },
-    ...seeds.map((seed, index) => ({
+    ...seeds.map(([seed, own], index) => ({
       name: one ? "test" : `test, seed ${seed}`,
       color: "var(--blue)",
       dashed: index > 0,
-      points: tested(seed),
+      points: own.map(tested),
     })),
   ];
 }

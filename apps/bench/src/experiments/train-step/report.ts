@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
 import type { z } from "zod";
-import { COLUMN, draw, figure, isPhone, responsive } from "../../report/chart.ts";
+import { AXIS, axisName, draw, figure, gridAndAxisX, responsive } from "../../report/chart.ts";
 import type { Html } from "../../report/html.ts";
 import { count, decimal, digits, milliseconds } from "../../report/numbers.ts";
 import type { Headline, Report } from "../../report/report.ts";
@@ -25,7 +25,8 @@ export function report({ rows }: Steps): Report {
         id: "throughput",
         title: "How much is computed a second",
         about: "A step is the forward pass, the gradients and the optimiser's update, as one program.",
-        content: rows.length === 0 ? [] : [throughput(rows), table(rows)],
+        of: rows,
+        content: () => [throughput(rows), table(rows)],
       },
     ],
     method: {
@@ -80,7 +81,7 @@ function table(rows: readonly Step[]) {
 /** Arithmetic a second of every network's training step. */
 function throughput(rows: readonly Step[]): Html {
   return figure(
-    responsive((width) => bars(rows, width), COLUMN),
+    responsive((width) => bars(rows, width)),
     "Billions of floating-point operations a second: six for every multiply-accumulate of the forward pass (two forward, four backward), divided by the time of the whole step.",
   );
 }
@@ -101,9 +102,8 @@ function bars(rows: readonly Step[], width: number): Html {
     x: { domain: [0, Math.max(1, ...rows.map((row) => row.gflops)) * 1.05], label: null },
     y: { domain: named.map(({ key }) => key), label: null, padding: 0.35 },
     marks: [
-      Plot.gridX({ ticks: isPhone(width) ? 4 : 6, stroke: "var(--grid)", strokeOpacity: 1 }),
-      Plot.axisX({ ticks: isPhone(width) ? 4 : 6, tickSize: 0, label: null, fill: "var(--ink-2)" }),
-      Plot.axisY({ tickSize: 0, tickFormat: name, label: null, fill: "var(--ink-2)" }),
+      ...gridAndAxisX(width),
+      Plot.axisY({ ...AXIS, tickFormat: name }),
       Plot.barX(named, {
         x: "gflops",
         y: "key",
@@ -119,13 +119,7 @@ function bars(rows: readonly Step[], width: number): Html {
         dx: 6,
         fill: "var(--ink)",
       }),
-      Plot.text(["GFLOP/s"], {
-        frameAnchor: "bottom-right",
-        textAnchor: "end",
-        dy: 34,
-        text: (value: string) => value,
-        fill: "var(--ink-2)",
-      }),
+      axisName("GFLOP/s"),
     ],
   });
 }

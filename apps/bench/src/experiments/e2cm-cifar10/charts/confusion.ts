@@ -1,8 +1,8 @@
 import * as Plot from "@observablehq/plot";
-import { draw, figure } from "../../../report/chart.ts";
+import { AXIS, draw, figure } from "../../../report/chart.ts";
 import { type Html, html, raw } from "../../../report/html.ts";
 import { percent } from "../../../report/numbers.ts";
-import { backboneName, distinct, ramp } from "../../../report/series.ts";
+import { backboneName, grouped, ramp } from "../../../report/series.ts";
 import { metricSeries } from "../../e2cm/words.ts";
 import type { Confusion, E2cmCifar10Result } from "../schema.ts";
 import { mainFirst } from "../tables.ts";
@@ -15,8 +15,8 @@ const NAMES = 68;
 export function confusionFigures(result: E2cmCifar10Result): Html[] {
   return mainFirst(result, result.confusion).flatMap((backbone) => {
     const own = result.confusion.filter((one) => one.backbone === backbone);
-    return distinct(own.map((one) => one.metric)).map((metric) => {
-      const all = own.filter((one) => one.metric === metric).sort((a, b) => a.depth - b.depth);
+    return grouped(own, ({ metric }) => metric).map(([metric, matrices]) => {
+      const all = matrices.sort((a, b) => a.depth - b.depth);
       const shown = spread(all, MOST);
       const some = shown.length < all.length ? ` ${shown.length} of ${all.length} exits are shown.` : "";
       return figure(
@@ -48,7 +48,7 @@ function heatMap({ matrix, exit }: Confusion, classNames: readonly string[]): Ht
   const worst = worstMistake(matrix, name);
   const indices = matrix.map((_, index) => String(index));
   const label = (value: string) => shorten(names[Number(value)]!);
-  const axis = { tickSize: 0, tickFormat: label, fontSize: 10, fill: "var(--ink-2)", label: null };
+  const axis = { ...AXIS, tickFormat: label, fontSize: 10 };
   const svg = draw(`Confusion matrix of ${exit}`, {
     width: SIZE,
     height: SIZE,

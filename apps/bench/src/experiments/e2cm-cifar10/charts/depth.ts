@@ -1,7 +1,7 @@
 import type { Html } from "../../../report/html.ts";
 import { countAxis, lineFigure, percentAxis } from "../../../report/lines.ts";
 import { percent } from "../../../report/numbers.ts";
-import { backboneName, distinct } from "../../../report/series.ts";
+import { backboneName, grouped } from "../../../report/series.ts";
 import { isMain, metricSeries, variantName } from "../../e2cm/words.ts";
 import type { E2cmCifar10Result, ExitRow } from "../schema.ts";
 import { mainFirst, plainAccuracy } from "../tables.ts";
@@ -20,7 +20,7 @@ export function depthFigure(result: E2cmCifar10Result): Html | null {
     return {
       title: backboneName(backbone),
       label: `${backboneName(backbone)}: accuracy of each exit by depth`,
-      lines: distinct(own.map((row) => `${row.metric}\n${row.variant}`)).map((key) => depthLine(own, key)),
+      lines: grouped(own, ({ metric, variant }) => `${metric} ${variant}`).map(([, rows]) => depthLine(rows)),
       x: countAxis("after block", [Math.min(1, deepest - 1), deepest]),
       y: percentAxis("test accuracy if all leave there", [0, 1]),
       reference: full === undefined ? undefined : { y: full, name: `the whole network: ${percent(full, 1)}` },
@@ -32,16 +32,15 @@ export function depthFigure(result: E2cmCifar10Result): Html | null {
   );
 }
 
-function depthLine(rows: readonly ExitRow[], key: string) {
-  const [metric, variant] = key.split("\n") as [string, string];
+function depthLine(rows: ExitRow[]) {
+  const { metric, variant } = rows[0]!;
   const { name: short, color } = metricSeries(metric);
   const name = variant === "full" ? short : `${short}, ${variantName(variant)}`;
-  const own = rows.filter((row) => row.metric === metric && row.variant === variant);
   return {
     name,
     color,
     dashed: !isMain({ metric, variant }),
-    points: own
+    points: rows
       .sort((a, b) => a.depth - b.depth)
       .map((row) => ({
         x: row.depth,

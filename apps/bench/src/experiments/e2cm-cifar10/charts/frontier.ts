@@ -2,7 +2,7 @@ import type { Html } from "../../../report/html.ts";
 import { html } from "../../../report/html.ts";
 import { costAxis, type Line, lineFigure, percentAxis } from "../../../report/lines.ts";
 import { percent, points } from "../../../report/numbers.ts";
-import { backboneName, capital, distinct } from "../../../report/series.ts";
+import { backboneName, capital, distinct, grouped } from "../../../report/series.ts";
 import { isMain, methodName, methodSeries, variantColor, variantName } from "../../e2cm/words.ts";
 import { CHOICES, choicesOf } from "../choices.ts";
 import type { ChoiceName, E2cmCifar10Result, FrontierRow } from "../schema.ts";
@@ -126,8 +126,7 @@ function chartOf(result: E2cmCifar10Result, backbone: string, rows: readonly Fro
 function methodLines(rows: readonly FrontierRow[], choices = true): Line[] {
   const nameOf = ({ metric, rule, choice }: FrontierRow) =>
     `${methodName(metric, rule)}${choices ? `, ${CHOICES[choice].name}` : ""}`;
-  return distinct(rows.map(nameOf)).map((name) => {
-    const own = rows.filter((row) => nameOf(row) === name);
+  return grouped(rows, nameOf).map(([name, own]) => {
     const { metric, rule, choice } = own[0]!;
     const { color } = methodSeries(metric, rule);
     return {
@@ -162,8 +161,8 @@ function belowFrame(rows: readonly FrontierRow[], low: number): string {
 function accuracyWindow(rows: readonly FrontierRow[], full: number | undefined): readonly [number, number] {
   const best = Math.max(full ?? 0, ...rows.map((row) => row.accuracy));
   const keyOf = (row: FrontierRow) => `${row.metric} ${row.rule} ${row.variant} ${row.choice}`;
-  const at60 = distinct(rows.map(keyOf)).map((method) => {
-    const cheap = rows.filter((row) => keyOf(row) === method && row.macsFraction <= 0.6).map((row) => row.accuracy);
+  const at60 = grouped(rows, keyOf).map(([, own]) => {
+    const cheap = own.filter((row) => row.macsFraction <= 0.6).map((row) => row.accuracy);
     return cheap.length === 0 ? best : Math.max(...cheap);
   });
   const low = Math.min(best - 0.05, Math.max(best - 0.4, Math.min(...at60) - 0.02));

@@ -1,7 +1,7 @@
 import type { Html } from "../../../report/html.ts";
 import { lineFigure, percentAxis } from "../../../report/lines.ts";
 import { count, percent, points } from "../../../report/numbers.ts";
-import { backboneName, distinct } from "../../../report/series.ts";
+import { backboneName, grouped } from "../../../report/series.ts";
 import { metricSeries } from "../../e2cm/words.ts";
 import { CHOICES } from "../choices.ts";
 import type { E2cmCifar10Result } from "../schema.ts";
@@ -14,18 +14,16 @@ export function halvingsFigure(result: E2cmCifar10Result): Html | null {
   const most = Math.max(...halvings.map(({ asked }) => asked));
   const charts = mainFirst(result, halvings).map((backbone) => {
     const own = halvings.filter((row) => row.backbone === backbone);
-    const lines = distinct(own.map(({ metric }) => metric)).flatMap((metric) =>
+    const lines = grouped(own, ({ metric }) => metric).flatMap(([metric, rows]) =>
       (["guarded", "aimed"] as const).map((choice) => ({
         name: `${metricSeries(metric).name}, ${CHOICES[choice].name}`,
         color: metricSeries(metric).color,
         dashed: choice === "aimed",
-        points: own
-          .filter((row) => row.metric === metric)
-          .map((row) => ({
-            x: row.asked,
-            y: row[choice].failed / row.halvings,
-            title: `Asked to lose at most ${points(row.asked)}, ${CHOICES[choice].name}: more was lost in ${row[choice].failed} of ${row.halvings} halvings; ${points(row[choice].lost)} in the mean, with ${percent(row[choice].macsFraction)} of the multiply-accumulates`,
-          })),
+        points: rows.map((row) => ({
+          x: row.asked,
+          y: row[choice].failed / row.halvings,
+          title: `Asked to lose at most ${points(row.asked)}, ${CHOICES[choice].name}: more was lost in ${row[choice].failed} of ${row.halvings} halvings; ${points(row[choice].lost)} in the mean, with ${percent(row[choice].macsFraction)} of the multiply-accumulates`,
+        })),
       })),
     );
     return {
