@@ -19,6 +19,7 @@ const TINY = experiment({
   about: "Counts the test pictures.",
   heading: "Tiny",
   takes: [EPOCHS],
+  reads: ["cifar10"],
   presets: { quick: { extra: 0 }, full: { extra: 1 } },
   schema: resultSchema({ rows: list(z.number()), extras: z.record(z.string(), z.unknown()) }),
   async run({ data, run, progress, extras }, { extra }) {

@@ -4,7 +4,7 @@ import { InputError } from "@exitkit/core-gpu";
 import type { Augmentation } from "./augment.ts";
 import type { Origin } from "./fetch.ts";
 import type { Normalisation } from "./normalisation.ts";
-import type { Pictures } from "./pictures.ts";
+import { type Pictures, slicePictures } from "./pictures.ts";
 import { type DataFile, readStored, type StoredFile } from "./stored.ts";
 
 /** The sum of a file's uncompressed bytes; of its official gzip file, where only that is known; null where none is. */
@@ -55,6 +55,19 @@ export interface Dataset
   readonly test: Pictures;
   /** The files it was read from: training files first. */
   readonly files: readonly DataFile[];
+}
+
+/** A data set with only the first of its pictures: no more complete, where some are left out. */
+export function limited(data: Dataset, most: { readonly train?: number; readonly test?: number }): Dataset {
+  const { train, test } = data;
+  const first = (pictures: Pictures, n = pictures.n) => slicePictures(pictures, 0, Math.min(n, pictures.n));
+  const some = { train: first(train, most.train), test: first(test, most.test) };
+  return { ...data, ...some, complete: data.complete && some.train.n === train.n && some.test.n === test.n };
+}
+
+/** What a result says of the data set it was made with. */
+export function dataOf({ name, complete, train, test, files }: Dataset) {
+  return { name, complete, train: train.n, test: test.n, files };
 }
 
 /** Where a data set was found: its edition and the path of every file. */

@@ -1,6 +1,7 @@
 import { InputError } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { amount } from "../measuring/ranges.ts";
+import { environmentSchema } from "../runs/environment.ts";
 import type { Experiment } from "./experiment.ts";
 
 /** A list that may be missing from a file; a report then says that it was not measured. */
@@ -22,14 +23,7 @@ export const dataSchema = z.object({
 });
 
 /** The machine a run was made on; older results may lack parts. */
-const known = z.looseObject({
-  cpu: z.string().optional(),
-  cores: z.number().optional(),
-  node: z.string().optional(),
-  onnxruntime: z.string().optional(),
-  loadAverage: z.array(z.number()).readonly().optional(),
-  git: z.object({ sha: z.string(), dirty: z.boolean() }).nullish(),
-});
+const known = environmentSchema.partial().loose();
 
 /** As it is, its keys in their order. */
 const environment = z.custom<z.output<typeof known>>((value) => known.safeParse(value).success);

@@ -2,6 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, readSafetensors, type Tensor } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { environmentSchema } from "./environment.ts";
 import { decodeValue } from "./values.ts";
 
 /** Plain data that decides a run's results: experiment, preset, seed, device, data set edition. */
@@ -74,7 +75,7 @@ export async function readStep(file: string, hash: string): Promise<unknown> {
 }
 
 /** What is asked of an earlier run's environment. */
-const environment = z.object({ git: z.object({ sha: z.string(), dirty: z.boolean() }).nullable() });
+const environment = environmentSchema.pick({ git: true });
 
 /** What an earlier run was made with; null where there is none: what another version wrote is as good as none. */
 export async function earlierEnvironment(path: string): Promise<z.output<typeof environment> | null> {

@@ -4,22 +4,25 @@ import { createRequire } from "node:module";
 import os from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { z } from "zod";
 
 /** The machine and the software a run was made with. */
-export interface Environment {
-  readonly time: string;
-  readonly node: string;
-  readonly os: string;
-  readonly cpu: string;
-  readonly cores: number;
-  readonly memoryGiB: number;
+export const environmentSchema = z.object({
+  time: z.string(),
+  node: z.string(),
+  os: z.string(),
+  cpu: z.string(),
+  cores: z.number(),
+  memoryGiB: z.number(),
   /** Load average over 1, 5 and 15 minutes when the run began. */
-  readonly loadAverage: readonly number[];
-  readonly onnxruntime: string;
-  readonly packages: Readonly<Record<string, string>>;
+  loadAverage: z.array(z.number()).readonly(),
+  onnxruntime: z.string(),
+  packages: z.record(z.string(), z.string()),
   /** Commit of the source tree and whether files differ from it; null outside a git checkout. */
-  readonly git: { readonly sha: string; readonly dirty: boolean } | null;
-}
+  git: z.object({ sha: z.string(), dirty: z.boolean() }).nullable(),
+});
+
+export type Environment = Readonly<z.output<typeof environmentSchema>>;
 
 /** Describes the environment of this process, now. */
 export async function describeEnvironment(): Promise<Environment> {

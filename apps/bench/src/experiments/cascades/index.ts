@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { cascade, type ExitModel } from "@exitkit/early-exit";
+import { dataOf } from "../../data/directory.ts";
 import { PIXELS } from "../../data/normalisation.ts";
 import { argMaxRows, countRight } from "../../measuring/answers.ts";
 import { onDevice } from "../../measuring/device.ts";
@@ -212,7 +213,7 @@ async function run(context: Context, settings: Settings) {
     assert.equal(plain.wallFraction, 1);
     return {
       ranOn: device.kind,
-      data: { name: data.name, complete: data.complete, train: data.train.n, test: data.test.n, files: data.files },
+      data: dataOf(data),
       weights,
       calibrationPictures: Math.min(settings.calibrationPictures, data.train.n),
       timedPictures: pictures.n,

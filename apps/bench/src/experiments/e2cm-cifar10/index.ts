@@ -1,3 +1,4 @@
+import { dataOf } from "../../data/directory.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { pretrained } from "../../zoo/resnet.ts";
 import { type Context, experiment, type Preset } from "../experiment.ts";
@@ -73,7 +74,7 @@ async function run(context: Context, settings: Settings) {
     const main = parts.at(-1)!;
     return {
       ranOn: device.kind,
-      data: { name: data.name, complete: data.complete, train: data.train.n, test: data.test.n, files: data.files },
+      data: dataOf(data),
       weights: parts.map((part) => part.weights),
       classNames: data.classNames,
       backbones: parts.map(({ plain }) => plain),

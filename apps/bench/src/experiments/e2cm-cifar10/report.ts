@@ -16,7 +16,7 @@ import { speedFigure } from "./charts/speed.ts";
 import { CHOICES } from "./choices.ts";
 import { headline } from "./headline.ts";
 import type { E2cmCifar10Result } from "./schema.ts";
-import { fitTable, halvingsTable, lossTable, mainFirst, overheadTable, wallTable } from "./tables.ts";
+import { byBackbone, fitTable, halvingsTable, lossTable, overheadTable, wallTable } from "./tables.ts";
 
 /** Its chapter of the report. */
 export function report(result: E2cmCifar10Result): Report {
@@ -103,7 +103,7 @@ export function report(result: E2cmCifar10Result): Report {
 
 /** MACs and change of accuracy of every method for what it was asked to lose. */
 function lossTables(result: E2cmCifar10Result) {
-  return mainFirst(result, result.rows).flatMap((backbone) =>
+  return byBackbone(result, result.rows).flatMap(([backbone]) =>
     (["guarded", "aimed"] as const).map((choice) => {
       const table = htmlTable(lossTable(result, backbone, choice));
       return html`<h3>${backboneName(backbone)}, ${CHOICES[choice].name}: MACs, and change of accuracy in points</h3>${table}`;

@@ -1,19 +1,21 @@
 import { pairedLoss } from "../../measuring/paired.ts";
 import { count, decimal, exact, points, signed, times } from "../../report/numbers.ts";
-import { backboneName, distinct } from "../../report/series.ts";
+import { backboneName, distinct, grouped } from "../../report/series.ts";
 import { type Column, type Table, tableOf } from "../../report/table.ts";
 import { isMain, metricSeries, variantName } from "../e2cm/words.ts";
 import type { ChoiceName, E2cmCifar10Result, FrontierRow, WallRow } from "./schema.ts";
 
-/** Backbones of these rows, the headline's first. */
-export function mainFirst({ backbones }: E2cmCifar10Result, rows: readonly { readonly backbone: string }[]): string[] {
+/** Rows by backbone, the headline's first. */
+export function byBackbone<R extends { readonly backbone: string }>(
+  { backbones }: E2cmCifar10Result,
+  rows: readonly R[],
+): [backbone: string, rows: R[]][] {
   const main = backbones.at(-1)?.backbone;
-  return distinct(rows.map((row) => row.backbone)).sort((a, b) => Number(b === main) - Number(a === main));
+  return grouped(rows, ({ backbone }) => backbone).sort(([a], [b]) => Number(b === main) - Number(a === main));
 }
 
-/** Rows by backbone, the headline's first. */
-function byBackbone<R extends { readonly backbone: string }>(result: E2cmCifar10Result, rows: readonly R[]): R[] {
-  return mainFirst(result, rows).flatMap((backbone) => rows.filter((row) => row.backbone === backbone));
+function mainFirst<R extends { readonly backbone: string }>(result: E2cmCifar10Result, rows: readonly R[]): R[] {
+  return byBackbone(result, rows).flatMap(([, own]) => own);
 }
 
 /** Accuracy of the plain network; undefined when the run did not say. */
@@ -33,7 +35,7 @@ export const SHOWN_LOSSES: readonly number[] = [0.002, 0.003, 0.005, 0.01];
 
 /** How often what was asked for was exceeded in random halvings, and what is paid for the guarantee. */
 export function halvingsTable(result: E2cmCifar10Result): Table {
-  return tableOf(byBackbone(result, result.halvings), [
+  return tableOf(mainFirst(result, result.halvings), [
     ["network and exits", ({ backbone, metric }) => `${backboneName(backbone)}, ${metricSeries(metric).name}`],
     ["asked to lose at most", ({ asked }) => points(asked)],
     ...outcomes("guarded", "guarded"),
@@ -63,7 +65,7 @@ function outcomes(choice: "guarded" | "aimed", words: string): Column<HalvingRow
 
 /** Wall clock against MACs; everything in a row is of the same pictures. */
 export function wallTable(result: E2cmCifar10Result): Table {
-  return tableOf(byBackbone(result, result.wall), [
+  return tableOf(mainFirst(result, result.wall), [
     ["network", ({ backbone }) => backboneName(backbone)],
     ["batch", "batch"],
     ["pictures", ({ pictures }) => pictures, count],
@@ -86,7 +88,7 @@ export function lossOf({ lostPictures = 0, gainedPictures = 0, pictures = 0 }: W
 
 /** How fast the exits are fitted, beside the plain network's speed on the same pictures. */
 export function fitTable(result: E2cmCifar10Result): Table {
-  return tableOf(byBackbone(result, result.fit), [
+  return tableOf(mainFirst(result, result.fit), [
     ["network", ({ backbone }) => backboneName(backbone)],
     ["pass", ({ metric }) => metricSeries(metric).name],
     ["pictures", "pictures"],
@@ -98,7 +100,7 @@ export function fitTable(result: E2cmCifar10Result): Table {
 
 /** What exits weigh when nothing leaves. */
 export function overheadTable(result: E2cmCifar10Result): Table {
-  return tableOf(byBackbone(result, result.overhead), [
+  return tableOf(mainFirst(result, result.overhead), [
     ["network", ({ backbone }) => backboneName(backbone)],
     ["exits", ({ exits, metric, variant }) => `${exits} × ${metricSeries(metric).name}, ${variantName(variant)}`],
     ["all exits together, share of the MACs", "share", exact],

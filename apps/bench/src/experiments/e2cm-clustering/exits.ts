@@ -3,6 +3,7 @@ import { exitRecord, type FittedExits, fit, recordScores } from "@exitkit/e2cm";
 import type { ExitRecord } from "@exitkit/early-exit";
 import { type Pictures, slicePictures } from "../../data/pictures.ts";
 import { argMaxRows } from "../../measuring/answers.ts";
+import { inStage } from "../../measuring/steps.ts";
 import { PASS_BATCH } from "./assign.ts";
 import type { Clustered } from "./cluster.ts";
 import { labelledBatches } from "./pixels.ts";
@@ -34,13 +35,12 @@ export async function clusterExits(
 ): Promise<ClusterExits> {
   const { device, recipe, train, test, run, progress, name } = subject;
   const exits = network.encoder.slice(0, -1).map((_, index) => layerName(index));
-  return run.step(`${name}-exits`, async () => {
-    const stage = progress.stage(`${name}: exits`, 2 * (train.n + test.n), "pictures");
-    const counted = (pictures: Pictures, clusters: Int32Array) =>
-      labelledBatches(pictures, clusters, PASS_BATCH, (n) => stage.advance(n));
-    try {
+  return run.step(`${name}-exits`, () =>
+    inStage(progress, `${name}: exits`, 2 * (train.n + test.n), "pictures", async (advance) => {
+      const counted = (pictures: Pictures, clusters: Int32Array) =>
+        labelledBatches(pictures, clusters, PASS_BATCH, advance);
       const own = await clustersOf(subject, model, test);
-      stage.advance(test.n);
+      advance(test.n);
       const half = halfOf(test.n);
       const fitted = await fit(model, () => counted(train, labels), {
         classes: recipe.clusters,
@@ -51,10 +51,8 @@ export async function clusterExits(
       });
       const record = exitRecord(fitted, await recordScores(model, fitted, counted(test, own), { device }));
       return { fitted: { ...fitted, operatingPoints: [] }, record: { ...record, labels: record.predictions.at(-1)! } };
-    } finally {
-      stage.done();
-    }
-  });
+    }),
+  );
 }
 
 /** Samples of the first of two halves. */

@@ -1,6 +1,5 @@
 import { InputError } from "@exitkit/core-gpu";
-import type { Dataset } from "../../data/directory.ts";
-import { slicePictures } from "../../data/pictures.ts";
+import { type Dataset, dataOf, limited } from "../../data/directory.ts";
 import { whereThere } from "../../data/source.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
@@ -53,16 +52,15 @@ async function run(context: Context, settings: Settings) {
   if (pictures < least) {
     throw new InputError("bench run", `--pictures must be at least ${least}, one batch`, String(pictures));
   }
-  const datasets = await datasetsOf(context);
+  const most = { train: pictures, test: settings.test };
+  const datasets = (await datasetsOf(context)).map((data) => limited(data, most));
   return onDevice(context, async (device) => {
     const rows: ClusteringRow[] = [];
     const runs: ClusteringRun[] = [];
     const used: ClusteringResult["data"][number][] = [];
     for (const data of datasets) {
-      const train = slicePictures(data.train, 0, Math.min(pictures, data.train.n));
-      const test = slicePictures(data.test, 0, Math.min(settings.test, data.test.n));
-      const complete = data.complete && train.n === data.train.n && test.n === data.test.n;
-      used.push({ name: data.name, complete, train: train.n, test: test.n, files: data.files });
+      used.push(dataOf(data));
+      const { train, test } = data;
       for (const [index, seed] of seedsOf(context, settings.runs).entries()) {
         const name = `${data.name.toLowerCase()}-run${index + 1}`;
         const subject = { name, seed, device, recipe, train, test, run: folder, progress };

@@ -1,6 +1,8 @@
+import { dataOf } from "../../data/directory.ts";
 import { accuracyAt } from "../../measuring/answers.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
+import { eachStep } from "../../measuring/steps.ts";
 import { type Context, experiment } from "../experiment.ts";
 import { DATASETS, EPOCHS, PICTURES, SEEDS } from "../options.ts";
 import type { Candidate, Divergence } from "./candidate.ts";
@@ -12,7 +14,7 @@ import { peakMemory } from "./memory.ts";
 import { FIGURE, POSTER, POSTER_FRACTIONS } from "./paper.ts";
 import { prepare, type Subject } from "./prepare.ts";
 import { keep, measured, readme, report, summary } from "./report.ts";
-import { type RivalRow, type RivalsResult, schema, type WallRow } from "./schema.ts";
+import { type RivalRow, schema } from "./schema.ts";
 import { type RivalSettings, SETTINGS } from "./settings.ts";
 import { TIMED_FRACTION, TIMED_LOSS, timeRival } from "./wall.ts";
 
@@ -72,8 +74,8 @@ export async function rivals(context: Context, usual: RivalSettings) {
 
 /** All methods on one data set. */
 async function compare(context: Context, subject: Subject, settings: RivalSettings) {
-  const { run: folder, progress } = context;
-  const { dataset, material, test, trained } = subject;
+  const { run: folder } = context;
+  const { dataset, material, trained } = subject;
   const { name, data } = dataset;
   const e2cm = await classMeansCandidate(context, subject, "e2cm");
   const places = await classMeansCandidate(context, subject, "e2cm-places");
@@ -104,15 +106,12 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
   const firstOf = ({ method, budget }: Candidate) =>
     candidates.findIndex((one) => one.method === method && one.budget === budget);
   const timed = searched.filter(({ candidate }, index) => firstOf(candidate) === index);
-  const wall: WallRow[] = [];
-  const stage = progress.stage(`${name}: wall clock`, timed.length, "methods");
-  for (const { candidate, ways } of timed) {
-    const { method, budget, epochs } = candidate;
-    const key = `${name}-${method}-${budget === "unlimited" ? `epochs${epochs}-` : ""}wall`;
-    wall.push(...(await folder.step(key, () => timeRival(subject, candidate, ways[0], plain, settings))));
-    stage.advance(1);
-  }
-  stage.done();
+  const keyOf = ({ candidate: { method, budget, epochs } }: (typeof timed)[number]) =>
+    `${name}-${method}-${budget === "unlimited" ? `epochs${epochs}-` : ""}wall`;
+  const times = await eachStep(context, [`${name}: wall clock`, "methods"], timed, keyOf, ({ candidate, ways }) =>
+    timeRival(subject, candidate, ways[0], plain, settings),
+  );
+  const wall = times.flat();
   const rows: readonly RivalRow[] = [
     ...searched.flatMap(({ candidate, ways }) => frontierRows(name, candidate, ways)),
     ...wall.map(({ method, budget, seed, macsFraction, accuracy, wallFraction }) => {
@@ -120,20 +119,16 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
     }),
   ];
   for (const row of rows) await folder.metric({ ...row });
-  const { network, train } = material;
+  const { network } = material;
   return {
     about: {
       dataset: name,
-      name: data.name,
-      complete: data.complete && train.n === data.train.n && test.n === data.test.n,
-      train: train.n,
-      test: test.n,
+      ...dataOf(data),
       classes: network.classes,
       network: `resnet${subject.depth}`,
       macs: network.macs,
       accuracy: accuracyAt(plain, plain.exits.length - 1),
       trained: trained === null ? null : { epochs: trained.epochs, seconds: trained.seconds },
-      files: data.files,
     },
     rows,
     within: searched.flatMap(({ candidate, ways }) => withinRows(name, candidate, ways, plain)),
@@ -157,21 +152,15 @@ async function compare(context: Context, subject: Subject, settings: RivalSettin
 
 /** Each method in a process of its own. */
 async function memoryRows(
-  { run: folder, progress }: Context,
+  context: Context,
   { dataset: { name }, material, depth, weights }: Subject,
   { memory: methods }: RivalSettings,
 ) {
   const { train, normalisation, augmentation, batch, device } = material;
-  const stage = progress.stage(`${name}: peak memory`, methods.length, "methods");
-  const rows: RivalsResult["memory"][number][] = [];
-  for (const method of methods) {
-    const bytes = await folder.step(`${name}-${method}-memory`, () => {
-      const job = { method, device: device.kind, depth, batch, shape: train.shape, normalisation, augmentation };
-      return peakMemory(job, weights, train, `${folder.path}/memory-${name}-${method}`);
-    });
-    rows.push({ dataset: name, method, bytes });
-    stage.advance(1);
-  }
-  stage.done();
-  return rows;
+  const keyOf = (method: string) => `${name}-${method}-memory`;
+  const peaks = await eachStep(context, [`${name}: peak memory`, "methods"], methods, keyOf, (method) => {
+    const job = { method, device: device.kind, depth, batch, shape: train.shape, normalisation, augmentation };
+    return peakMemory(job, weights, train, `${context.run.path}/memory-${name}-${method}`);
+  });
+  return peaks.map((bytes, index) => ({ dataset: name, method: methods[index]!, bytes }));
 }

@@ -1,5 +1,6 @@
 import type { Device } from "@exitkit/core-gpu";
-import { type Pictures, slicePictures } from "../../data/pictures.ts";
+import { limited } from "../../data/directory.ts";
+import type { Pictures } from "../../data/pictures.ts";
 import { type TrainedRow, trainNetwork } from "../../training/train-network.ts";
 import { trainedWeights } from "../../zoo/resnet.ts";
 import { trainableResnet } from "../../zoo/train-resnet.ts";
@@ -11,6 +12,7 @@ import type { RivalSettings } from "./settings.ts";
 
 /** One data set with its plain network. */
 export interface Subject {
+  /** As far as it is used. */
   readonly dataset: ChosenDataset;
   readonly material: Material;
   readonly test: Pictures;
@@ -28,14 +30,13 @@ export async function prepare(
   settings: RivalSettings,
 ): Promise<Subject> {
   const { run, progress, seed, extras } = context;
-  const { name, data } = dataset;
-  const train = slicePictures(data.train, 0, Math.min(data.train.n, extras.pictures ?? settings.train));
-  const test = slicePictures(data.test, 0, Math.min(data.test.n, settings.test));
-  const { normalisation, augmentation, classNames } = data;
+  const { name } = dataset;
+  const data = limited(dataset.data, { train: extras.pictures ?? settings.train, test: settings.test });
+  const { train, test, normalisation, augmentation, classNames } = data;
   const made = async (depth: number, weights: Weights, trained: TrainedRow | null) => {
     const network = await rivalNetwork(device, depth, weights, train.shape);
     const material = { device, network, train, normalisation, augmentation, batch: settings.batch };
-    return { dataset, material, test, depth, weights, trained };
+    return { dataset: { name, data }, material, test, depth, weights, trained };
   };
   if (name === "cifar10") {
     const depth = settings.pretrained === "resnet20" ? 20 : 56;

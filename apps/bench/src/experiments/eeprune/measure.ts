@@ -2,7 +2,7 @@ import { type Device, generator, InputError } from "@exitkit/core-gpu";
 import { countExitCosts, exitNetwork, heads, toExitModel } from "@exitkit/early-exit";
 import type { MethodName } from "@exitkit/eeprune";
 import { METHODS } from "@exitkit/eeprune";
-import type { Dataset } from "../../data/directory.ts";
+import { type Dataset, dataOf } from "../../data/directory.ts";
 import { type PictureShape, slicePictures } from "../../data/pictures.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
 import type { Context } from "../experiment.ts";
@@ -204,7 +204,7 @@ export async function measure(context: Context, device: Device, settings: Settin
       });
   });
   return {
-    data: { name: data.name, complete: data.complete, train: train.n, test: test.n, files: data.files },
+    data: dataOf({ ...data, train, test }),
     settings: {
       network: networkName(train.shape),
       epochs: settings.epochs,

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { InputError, readSafetensorsFile } from "@exitkit/core-gpu";
-import type { Dataset } from "../../data/directory.ts";
-import { type Pictures, slicePictures } from "../../data/pictures.ts";
+import { type Dataset, dataOf, limited } from "../../data/directory.ts";
+import type { Pictures } from "../../data/pictures.ts";
 import { whereThere } from "../../data/source.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
@@ -58,13 +58,13 @@ export const openWorld = experiment({
 
 async function run(context: Context, preset: Settings) {
   const { progress, extras, run: folder } = context;
-  const data = limited(await context.data.cifar10(), extras.pictures);
+  const data = withEveryClass(await context.data.cifar10(), extras.pictures);
   const settings = settingsOf(context, preset, data.train.n);
   const other = await whereThere("unknown pictures of CIFAR-100", context.data.cifar100, progress);
   const unknowns = other === null ? [] : unknownsOf(other, settings.unknown);
   const seeds = seedsOf(context, settings.seeds);
   const classesOf = (seed: number) => heldOutNames(classOrder(seed), data.classNames);
-  const fewer = limited(data, settings.heldOutPictures);
+  const fewer = withEveryClass(data, settings.heldOutPictures);
   return onDevice(context, async (device) => {
     const [auroc, rejection, online]: [AurocRow[], RejectionRow[], OnlineRow[]] = [[], [], []];
     const weights: OpenWorldResult["weights"][number][] = [];
@@ -92,11 +92,10 @@ async function run(context: Context, preset: Settings) {
       await holdOut("held out, unseen", repetitions);
     }
     for (const row of auroc) await folder.metric({ ...row });
-    const { complete, train, test } = data;
     const { backbones: _, unknown: __, ...kept } = settings;
     return {
       ranOn: device.kind,
-      data: { name: data.name, complete, train: train.n, test: test.n, files: data.files },
+      data: dataOf(data),
       unknown: {
         name: other?.name ?? null,
         kinds: unknowns.map(({ kind, pictures }) => ({ kind, pictures: pictures.n })),
@@ -147,12 +146,12 @@ function settingsOf({ extras }: Context, settings: Settings, available: number):
   };
 }
 
-/** A data set with only the first of its training pictures. */
-function limited(data: Dataset, pictures = data.train.n): Dataset {
+/** A data set with only the first of its training pictures, if they are enough of every class. */
+function withEveryClass(data: Dataset, pictures = data.train.n): Dataset {
   if (pictures >= data.train.n) return data;
-  const train = slicePictures(data.train, 0, pictures);
-  const least = Math.min(...data.classNames.map((_, label) => countOf(train, label)));
-  if (least >= LEAST_OF_A_CLASS) return { ...data, complete: false, train };
+  const fewer = limited(data, { train: pictures });
+  const least = Math.min(...data.classNames.map((_, label) => countOf(fewer.train, label)));
+  if (least >= LEAST_OF_A_CLASS) return fewer;
   const expectation = `--pictures must leave at least ${LEAST_OF_A_CLASS} training pictures of every class`;
   throw new InputError("bench run", expectation, `${pictures} pictures, ${least} of one class`);
 }
@@ -172,7 +171,9 @@ async function unseenNetwork(
   const name = `unseen-seed${seed}`;
   const network = trainableResnet(20);
   const recipe = { ...FULL_RECIPE, epochs };
-  const [train, test] = [limited(data, pictures).train, data.test].map((all) => knownOnly(reordered(all, order)));
+  const [train, test] = [withEveryClass(data, pictures).train, data.test].map((all) =>
+    knownOnly(reordered(all, order)),
+  );
   const training = { device, network, recipe, seed, train: train!, test: test!, name, run: folder, progress };
   const { row } = await folder.step(`${name}-training`, () => trainNetwork(training));
   const { tensors } = await readSafetensorsFile(join(folder.path, `weights-${name}.safetensors`));

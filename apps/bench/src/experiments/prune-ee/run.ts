@@ -14,7 +14,7 @@ import {
 import { criteria, type LayerTimes, type PruningRound, placeName, pruneNetwork } from "@exitkit/prune-ee";
 import { augmentedPictures } from "../../data/augment.ts";
 import { batches } from "../../data/batches.ts";
-import type { Dataset } from "../../data/directory.ts";
+import { type Dataset, dataOf } from "../../data/directory.ts";
 import { slicePictures } from "../../data/pictures.ts";
 import { accuracyAt } from "../../measuring/answers.ts";
 import { onDevice } from "../../measuring/device.ts";
@@ -91,13 +91,7 @@ export async function run(context: Context, preset: Settings) {
     const { network: name, pictures, rounds, fraction, epochs, channelEpochs } = settings;
     return {
       ranOn: device.kind,
-      data: {
-        name: data.name,
-        complete: data.complete,
-        train: data.train.n,
-        test: data.test.n,
-        files: [...data.files],
-      },
+      data: dataOf(data),
       ...{ network: name, pictures, rounds, fraction, epochs, channelEpochs },
       ...found,
       channels,

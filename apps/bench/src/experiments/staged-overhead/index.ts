@@ -2,13 +2,14 @@ import { generator } from "@exitkit/core-gpu";
 import { oneBatch } from "../../data/batches.ts";
 import { slicePictures } from "../../data/pictures.ts";
 import { onDevice } from "../../measuring/device.ts";
+import { eachStep } from "../../measuring/steps.ts";
 import type { TimingPlan } from "../../measuring/timing.ts";
 import { pretrained } from "../../zoo/resnet.ts";
 import { wideResnet16x4 } from "../../zoo/wide-resnet.ts";
 import { type Context, experiment } from "../experiment.ts";
 import { measure } from "./measure.ts";
 import { measured, report, summary } from "./report.ts";
-import { type OverheadRow, schema } from "./schema.ts";
+import { schema } from "./schema.ts";
 
 const BATCHES = [1, 16, 64, 256];
 
@@ -33,25 +34,18 @@ export const stagedOverhead = experiment({
 });
 
 async function run(context: Context, plan: TimingPlan) {
-  const { run: folder, progress, seed } = context;
+  const { run: folder, seed } = context;
   const { test } = await context.data.cifar10();
   return onDevice(context, async (device) => {
     const backbones = [await pretrained("resnet20"), await pretrained("resnet56"), wideResnet16x4(seed)];
-    const stage = progress.stage("timing", backbones.length * BATCHES.length, "combinations");
-    const rows: OverheadRow[] = [];
-    for (const backbone of backbones) {
-      for (const size of BATCHES) {
-        const found = await folder.step(`${backbone.name}-batch${size}`, async () => {
-          const batch = oneBatch(slicePictures(test, 0, size));
-          const measured = await measure(device, backbone, batch, generator(seed), plan);
-          for (const row of measured) await folder.metric({ ...row });
-          return measured;
-        });
-        rows.push(...found);
-        stage.advance(1);
-      }
-    }
-    stage.done();
-    return { ranOn: device.kind, rows };
+    const settings = backbones.flatMap((backbone) => BATCHES.map((size) => ({ backbone, size })));
+    const keyOf = ({ backbone, size }: (typeof settings)[number]) => `${backbone.name}-batch${size}`;
+    const rows = await eachStep(context, ["timing", "combinations"], settings, keyOf, async ({ backbone, size }) => {
+      const batch = oneBatch(slicePictures(test, 0, size));
+      const measured = await measure(device, backbone, batch, generator(seed), plan);
+      for (const row of measured) await folder.metric({ ...row });
+      return measured;
+    });
+    return { ranOn: device.kind, rows: rows.flat() };
   });
 }

@@ -1,5 +1,5 @@
 import { InputError } from "@exitkit/core-gpu";
-import { slicePictures } from "../../data/pictures.ts";
+import { dataOf, limited } from "../../data/directory.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
 import { spread } from "../../measuring/spread.ts";
@@ -47,10 +47,10 @@ export const trainCifar10 = experiment({
 
 async function run(context: Context, settings: Settings) {
   const { extras, run: folder, progress } = context;
-  const data = await context.data.cifar10();
-  const pictures = extras.pictures ?? Math.min(settings.train, data.train.n);
-  if (pictures > data.train.n) {
-    const expectation = `--pictures must be at most the ${data.train.n} of ${data.name}`;
+  const all = await context.data.cifar10();
+  const pictures = extras.pictures ?? Math.min(settings.train, all.train.n);
+  if (pictures > all.train.n) {
+    const expectation = `--pictures must be at most the ${all.train.n} of ${all.name}`;
     throw new InputError("bench run", expectation, String(pictures), "Fetch all of them: bench data cifar10");
   }
   const recipe = { ...settings.recipe, epochs: extras.epochs ?? settings.recipe.epochs };
@@ -58,8 +58,8 @@ async function run(context: Context, settings: Settings) {
     const expectation = `--pictures and --epochs must make at least two steps of ${recipe.batch} pictures`;
     throw new InputError("bench run", expectation, `${pictures} pictures, ${recipe.epochs} epochs`);
   }
-  const train = slicePictures(data.train, 0, pictures);
-  const test = slicePictures(data.test, 0, Math.min(settings.test, data.test.n));
+  const data = limited(all, { train: pictures, test: settings.test });
+  const { train, test } = data;
   return onDevice(context, async (device) => {
     const [rows, curve]: [TrainedRow[], EpochRow[]] = [[], []];
     const given = { device, network: trainableResnet(20), recipe, train, test, run: folder, progress };
@@ -74,7 +74,7 @@ async function run(context: Context, settings: Settings) {
     const spread = spreadOf(rows);
     return {
       ranOn: device.kind,
-      data: { name: data.name, complete: data.complete, train: pictures, test: test.n, files: data.files },
+      data: dataOf(data),
       recipe: { ...recipe },
       rows,
       curve,

@@ -1,5 +1,5 @@
-import type { z } from "zod";
 import { onDevice } from "../../measuring/device.ts";
+import { eachStep } from "../../measuring/steps.ts";
 import { type Context, experiment } from "../experiment.ts";
 import { list, resultSchema } from "../result.ts";
 import { measureStep, type StepPlan, stepSchema } from "./measure.ts";
@@ -22,21 +22,14 @@ export const trainStep = experiment({
 });
 
 async function run(context: Context, plan: StepPlan) {
-  const { run: folder, progress, seed } = context;
+  const { run: folder, seed } = context;
   return onDevice(context, async (device) => {
     const models = Object.keys(STEPS) as StepModel[];
-    const stage = progress.stage("timing training steps", models.length, "networks");
-    const rows: z.output<typeof stepSchema>[] = [];
-    for (const model of models) {
-      const row = await folder.step(model, async () => {
-        const measured = await measureStep(device, model, seed, plan);
-        await folder.metric({ ...measured });
-        return measured;
-      });
-      rows.push(row);
-      stage.advance(1);
-    }
-    stage.done();
+    const rows = await eachStep(context, ["timing training steps", "networks"], models, String, async (model) => {
+      const measured = await measureStep(device, model, seed, plan);
+      await folder.metric({ ...measured });
+      return measured;
+    });
     return { ranOn: device.kind, rows };
   });
 }

@@ -5,7 +5,7 @@ import { percent } from "../../../report/numbers.ts";
 import { backboneName, grouped, ramp } from "../../../report/series.ts";
 import { metricSeries } from "../../e2cm/words.ts";
 import type { Confusion, E2cmCifar10Result } from "../schema.ts";
-import { mainFirst } from "../tables.ts";
+import { byBackbone } from "../tables.ts";
 
 const MOST = 8;
 const SIZE = 218;
@@ -13,9 +13,8 @@ const NAMES = 68;
 
 /** Confusion matrices by depth, as small heat maps: one row of them for each backbone and metric. */
 export function confusionFigures(result: E2cmCifar10Result): Html[] {
-  return mainFirst(result, result.confusion).flatMap((backbone) => {
-    const own = result.confusion.filter((one) => one.backbone === backbone);
-    return grouped(own, ({ metric }) => metric).map(([metric, matrices]) => {
+  return byBackbone(result, result.confusion).flatMap(([backbone, own]) =>
+    grouped(own, ({ metric }) => metric).map(([metric, matrices]) => {
       const all = matrices.sort((a, b) => a.depth - b.depth);
       const shown = spread(all, MOST);
       const some = shown.length < all.length ? ` ${shown.length} of ${all.length} exits are shown.` : "";
@@ -25,8 +24,8 @@ export function confusionFigures(result: E2cmCifar10Result): Html[] {
 <div class="strip">${shown.map((one) => heatMap(one, result.classNames))}</div>`,
         `Rows are the true class, columns the answer; the stronger a cell, the larger the share of its row. A clean diagonal is a perfect exit.${some}`,
       );
-    });
-  });
+    }),
+  );
 }
 
 function heatMap({ matrix, exit }: Confusion, classNames: readonly string[]): Html {

@@ -4,7 +4,7 @@ import { percent } from "../../../report/numbers.ts";
 import { backboneName, grouped } from "../../../report/series.ts";
 import { isMain, metricSeries, variantName } from "../../e2cm/words.ts";
 import type { E2cmCifar10Result, ExitRow } from "../schema.ts";
-import { mainFirst, plainAccuracy } from "../tables.ts";
+import { byBackbone, plainAccuracy } from "../tables.ts";
 
 /** Accuracy of each exit if every picture left there, by depth: one chart for each backbone, one curve for each metric. */
 export function depthFigure(result: E2cmCifar10Result): Html | null {
@@ -13,8 +13,7 @@ export function depthFigure(result: E2cmCifar10Result): Html | null {
     (row) => isMain(row) || (row.metric === "sharedCovariance" && row.variant === "pooled4x4"),
   );
   if (rows.length === 0) return null;
-  const charts = mainFirst(result, rows).map((backbone) => {
-    const own = rows.filter((row) => row.backbone === backbone);
+  const charts = byBackbone(result, rows).map(([backbone, own]) => {
     const full = plainAccuracy(result, backbone);
     const deepest = Math.max(...own.map((row) => row.depth));
     return {

@@ -6,7 +6,7 @@ import { backboneName, capital, distinct, grouped } from "../../../report/series
 import { isMain, methodName, methodSeries, variantColor, variantName } from "../../e2cm/words.ts";
 import { CHOICES, choicesOf } from "../choices.ts";
 import type { ChoiceName, E2cmCifar10Result, FrontierRow } from "../schema.ts";
-import { mainFirst, plainAccuracy } from "../tables.ts";
+import { byBackbone, plainAccuracy } from "../tables.ts";
 
 /** Accuracy against MACs, a chart for each backbone: the package's exits and the paper's, guarded and aimed at, and the setting timed. */
 export function frontierFigure(result: E2cmCifar10Result): Html | null {
@@ -14,8 +14,7 @@ export function frontierFigure(result: E2cmCifar10Result): Html | null {
     (row) => isMain(row) && row.choice !== "paper" && ["posterior", "normalised"].includes(row.rule),
   );
   if (rows.length === 0) return null;
-  const charts = mainFirst(result, rows).map((backbone) => {
-    const own = rows.filter((row) => row.backbone === backbone);
+  const charts = byBackbone(result, rows).map(([backbone, own]) => {
     const timed = result.wall.find((row) => row.backbone === backbone);
     const chosen = own.find(
       ({ metric, choice, wantedLoss }) =>
@@ -37,8 +36,7 @@ export function frontierFigure(result: E2cmCifar10Result): Html | null {
 /** All rules under every choice of thresholds, a figure for each backbone. */
 export function rulesFigures(result: E2cmCifar10Result): Html[] {
   const rows = result.rows.filter(isMain);
-  return mainFirst(result, rows).map((backbone) => {
-    const own = rows.filter((row) => row.backbone === backbone);
+  return byBackbone(result, rows).map(([backbone, own]) => {
     const charts = choicesOf(own).map((choice) => {
       const lines = methodLines(
         own.filter((row) => row.choice === choice),
@@ -60,16 +58,12 @@ export function variantsFigure(result: E2cmCifar10Result): Html | null {
   const rows = result.rows.filter(
     ({ choice, rule }) => choice === "aimed" && ["posterior", "normalised"].includes(rule),
   );
-  const groups = mainFirst(result, rows).flatMap((backbone) =>
-    distinct(rows.map(({ metric }) => metric)).map((metric) =>
-      rows.filter((row) => row.backbone === backbone && row.metric === metric),
-    ),
-  );
+  const groups = byBackbone(result, rows).flatMap(([, own]) => grouped(own, ({ metric }) => metric));
   const same: string[] = [];
   const charts = groups
-    .filter((own) => distinct(own.map(({ variant }) => variant)).length > 1)
-    .map((own) => {
-      const { backbone, metric, rule } = own[0]!;
+    .filter(([, own]) => distinct(own.map(({ variant }) => variant)).length > 1)
+    .map(([metric, own]) => {
+      const { backbone, rule } = own[0]!;
       const title = `${backboneName(backbone)}, ${methodName(metric, rule)}`;
       const variants = distinct(own.map(({ variant }) => variant)).sort(
         (a, b) => Number(isMain({ metric, variant: b })) - Number(isMain({ metric, variant: a })),

@@ -5,15 +5,14 @@ import { backboneName, grouped } from "../../../report/series.ts";
 import { metricSeries } from "../../e2cm/words.ts";
 import { CHOICES } from "../choices.ts";
 import type { E2cmCifar10Result } from "../schema.ts";
-import { mainFirst } from "../tables.ts";
+import { byBackbone } from "../tables.ts";
 
 /** In which share of random halvings more was lost than was asked for, a chart for each backbone. */
 export function halvingsFigure(result: E2cmCifar10Result): Html | null {
   const { halvings } = result;
   if (halvings.length === 0) return null;
   const most = Math.max(...halvings.map(({ asked }) => asked));
-  const charts = mainFirst(result, halvings).map((backbone) => {
-    const own = halvings.filter((row) => row.backbone === backbone);
+  const charts = byBackbone(result, halvings).map(([backbone, own]) => {
     const lines = grouped(own, ({ metric }) => metric).flatMap(([metric, rows]) =>
       (["guarded", "aimed"] as const).map((choice) => ({
         name: `${metricSeries(metric).name}, ${CHOICES[choice].name}`,

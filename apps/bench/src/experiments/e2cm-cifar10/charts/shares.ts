@@ -3,11 +3,11 @@ import { type Html, html, raw } from "../../../report/html.ts";
 import { percent, points } from "../../../report/numbers.ts";
 import { backboneName, ramp } from "../../../report/series.ts";
 import type { E2cmCifar10Result, FrontierRow } from "../schema.ts";
-import { defaultRows, mainFirst, plainAccuracy, SHOWN_LOSSES } from "../tables.ts";
+import { byBackbone, defaultRows, plainAccuracy, SHOWN_LOSSES } from "../tables.ts";
 
 /** Which share of the pictures leaves at which exit: one stacked bar for each loss that is asked for, guarded. */
 export function sharesFigure(result: E2cmCifar10Result): Html | null {
-  const figures = mainFirst(result, result.rows).flatMap((backbone) => {
+  const figures = byBackbone(result, result.rows).flatMap(([backbone]) => {
     const rows = defaultRows(result, backbone, "guarded").filter(
       ({ wantedLoss, shares }) => SHOWN_LOSSES.includes(wantedLoss ?? -1) && shares.length > 0,
     );

@@ -3,7 +3,7 @@ import { costAxis, lineFigure, percentAxis } from "../../../report/lines.ts";
 import { milliseconds, percent } from "../../../report/numbers.ts";
 import { backboneName, distinct } from "../../../report/series.ts";
 import type { E2cmCifar10Result, WallRow } from "../schema.ts";
-import { mainFirst } from "../tables.ts";
+import { byBackbone } from "../tables.ts";
 
 /** Time against computation: one chart for each backbone and metric, one curve for each batch size. */
 export function speedFigure(result: E2cmCifar10Result): Html {
@@ -12,10 +12,10 @@ export function speedFigure(result: E2cmCifar10Result): Html {
   const lowest = Math.min(...wall.flatMap((row) => [row.wallFraction, row.macsFraction]));
   const low = Math.max(0, Math.floor((lowest - 0.05) / 0.2) * 0.2);
   const longest = Math.max(1.05, ...wall.map((row) => row.wallFraction)) * 1.05;
-  const charts = mainFirst(result, wall).map((backbone) => ({
+  const charts = byBackbone(result, wall).map(([backbone, own]) => ({
     title: backboneName(backbone),
     label: `${backboneName(backbone)}: time against multiply-accumulates`,
-    lines: batchLines(wall.filter((row) => row.backbone === backbone)),
+    lines: batchLines(own),
     x: costAxis(
       wall.map((row) => row.macsFraction),
       { low, narrow: true },

@@ -3,6 +3,7 @@ import { type ExitCosts, type ExitRecord, replay, searchThresholds, selectRows }
 import { meanOf } from "../../../measuring/answers.ts";
 import { halfRows } from "../../../measuring/halves.ts";
 import { type Choice, chooseOn, inHalves, merged, thresholdsFor } from "../../../measuring/halvings.ts";
+import { inStage } from "../../../measuring/steps.ts";
 import type { FrontierRow } from "../schema.ts";
 import { type Method, recordsOf, rulesOf } from "./methods.ts";
 import type { Subject } from "./subject.ts";
@@ -77,17 +78,12 @@ export async function halvingRows({ context, backbone, settings, key }: Subject,
   for (const method of methods.filter(({ variant }) => ["moments", "full"].includes(variant))) {
     const { metric, variant, fits } = method;
     const [rule] = rulesOf(method);
-    const own = await run.step(key(`halvings-${metric}`), async () => {
-      const stage = progress.stage(`${backbone.name}: halvings, ${metric}`, settings.halvings, "halvings");
-      try {
+    const own = await run.step(key(`halvings-${metric}`), () =>
+      inStage(progress, `${backbone.name}: halvings, ${metric}`, settings.halvings, "halvings", (advance) => {
         const records = recordsOf(method, "test", rule);
-        return await inHalves(records, fits[0]!.fitted.costs, settings.halvings, generator(seed), () =>
-          stage.advance(1),
-        );
-      } finally {
-        stage.done();
-      }
-    });
+        return inHalves(records, fits[0]!.fitted.costs, settings.halvings, generator(seed), () => advance(1));
+      }),
+    );
     rows.push(...own.map((row) => ({ backbone: backbone.name, metric, variant, ...row })));
   }
   return rows;
