@@ -39,7 +39,7 @@ export const HALO = { stroke: "var(--paper)", strokeWidth: 4, strokeLinejoin: "r
 
 /** The grid along x and its axis, with fewer ticks on a phone. */
 export function gridAndAxisX(width: number, options: Plot.AxisXOptions = {}): Plot.Markish[] {
-  const ticks = isPhone(width) ? 4 : 6;
+  const ticks = isPhone(width) ? 3 : 6;
   return [Plot.gridX({ ticks, stroke: "var(--grid)", strokeOpacity: 1 }), Plot.axisX({ ticks, ...AXIS, ...options })];
 }
 

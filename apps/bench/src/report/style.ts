@@ -53,7 +53,6 @@ svg.plot text { white-space: pre; }
 .legend i { display: inline-block; width: 22px; margin-right: 6px; vertical-align: middle; border-top: 3px solid currentColor; }
 .legend i.dashed { border-top-style: dashed; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 8px 24px; }
-.strip { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(50% - 4px, 200px), 1fr)); gap: 8px; }
 .strip img { width: 100%; height: auto; border-radius: 3px; } .strip small { display: block; color: var(--ink-2); font-size: 12px; }
 .strip { display: grid; grid-template-columns: repeat(auto-fill, 218px); gap: 18px 14px; }
 .strip p { font-size: 13px; margin: 0 0 4px; color: var(--ink-2); overflow-wrap: anywhere; }

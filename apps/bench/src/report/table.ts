@@ -56,7 +56,7 @@ export function htmlTable(table: Table): Html {
   const { head, body } = table;
   const [phone, desk] = WIDTHS.map((width) => widthOf(table) > width);
   const hint = html`<p class="${desk ? "hint" : "hint narrow"}">more columns to the right →</p>`;
-  const kinds = head.map((_, column) => (body.every((row) => isNumber(textOf(row[column]!))) ? "number" : "text"));
+  const kinds = head.map((_, column) => (body.every((row) => isNumber(row[column]!)) ? "number" : "text"));
   const cells = (row: readonly Cell[]) =>
     row.map((cell, column) =>
       column === 0
@@ -71,9 +71,10 @@ export function htmlTable(table: Table): Html {
 </table></div>`;
 }
 
-/** Whether a cell is read as a number, also one with a unit, a change or a range behind it. */
-function isNumber(text: string): boolean {
-  return text === DASH || /^[-−+±]?[\d.,]/.test(text);
+/** Whether a cell is read as a number, also one with a unit, a change or a range behind it; sentences are not. */
+function isNumber(cell: Cell): boolean {
+  const text = textOf(cell);
+  return (typeof cell === "string" || cell.tone !== "words") && (text === DASH || /^[-−+±]?[\d.,]/.test(text));
 }
 
 /** About how wide the table is, headings wrapped. */

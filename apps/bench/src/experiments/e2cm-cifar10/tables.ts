@@ -37,23 +37,23 @@ export const SHOWN_LOSSES: readonly number[] = [0.002, 0.003, 0.005, 0.01];
 export function halvingsTable(result: E2cmCifar10Result): Table {
   return tableOf(mainFirst(result, result.halvings), [
     ["network and exits", ({ backbone, metric }) => `${backboneName(backbone)}, ${metricSeries(metric).name}`],
-    ["asked to lose at most", ({ asked }) => points(asked)],
-    ...outcomes("guarded", "guarded"),
-    ...outcomes("aimed", "aimed at"),
+    ...PROMISE,
   ]);
 }
 
 /** The same of the package's default in one network. */
 export function promiseTable({ halvings }: E2cmCifar10Result, backbone: string): Table {
   const own = halvings.filter((row) => row.backbone === backbone && row.metric === "sharedCovariance");
-  return tableOf(own, [
-    ["asked to lose at most", ({ asked }) => points(asked)],
-    ...outcomes("guarded", "guarded"),
-    ...outcomes("aimed", "aimed at"),
-  ]);
+  return tableOf(own, PROMISE);
 }
 
 type HalvingRow = E2cmCifar10Result["halvings"][number];
+
+const PROMISE: readonly Column<HalvingRow>[] = [
+  ["asked to lose at most", "asked", points],
+  ...outcomes("guarded", "guarded"),
+  ...outcomes("aimed", "aimed at"),
+];
 
 function outcomes(choice: "guarded" | "aimed", words: string): Column<HalvingRow>[] {
   return [

@@ -89,8 +89,8 @@ export function briefTable({ brief }: EepruneResult): Table {
     ["at both", "both", exact],
     ["samples seen", "samplesSeen", count],
     ["multiply-accumulates", "macs", large],
-    ["training s", "trainingSeconds", digits(1)],
-    ["scoring s", "scoringSeconds", digits(1)],
+    ["training\u00a0s", "trainingSeconds", digits(1)],
+    ["scoring\u00a0s", "scoringSeconds", digits(1)],
     [
       "scoring, of the time",
       (run) => run.scoringSeconds / (run.scoringSeconds + run.trainingSeconds),
