@@ -5,6 +5,7 @@ import { claimsOf } from "../src/experiments/eeprune/paper.ts";
 import { keep, measured, report, summary } from "../src/experiments/eeprune/report.ts";
 import { type EepruneResult, schema } from "../src/experiments/eeprune/schema.ts";
 import { markdown } from "../src/report/markdown.ts";
+import { contentOf } from "../src/report/report.ts";
 import { markdownTable } from "../src/report/table.ts";
 import { common } from "./report-samples.ts";
 
@@ -136,7 +137,7 @@ describe("the result of eeprune", () => {
     const none = sample({ rows: [], brief: [], complement: [], places: [], head: [], noise: [], classes: [], toy: [] });
     const { headline, sections } = report(none);
     expect(headline.sentence).toContain("nothing was measured");
-    expect(sections.every(({ content }) => content.filter(Boolean).length === 0)).toBe(true);
+    expect(sections.every((section) => contentOf(section).every((part) => !part))).toBe(true);
   });
 });
 

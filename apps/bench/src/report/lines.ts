@@ -165,10 +165,12 @@ function drawLines({ chart, width, height, shown, labels, markLeft }: Plan, name
       Plot.ruleY([y.domain[0]], { stroke: "var(--axis)" }),
       axisName(textOf(x), { dy: 36 }),
       axisName(textOf(y), { frameAnchor: "top-left", dx: 4 - MARGIN.left, dy: -24, textAnchor: "start" }),
-      diagonal && [
-        Plot.line(ends, { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
-        words(diagonal, ends[1]!, { textAnchor: "end", dx: -10, dy: -8 }),
-      ],
+      diagonal === undefined
+        ? null
+        : [
+            Plot.line(ends, { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
+            words(diagonal, ends[1]!, { textAnchor: "end", dx: -10, dy: -8 }),
+          ],
       reference && [
         Plot.ruleY([reference.y], { stroke: "var(--ink-2)", strokeDasharray: "3 3" }),
         words(reference.name, [x.domain[0], reference.y], { textAnchor: "start", dx: 4, dy: -9 }),

@@ -2,7 +2,7 @@ import { NOT_MEASURED } from "./chart.ts";
 import { benchCommand } from "./command.ts";
 import { type Html, html, raw } from "./html.ts";
 import { methodOf } from "./method.ts";
-import type { Content, Headline, Report, Section } from "./report.ts";
+import { contentOf, type Headline, type Report, type Section } from "./report.ts";
 import { STYLE } from "./style.ts";
 import { htmlTable } from "./table.ts";
 
@@ -75,18 +75,15 @@ ${detail ? html`<p class="lede">${detail}</p>` : null}
 ${facts.length === 0 ? null : html`<ul class="numbers">${facts.map(({ value, name }) => html`<li><b>${value}</b><span>${name}</span></li>`)}</ul>`}`;
 }
 
-function sectionHtml({ id, title, about, of, content }: Section): Html {
-  const parts = of?.length === 0 ? [] : contentHtml(typeof content === "function" ? content() : content);
+function sectionHtml(section: Section): Html {
+  const { id, title, about } = section;
+  const parts = contentOf(section).flatMap((part) => (!part ? [] : "html" in part ? [part] : [htmlTable(part)]));
   return html`<section id="${id}">
 <h2>${title}</h2>
 ${about ? html`<p>${about}</p>` : null}
 ${parts.length === 0 ? NOT_MEASURED : parts}
 </section>
 `;
-}
-
-function contentHtml(content: readonly Content[]): Html[] {
-  return content.flatMap((part) => (!part ? [] : "html" in part ? [part] : [htmlTable(part)]));
 }
 
 function sectionsOf(chapter: Chapter, prefix: string): Section[] {

@@ -36,5 +36,11 @@ export interface Section {
   readonly content: readonly Content[] | (() => readonly Content[]);
 }
 
+/** What a section shows; nothing where it was not measured. */
+export function contentOf({ of, content }: Section): readonly Content[] {
+  if (of?.length === 0) return [];
+  return typeof content === "function" ? content() : content;
+}
+
 /** What a section is made of. Nothing (null, false) leaves no trace. */
 export type Content = Html | Table | null | false | undefined;
