@@ -88,6 +88,8 @@ export async function improveClusters(
           learningRate,
           checkpoint: { folder, keep: 1 },
           resume: true,
+          // Every round has targets of its own.
+          resumeWithOther: ["data"],
         });
       }
       stage.advance(size);
