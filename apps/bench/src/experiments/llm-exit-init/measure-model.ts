@@ -35,9 +35,10 @@ export async function measureModel(context: Context, device: Device, subject: Su
   const { decoder, name } = subject;
   const statisticsAt = keptStatistics(context, device, subject, plan);
   const hiddenAt = hiddenStatistics(context, device, subject, plan);
-  const calibration = await zero.statesOf(device, subject, subject.calibration, plan);
-  const test = await zero.statesOf(device, subject, subject.test, plan);
-  const story = await readStory(device, subject, plan.layers);
+  // What a run that goes on has already is not computed again.
+  const calibration = once(() => zero.statesOf(device, subject, subject.calibration, plan));
+  const test = once(() => zero.statesOf(device, subject, subject.test, plan));
+  const story = once(() => readStory(device, subject, plan.layers));
   const rows: LlmRow[] = [];
   const alphas: AlphaRow[] = [];
   const noises: NoiseRow[] = [];
@@ -51,8 +52,8 @@ export async function measureModel(context: Context, device: Device, subject: Su
     const { raw, normed } = await statisticsAt(layer);
     unseen = raw.counts.reduce((found, count) => found + (count === 0 ? 1 : 0), 0);
     const own = layer === plan.layer;
-    const first = () =>
-      zero.firstHeads(device, subject, raw, normed, zero.at(calibration, layer), zero.randomOf(seed, layer));
+    const first = async () =>
+      zero.firstHeads(device, subject, raw, normed, zero.at(await calibration(), layer), zero.randomOf(seed, layer));
     const trained = own && plan.training !== null;
     if (trained) {
       chosen = await first();
@@ -61,15 +62,16 @@ export async function measureModel(context: Context, device: Device, subject: Su
     const judged = await folder.step(`${name}-block${layer}`, async () => {
       const heads = chosen !== null && own ? chosen : await first();
       return {
-        ...(await zero.judgeFirst(device, subject, layer, heads, test)),
-        noises: await zero.sweepNoise(device, subject, plan, layer, raw, test),
-        alphas: own ? await zero.sweepAlpha(device, subject, plan, heads, test) : [],
-        answers: await story.answersAt(layer, heads.best),
+        ...(await zero.judgeFirst(device, subject, layer, heads, await test())),
+        noises: await zero.sweepNoise(device, subject, plan, layer, raw, await test()),
+        alphas: own ? await zero.sweepAlpha(device, subject, plan, heads, await test()) : [],
+        answers: await (await story()).answersAt(layer, heads.best),
       };
     });
     rows.push(...judged.rows);
     if (plan.hidden !== null) {
-      const wide = async () => zero.judgeHidden(device, subject, layer, await hiddenAt(layer), calibration, test);
+      const wide = async () =>
+        zero.judgeHidden(device, subject, layer, await hiddenAt(layer), await calibration(), await test());
       rows.push(...(await folder.step(`${name}-block${layer}-hidden`, wide)));
     }
     alphas.push(...judged.alphas);
@@ -103,8 +105,18 @@ export async function measureModel(context: Context, device: Device, subject: Su
     training: subject.training?.tokens.length ?? 0,
     statisticsBytes: statisticsBytes(config.vocabulary, config.width),
   };
-  const full = { name: "full model", answers: await story.answers() };
+  const answers = await folder.step(`${name}-answers`, async () => (await story()).answers());
+  const full = { name: "full model", answers };
   return { model, rows, alphas, noises, rates, shifts, speeds, story: colourStory(subject, [...exits, full]) };
+}
+
+/** The same promise for all who ask. */
+function once<Found>(find: () => Promise<Found>): () => Promise<Found> {
+  let found: Promise<Found> | null = null;
+  return () => {
+    found ??= find();
+    return found;
+  };
 }
 
 /** Statistics of an exit, raw and normed: all are of one pass, and each is a file of its own. */
