@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import {
   generator,
@@ -12,7 +11,6 @@ import {
   optimisers,
   proposeCuts,
   readModelFile,
-  readSafetensors,
   spec,
   type Tensor,
   tensor,
@@ -23,15 +21,16 @@ import { exitNetwork, heads, importBackbone, trainExits } from "@exitkit/early-e
 import { afterAll, describe, expect, test } from "vitest";
 import { tokensOnly } from "../src/index.ts";
 import { compute, error } from "./decoder-fixtures.ts";
+import { onnxGolden } from "./onnx-fixtures.ts";
 
 // Made by fixtures/generate_onnx.py: exports with attention mask, positions, past keys and values.
 const folder = fileURLToPath(new URL("../fixtures/onnx/", import.meta.url));
-const golden = (name: string) => readSafetensors(readFileSync(`${folder}${name}.safetensors`)).tensors;
+
 const device = await openDevice("cpu");
 afterAll(() => device.close());
 
 describe.each(["llama-past", "gpt2-past"])("%s", (name) => {
-  const wanted = golden(name);
+  const wanted = onnxGolden(name);
 
   test("as it is has seven inputs and five outputs; of tokens alone it has PyTorch's logits and gradient", async () => {
     const model = await readModelFile(`${folder}${name}.onnx`);

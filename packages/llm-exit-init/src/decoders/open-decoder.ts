@@ -9,6 +9,7 @@ import { fieldsOf } from "../weights/fields.ts";
 import { exists, openFolderWeights, readJson } from "../weights/folder.ts";
 import { openGguf } from "../weights/gguf.ts";
 import { checkMemory } from "../weights/memory.ts";
+import { exportOf, folderOf, openExportWeights } from "../weights/onnx.ts";
 import { checkWeights, readWeights, type WeightSource } from "../weights/source.ts";
 import { checkConfig } from "./check-config.ts";
 import type { DecoderConfig } from "./config.ts";
@@ -29,8 +30,11 @@ const optionsSchema = z.strictObject({ maxBytes: z.number().positive().optional(
 
 /**
  * Opens a decoder-only language model with its tokenizer: a folder as Hugging Face's transformers saves it (`config.json`,
- * safetensors in one file or in shards, `tokenizer.json`), or a GGUF file. Weights become float32, whatever the files' numbers
- * are.
+ * safetensors in one file or in shards, `tokenizer.json`), a folder with an ONNX export in place of safetensors (`model.onnx` or
+ * `onnx/model.onnx`; that file's own path will do), or a GGUF file. Weights become float32, whatever the files' numbers are.
+ *
+ * Of an ONNX export, of input ids alone or with mask, positions and past, the weights are taken, by the names that PyTorch's exporters keep; what is
+ * computed is the family's own program.
  *
  * Families: Llama (TinyLlama, SmolLM2), Qwen2, GPT-2, OPT, GPT-NeoX (Pythia), and Llama as llama2.c saves it.
  *
@@ -51,7 +55,7 @@ const optionsSchema = z.strictObject({ maxBytes: z.number().positive().optional(
 export async function openDecoder(path: string, options?: OpenDecoderOptions): Promise<Decoder> {
   const { maxBytes } = parseOptions(caller, optionsSchema, options);
   if (typeof path !== "string" || path === "") {
-    throw new InputError(caller, "the path of a folder or a GGUF file is needed", typeof path);
+    throw new InputError(caller, "the path of a folder, a GGUF file or an ONNX export is needed", typeof path);
   }
   const isFolder = await stat(path).then(
     (found) => found.isDirectory(),
@@ -59,15 +63,12 @@ export async function openDecoder(path: string, options?: OpenDecoderOptions): P
   );
   if (isFolder === null)
     throw new InputError(caller, `must be able to read ${path}`, "no such file", "Check the path.");
-  if (!isFolder && path.endsWith(".onnx")) {
-    const fix =
-      "Read an ONNX export with readModelFile and tokensOnly, and import it with early-exit's importBackbone.";
-    throw new InputError(caller, "must be given a folder or a GGUF file", `"${path}"`, fix);
-  }
-  return isFolder ? openFolder(path, maxBytes) : openFile(path, maxBytes);
+  if (isFolder) return openFolder(path, await exportOf(path), maxBytes);
+  return path.endsWith(".onnx") ? openFolder(await folderOf(path), path, maxBytes) : openFile(path, maxBytes);
 }
 
-async function openFolder(folder: string, maxBytes: number | undefined): Promise<Decoder> {
+/** @param exported An ONNX export that has the weights; null where they are safetensors. */
+async function openFolder(folder: string, exported: string | null, maxBytes: number | undefined): Promise<Decoder> {
   const path = join(folder, "config.json");
   if (!(await exists(path))) {
     throw new InputError(
@@ -87,7 +88,10 @@ async function openFolder(folder: string, maxBytes: number | undefined): Promise
   const layout = layoutOf(caller, "folder", architecture, path);
   const config = checkConfig(caller, path, layout.config(caller, fields));
   const tokenizer = await tokenizerOfFolder(caller, folder);
-  const weights = await openFolderWeights(caller, folder);
+  const weights =
+    exported === null
+      ? await openFolderWeights(caller, folder)
+      : await openExportWeights(caller, exported, architecture, maxBytes);
   try {
     return await assemble(layout, config, weights, tokenizer, maxBytes);
   } finally {

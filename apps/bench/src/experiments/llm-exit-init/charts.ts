@@ -116,8 +116,12 @@ export function byEpoch(rows: readonly LlmRow[]): readonly Html[] {
 const EXIT_COLOURS = ["var(--green)", "var(--blue)", "var(--purple)", "var(--gold)", "var(--red)"];
 
 /** Each token underlined in the colour of the first exit that would have said it right. */
-export function storyFigure({ exits, pieces }: Story): Html {
-  const style = (exit: number) => `border-bottom: 3px solid ${EXIT_COLOURS[exit % EXIT_COLOURS.length]}`;
+export function storyFigure({ model, exits, pieces }: Story): Html {
+  // No two look alike: the full model has a colour of its own, and a second round is dotted.
+  const style = (exit: number) => {
+    const colour = exit === exits.length - 1 ? "var(--ink)" : EXIT_COLOURS[exit % EXIT_COLOURS.length];
+    return `border-bottom: 3px ${exit < EXIT_COLOURS.length || exit === exits.length - 1 ? "solid" : "dotted"} ${colour}`;
+  };
   const shares = exits.map((_, exit) => pieces.filter((piece) => piece.exit === exit).length / pieces.length);
   const none = pieces.filter(({ exit }) => exit === null).length / pieces.length;
   const key = exits.map((name, exit) => html`<span style="${style(exit)}">${name}</span> ${percent(shares[exit]!)} · `);
@@ -128,6 +132,6 @@ export function storyFigure({ exits, pieces }: Story): Html {
   );
   return figure(
     html`<p class="key">${key}none ${percent(none)}</p><p style="line-height: 2; white-space: pre-wrap">${text}</p>`,
-    "A text the heads were not fitted on. A token is underlined in the colour of the first exit whose most likely next token it was.",
+    `${model}: a text the heads were not fitted on. A token is underlined in the colour of the first exit whose most likely next token it was.`,
   );
 }
