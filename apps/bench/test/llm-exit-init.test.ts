@@ -41,6 +41,11 @@ describe("the text of stories260K", () => {
     expect(subject.training!.tokens).toEqual(subject.fit.tokens.subarray(0, subject.training!.tokens.length));
   });
 
+  test("that is too short for what is asked is refused", async () => {
+    const asked = storiesSubject({ ...plan, fit: 10_000_000 });
+    await expect(asked).rejects.toThrow(/the text must have 10000600 tokens; got \d+\. Take a longer text/);
+  });
+
   test("SmolLM2 is left out where it is not in the data folder", async () => {
     expect(await smollm2Subject(undefined, plan)).toBeNull();
     expect(await smollm2Subject(await temporaryFolder(), plan)).toBeNull();
@@ -94,7 +99,9 @@ describe("a small run", () => {
     expect(page).not.toMatch(/NaN|undefined/);
     const { headline, sections } = llmExitInit.report(result);
     expect(headline.sentence).toMatch(/After 1 of 5 blocks of stories260K/);
-    expect(JSON.stringify(sections)).toMatch(/border-bottom: 3px/);
+    // Every exit of the story has a look of its own, the full model too.
+    const looks = JSON.stringify(sections).match(/border-bottom: 3px [^"\\]+/g)!;
+    expect(new Set(looks).size).toBe(3);
     expect(JSON.stringify(sections)).not.toMatch(/NaN|undefined/);
     expect(llmExitInit.summary(result).table).toMatchObject({ body: { length: 9 } });
   }, 240_000);

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { type Device, type Generator, generator } from "@exitkit/core-gpu";
+import { type Device, type Generator, generator, InputError } from "@exitkit/core-gpu";
 import { cutWindows, type Decoder, openDecoder, type TokenWindows } from "@exitkit/llm-exit-init";
 import type { Context } from "../experiment.ts";
 import type { DecoderPlan, Plan, ShiftPlan } from "./settings.ts";
@@ -152,7 +152,7 @@ function shiftedText(
   };
 }
 
-/** The tokens of the first documents, as many as are needed, and how many documents these are. */
+/** The tokens of the first documents, as many as are needed, and how many documents these are. @throws InputError where all are too few. */
 function encoded(decoder: Decoder, documents: readonly string[], wanted: number) {
   const tokens: number[] = [];
   let used = 0;
@@ -160,6 +160,10 @@ function encoded(decoder: Decoder, documents: readonly string[], wanted: number)
     if (tokens.length >= wanted) break;
     used += 1;
     if (document.trim() !== "") tokens.push(...decoder.tokenizer!.encode(document.trim()));
+  }
+  if (tokens.length < wanted) {
+    const fix = "Take a longer text, or a plan of fewer tokens.";
+    throw new InputError("bench llm-exit-init", `the text must have ${wanted} tokens`, `${tokens.length}`, fix);
   }
   return { tokens, documents: used };
 }
