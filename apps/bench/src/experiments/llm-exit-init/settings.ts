@@ -118,7 +118,7 @@ export const FULL: Settings = {
     ...{ layers: [1, 2, 3, 4, 5], layer: 3, alphas: [0, 0.2, 0.4, 0.6, 0.8, 1], factors: [0.25, 0.5, 1, 2, 4, 8, 16] },
     training: {
       ...TRAINING,
-      ...{ tokens: 8_000, judged: 4_000, rates: [] },
+      ...{ settings: ["frozen"], tokens: 8_000, judged: 4_000, rates: [] },
     },
     ...{ timed: 32, hidden: null, shift: null },
   },
