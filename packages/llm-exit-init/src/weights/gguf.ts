@@ -2,6 +2,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { InputError } from "@exitkit/core-gpu";
 import { gguf } from "@huggingface/gguf";
 import { bytesOf, dequantise, readableFormats } from "./dequantise.ts";
+import { checkLengths } from "./gguf-lengths.ts";
 import type { WeightSource } from "./source.ts";
 
 /** An open GGUF file. */
@@ -45,6 +46,7 @@ export async function openGguf(caller: string, path: string): Promise<GgufFile> 
   try {
     file = await open(path, "r");
     const { size } = await file.stat();
+    await checkLengths(file, size);
     // The library takes what lies behind the end for zeros, and memory for it; as ranges of an address its reads are counted here.
     const { metadata, tensorInfos, tensorDataOffset, littleEndian } = await gguf("https://file.invalid", {
       fetch: rangesOf(file, size, () => refuse(`${size} bytes, fewer than its header says`)),
