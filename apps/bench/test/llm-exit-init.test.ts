@@ -6,7 +6,7 @@ import { claimsOf } from "../src/experiments/llm-exit-init/claims.ts";
 import { llmExitInit } from "../src/experiments/llm-exit-init/index.ts";
 import { type LlmResult, type LlmRow, schema } from "../src/experiments/llm-exit-init/schema.ts";
 import type { Plan, Settings } from "../src/experiments/llm-exit-init/settings.ts";
-import { smollm2Subject, storiesSubject } from "../src/experiments/llm-exit-init/subject.ts";
+import { encoded, smollm2Subject, storiesSubject } from "../src/experiments/llm-exit-init/subject.ts";
 import { checkResult } from "../src/experiments/result.ts";
 import { markdown } from "../src/report/markdown.ts";
 import { openRun } from "../src/runs/run.ts";
@@ -42,8 +42,11 @@ describe("the text of stories260K", () => {
   });
 
   test("that is too short for what is asked is refused", async () => {
-    const asked = storiesSubject({ ...plan, fit: 10_000_000 });
-    await expect(asked).rejects.toThrow(/the text must have 10000600 tokens; got \d+\. Take a longer text/);
+    const { decoder } = await storiesSubject(plan);
+    expect(() => encoded(decoder, ["Once upon a time", "there was a girl"], 100)).toThrow(
+      /the text must have 100 tokens; got \d+\. Take a longer text/,
+    );
+    expect(encoded(decoder, ["Once upon a time", " ", "there was a girl"], 8)).toMatchObject({ documents: 3 });
   });
 
   test("SmolLM2 is left out where it is not in the data folder", async () => {

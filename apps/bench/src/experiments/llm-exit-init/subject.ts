@@ -153,7 +153,7 @@ function shiftedText(
 }
 
 /** The tokens of the first documents, as many as are needed, and how many documents these are. @throws InputError where all are too few. */
-function encoded(decoder: Decoder, documents: readonly string[], wanted: number) {
+export function encoded(decoder: Pick<Decoder, "tokenizer">, documents: readonly string[], wanted: number) {
   const tokens: number[] = [];
   let used = 0;
   for (const document of documents) {
