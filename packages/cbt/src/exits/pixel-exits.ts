@@ -47,9 +47,9 @@ export interface FitPixelExitsOptions {
   readonly shrinkage?: number;
   /** Where the network runs. Default: the best device there is, opened and closed by the call. */
   readonly device?: Device;
-  /** Called after every batch with the number of frames so far. */
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
+  /** Called after every batch with the number of frames so far. */
   readonly onProgress?: (frames: number) => void;
 }
 

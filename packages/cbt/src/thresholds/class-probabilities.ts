@@ -50,9 +50,9 @@ export interface AccumulateOptions {
   readonly coordinates?: Coordinates;
   /** Whether confident pixels were left out when the logits were computed; kept with the result. Default false. */
   readonly masked?: boolean;
-  /** Called after every batch with the number of frames so far. */
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed. */
   readonly signal?: AbortSignal;
+  /** Called after every batch with the number of frames so far. */
   readonly onProgress?: (frames: number) => void;
 }
 

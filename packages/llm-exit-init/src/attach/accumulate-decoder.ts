@@ -23,9 +23,9 @@ export interface AccumulateDecoderOptions extends PairsOptions {
   readonly resume?: readonly TokenStatistics[];
   /** What the statistics of an exit may take, in bytes. Default 4 GiB. */
   readonly maxBytes?: number;
-  /** Called after every batch with the number of windows so far. */
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
+  /** Called after every batch with the number of windows so far. */
   readonly onProgress?: (windows: number) => void;
 }
 

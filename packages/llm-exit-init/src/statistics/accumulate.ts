@@ -27,9 +27,9 @@ export interface AccumulateTokensOptions extends PairsOptions {
   readonly resume?: TokenStatistics;
   /** What the statistics may take, in bytes. Default 4 GiB. */
   readonly maxBytes?: number;
-  /** Called after every batch with the number of positions so far. */
   /** Ends the call between two batches: it rejects with the signal's reason, streams are closed, the device can be used on. */
   readonly signal?: AbortSignal;
+  /** Called after every batch with the number of positions so far. */
   readonly onProgress?: (positions: number) => void;
 }
 

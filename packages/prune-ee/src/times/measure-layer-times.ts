@@ -31,9 +31,9 @@ export interface MeasureLayerTimesOptions {
   readonly eightBits?: boolean;
   /** Shape of one sample by input, without the batch. Default: what the model states. */
   readonly sampleShapes?: Readonly<Record<string, readonly number[]>>;
-  /** Called with how many of how many measurements are done. */
   /** Ends the call between two measurements: it rejects with the signal's reason, the device can be used on. */
   readonly signal?: AbortSignal;
+  /** Called with how many of how many measurements are done. */
   readonly onProgress?: (done: number, of: number) => unknown;
 }
 
