@@ -14,7 +14,7 @@ export interface LabelledFrames {
 }
 
 /** Frames that were checked. */
-export interface CheckedFrames extends LabelledFrames {
+interface CheckedFrames extends LabelledFrames {
   readonly x: Tensor<"float32">;
 }
 
