@@ -40,3 +40,14 @@ it.skipIf(!hasTerminal)(
   },
   120_000,
 );
+
+it.skipIf(process.platform === "win32").each(["list", "doctor"])(
+  "%s ends well where its reader goes away, as head does",
+  (command) => {
+    const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+    const line = ["--conditions=source", "--import", HOOK, cli, command].map((part) => `'${part}'`).join(" ");
+    const script = `set -o pipefail; '${process.execPath}' ${line} | head -1`;
+    const { status, stdout, stderr } = spawnSync("bash", ["-c", script], { encoding: "utf8" });
+    expect({ status, stderr, lines: stdout.trimEnd().split("\n").length }).toEqual({ status: 0, stderr: "", lines: 1 });
+  },
+);

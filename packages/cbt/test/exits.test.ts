@@ -67,6 +67,40 @@ describe("exits without training, against NumPy", () => {
     });
   });
 
+  it.each([300, 3000, 10_000])("answer as at 0 with a common offset of %d", async (offset) => {
+    const random = generator(3);
+    // Multiples of 1/64, which float32 holds at 10,000 too.
+    const x = tensor(
+      "float32",
+      [2, 2, 8, 8],
+      Array.from({ length: 256 }, () => Math.round(64 * random.normal()) / 64),
+    );
+    const truth = tensor(
+      "uint8",
+      [2, 8, 8],
+      Array.from({ length: 128 }, (_, at) => (x.data[at + 64 * Math.floor(at / 64)]! > 0 ? 1 : 0)),
+    );
+    const logitsAt = async (added: number) => {
+      const network: SegmentationNetwork = {
+        frame: [2, 8, 8],
+        classes: 2,
+        stages: [
+          { compute: ({ frame }) => ({ x: ops.add(frame!, added) }), tap: "x" },
+          { compute: ({ frame }) => ({ logits: ops.mul(frame!, 1) }), tap: "logits" },
+        ],
+      };
+      const exits = await fitPixelExits(network, [{ x, labels: truth }], { windows: [1, 3], device });
+      const logits: number[] = [];
+      for await (const batch of exitLogits(withPixelExits(network, exits), [{ x, labels: truth }], { device }))
+        logits.push(...batch.logits[0]!.data);
+      return logits;
+    };
+    const [here, there] = [await logitsAt(0), await logitsAt(offset)];
+    here.forEach((value, at) => {
+      expect(there[at]).toBeCloseTo(value, 1);
+    });
+  });
+
   it("a class without pixels is never answered", async () => {
     const few = tensor(
       "uint8",

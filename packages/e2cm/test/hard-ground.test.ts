@@ -2,8 +2,11 @@
 import {
   compileProgram,
   type Device,
+  generator,
   type Model,
   openDevice,
+  ops,
+  programToModel,
   spec,
   type Tensor,
   tensor,
@@ -266,6 +269,55 @@ it("distances do not depend on a common offset of the features", async () => {
   }
 });
 
+describe.each(["euclidean", "sharedCovariance"] as const)("a common offset of all features, %s", (metric) => {
+  // Inputs are multiples of 1/64, so that at an offset of 10,000 float32 holds them all.
+  const n = 240;
+  const random = generator(8);
+  const y = Int32Array.from({ length: n }, (_, at) => at % 4);
+  const values = Float32Array.from({ length: n * 6 }, (_, at) => {
+    const own = y[Math.floor(at / 6)] === at % 6 ? 1 : 0;
+    return Math.round(64 * (own + 0.7 * random.normal())) / 64;
+  });
+  const own = tensor(
+    "float32",
+    [4, 6],
+    Array.from({ length: 24 }, (_, at) => (at % 6 === Math.floor(at / 6) ? 1 : 0)),
+  );
+  const answersAt = async (offset: number) => {
+    const network = trace(
+      ({ x }) => {
+        const tap = ops.add(x, offset);
+        return { tap, logits: ops.linear(ops.sub(tap, offset), own) };
+      },
+      { x: spec("float32", ["n", 6]) },
+    );
+    const made = programToModel(network);
+    const model = {
+      proto: { ...made.proto, graph: { ...made.proto.graph!, output: [made.proto.graph!.output.at(-1)!] } },
+    } as Model;
+    const part = (from: number, to: number): Batch => ({
+      x: tensor("float32", [to - from, 6], values.slice(from * 6, to * 6)),
+      y: y.slice(from, to),
+    });
+    const stream = [part(0, 60), part(60, 100)];
+    const calibration = [part(100, 170)];
+    const fitted = await fit(model, stream, { classes: 4, taps: ["tap"], metric, calibration, device });
+    const classifier = await openClassifier(model, fitted, { thresholds: [0], device });
+    const { predictions, confidences } = await classifier.classify(part(170, 240).x);
+    await classifier.release();
+    return { predictions, confidences };
+  };
+
+  it.each([300, 3000, 10_000])("%d: answers as at 0", async (offset) => {
+    const [here, there] = [await answersAt(0), await answersAt(offset)];
+    expect(new Set(here.predictions).size).toBe(4);
+    expect(there.predictions).toEqual(here.predictions);
+    here.confidences.forEach((confidence, row) => {
+      expect(there.confidences[row]).toBeCloseTo(confidence, 2);
+    });
+  });
+});
+
 describe("words that say the cause and the cure", () => {
   const one = (label: number) => {
     const at = Array.from(good.y, Number).indexOf(label);
@@ -276,11 +328,37 @@ describe("words that say the cause and the cure", () => {
   const labels = [...new Set(Array.from(good.y, Number))];
   const options = { classes: labels.length, calibration: batches("test", 60), device } as const;
 
-  it("samples that all look alike", async () => {
+  it.each(["euclidean", "sharedCovariance"] as const)("features around 1e-20 are named, %s", async (metric) => {
+    const identity = tensor("float32", [3, 3], [1, 0, 0, 0, 1, 0, 0, 0, 1]);
+    const small = programToModel(
+      trace(
+        ({ x }) => {
+          const tap = ops.mul(ops.mean(x, { axes: [2, 3] }), 1e-20);
+          return { tap, logits: ops.linear(ops.mul(tap, 1e20), identity) };
+        },
+        { x: spec("float32", ["n", 3, 4, 4]) },
+      ),
+    );
+    const random = generator(4);
+    const drawn = (): Batch => ({
+      x: tensor(
+        "float32",
+        [60, 3, 4, 4],
+        Array.from({ length: 60 * 48 }, () => random.normal()),
+      ),
+      y: Int32Array.from({ length: 60 }, (_, at) => at % 3),
+    });
+    const settings = { classes: 3, output: "logits", taps: ["tap"], calibration: [drawn()], metric, device } as const;
+    await expect(fit(small, [drawn()], settings)).rejects.toThrow(
+      /training samples must differ in what is read at "tap"; got features around \de-2\d, whose squares are 0 in float32\. Scale them in the network/,
+    );
+  });
+
+  it.each(["euclidean", "sharedCovariance"] as const)("samples that all look alike, %s", async (metric) => {
     const same = one(labels[0]!);
     const stream = labels.map((_, at) => ({ ...same, y: [at] }));
     const calibration = batches("test", 60).map(({ x, y }) => ({ x, y: Array.from(y, () => 0) }));
-    await expect(fit(model, stream, { ...options, calibration, device, metric: "euclidean" })).rejects.toThrow(
+    await expect(fit(model, stream, { ...options, calibration, device, metric })).rejects.toThrow(
       /training samples must differ in what is read at ".*"; got the same features, all at one class mean\. Check how they are decoded/,
     );
   });

@@ -13,7 +13,7 @@ import {
   pruneBy,
   scoreColumns,
 } from "../src/index.ts";
-import { herding, kCentre, moderate } from "../src/rivals/by-features.ts";
+import { herding, kCentre, moderate, prototypes } from "../src/rivals/by-features.ts";
 import { complexityGap, gapsOf } from "../src/rivals/complexity-gap.ts";
 import { matrixOf } from "../src/rivals/evidence.ts";
 import { areaUnderMargin, dynamicUncertainty, forgettingEvents } from "../src/rivals/over-epochs.ts";
@@ -106,6 +106,26 @@ describe("as PyTorch and NumPy", () => {
   it("complexity gap, by leaving samples out", () => {
     const { rows, positive, gaps } = golden.complexityGap;
     near(gapsOf(matrixOf("test", "x", features, n), rows, positive), gaps, 8);
+  });
+
+  it.each([300, 3000, 10_000])("what distances choose does not depend on a common offset of %d", (offset) => {
+    const random = generator(6);
+    // Multiples of 1/64, which float32 holds at 10,000 too.
+    const values = Array.from({ length: 60 * 5 }, () => Math.round(64 * random.normal()) / 64);
+    const at = (added: number) => {
+      const shifted = tensor(
+        "float32",
+        [60, 5],
+        values.map((value) => value + added),
+      );
+      return matrixOf("test", "x", shifted, 60);
+    };
+    const all = Int32Array.from({ length: 60 }, (_, i) => i);
+    const classOf = all.map((i) => i % 3);
+    const [here, there] = [at(0), at(offset)];
+    expect(kCentre(there, all, 20)).toEqual(kCentre(here, all, 20));
+    near(moderate(there, classOf, 3), [...moderate(here, classOf, 3)]);
+    near(prototypes(there, 4, generator(2)), [...prototypes(here, 4, generator(2))]);
   });
 
   it("herding, k-centre and moderate", () => {

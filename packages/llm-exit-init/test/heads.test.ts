@@ -1,4 +1,4 @@
-import { type Device, generator, openDevice, tensor } from "@exitkit/core-gpu";
+import { compileProgram, type Device, generator, openDevice, ops, spec, tensor, trace } from "@exitkit/core-gpu";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -31,6 +31,45 @@ function expectHead(head: heads.TokenHead, name: string, bias = `${name}.bias`, 
   expect(relative(head.weight.data, golden[`${name}.weight`]!.data as Float64Array)).toBeLessThan(tolerance);
   expect(relative(head.bias.data, golden[bias]!.data as Float64Array)).toBeLessThan(tolerance);
 }
+
+describe("a large part that all states have in common", () => {
+  // Multiples of 1/64, which float32 holds at 10,000 too.
+  const random = generator(12);
+  const [n, t, d, v] = [40, 16, 6, 5];
+  const tokens = Int32Array.from({ length: n * t }, () => random.integer(v));
+  const values = Array.from({ length: n * t * d }, (_, at) => {
+    const next = tokens[Math.floor(at / d) + 1];
+    return Math.round(64 * ((next === at % d ? 1 : 0) + 0.5 * random.normal())) / 64;
+  });
+  const logitsAt = async (
+    offset: number,
+    make: (statistics: TokenStatistics) => Promise<heads.TokenHead> | heads.TokenHead,
+  ) => {
+    const states = tensor(
+      "float32",
+      [n, t, d],
+      values.map((value) => value + offset),
+    );
+    const statistics = await accumulateTokens(device, [{ states, tokens }], { vocabulary: v });
+    const { weight, bias } = await make(statistics);
+    const program = trace(({ x }) => ({ y: ops.logSoftmax(ops.linear(x, weight, bias)) }), {
+      x: spec("float32", ["n", d]),
+    });
+    const session = await compileProgram(device, program);
+    const { y } = await session.run({ x: { ...states, shape: [n * t, d] } });
+    await session.release();
+    return y!.data as Float32Array;
+  };
+
+  it.each([300, 3000, 10_000])("%d: class-aware and shared covariance answer as at 0", async (offset) => {
+    for (const make of [heads.classAware, (own: TokenStatistics) => heads.sharedCovariance(device, own)]) {
+      const [here, there] = [await logitsAt(0, make), await logitsAt(offset, make)];
+      here.forEach((value, at) => {
+        expect(there[at]).toBeCloseTo(value, 1);
+      });
+    }
+  });
+});
 
 describe("heads against NumPy in float64", () => {
   it("class-aware, with its estimate of the noise and with another", () => {

@@ -141,10 +141,10 @@ export async function fitPixelExits(
             feeds[`shares.${exit}`] = tensor("float32", [k, sizeOf(grid)], shares);
           });
           const results = await session.run(feeds);
-          sums.forEach(({ sums: total, gram }, exit) => {
-            const place = `exit ${exit} of frame ${seen + index}`;
-            addAll(caller, total, results[`exits.${exit}.sums`]!, place);
-            addAll(caller, gram, results[`exits.${exit}.gram`]!, place);
+          sums.forEach((own, exit) => {
+            const part = (name: string) => results[`exits.${exit}.${name}`]!.data as Float32Array;
+            const shares = feeds[`shares.${exit}`]!.data as Float32Array;
+            addFrame(caller, own, shares, part, `exit ${exit} of frame ${seen + index}`);
           });
         }
         seen += n;
@@ -245,8 +245,15 @@ function summing(caller: string, network: SegmentationNetwork, windows: readonly
           );
           const rows = ops.reshape(ops.transpose(features, [0, 2, 3, 1]), [sizeOf(grid), d]);
           const share = (shares as readonly Value[])[exit]!;
-          const weighted = ops.mul(rows, ops.reshape(ops.sum(share, { axes: [0] }), [sizeOf(grid), 1]));
-          return { sums: ops.matmul(share, rows), gram: ops.matmul(ops.transpose(weighted, [1, 0]), rows) };
+          // About the frame's mean: a covariance is a small difference of large sums.
+          const mean = ops.mean(rows, { axes: [0], keepDimensions: true });
+          const centred = ops.sub(rows, mean);
+          const weighted = ops.mul(centred, ops.reshape(ops.sum(share, { axes: [0] }), [sizeOf(grid), 1]));
+          return {
+            mean,
+            sums: ops.matmul(share, centred),
+            gram: ops.matmul(ops.transpose(weighted, [1, 0]), centred),
+          };
         }),
     }),
     { frame: frameSpec, shares: taps.map(({ grid }) => spec("float32", [network.classes, sizeOf(grid)])) },
@@ -277,12 +284,36 @@ function labelShares(
   return shares;
 }
 
-function addAll(caller: string, total: Float64Array, { data }: Tensor, place: string): void {
-  let zero = 0;
-  for (let at = 0; at < total.length; at++) {
-    const value = data[at] as number;
-    zero += value * 0;
-    total[at]! += value;
+/** Adds a frame's sums about its mean m: Σ_{i∈S_k} x_i = s_k + n_k·m, Σ x xᵀ = G + r mᵀ + m rᵀ + n·m mᵀ with r = Σ_k s_k. */
+function addFrame(
+  caller: string,
+  { d, sums, gram }: { readonly d: number; readonly sums: Float64Array; readonly gram: Float64Array },
+  shares: Float32Array,
+  part: (name: "mean" | "sums" | "gram") => Float32Array,
+  place: string,
+): void {
+  const [mean, own, products] = [part("mean"), part("sums"), part("gram")];
+  const k = sums.length / d;
+  const pixels = shares.length / k;
+  const rest = new Float64Array(d);
+  let [n, zero] = [0, 0];
+  for (let c = 0; c < k; c++) {
+    let count = 0;
+    for (let i = 0; i < pixels; i++) count += shares[c * pixels + i]!;
+    n += count;
+    for (let i = 0; i < d; i++) {
+      const sum = own[c * d + i]!;
+      rest[i]! += sum;
+      sums[c * d + i]! += sum + count * mean[i]!;
+    }
+  }
+  for (let i = 0; i < d; i++) {
+    const other = rest[i]! + n * mean[i]!;
+    for (let j = 0; j < d; j++) {
+      const product = products[i * d + j]!;
+      zero += product * 0;
+      gram[i * d + j]! += product + other * mean[j]! + mean[i]! * rest[j]!;
+    }
   }
   if (zero === 0) return;
   const fix = "Check that frame and its normalisation, and the network's weights.";

@@ -41,12 +41,13 @@ export function rootMeanSquareDistances(
   meanSquare: number,
 ): Float64Array {
   const d = average.length;
+  // About the average: E‖x − E[x]‖² + ‖c_k − E[x]‖².
+  let around = meanSquare;
+  for (let i = 0; i < d; i++) around -= average[i]! * average[i]!;
   return Float64Array.from({ length: means.length / d }, (_, c) => {
-    let squared = meanSquare;
-    for (let i = 0; i < d; i++) {
-      const mean = means[c * d + i]!;
-      squared += mean * (mean - 2 * average[i]!);
-    }
+    // What is left of equal samples is rounding.
+    let squared = around > 1e-13 * meanSquare ? around : 0;
+    for (let i = 0; i < d; i++) squared += (means[c * d + i]! - average[i]!) ** 2;
     return Math.sqrt(Math.max(squared, Number.MIN_VALUE));
   });
 }

@@ -43,6 +43,7 @@ export async function closedFormExits(
   }
   const solved: SharedCovarianceExit[][] = shrinkages.map(() => []);
   for (const [index, exit] of statistics.exits.entries()) {
+    checkedMeans(caller, statistics, exit);
     const linear = await solveSharedCovariance(caller, device, statistics, exit, shrinkages);
     linear.forEach((layer, variant) => {
       solved[variant]!.push({ metric, tap: exit.tap, map: maps[index]!, ...layer });
@@ -52,11 +53,23 @@ export async function closedFormExits(
   return solved;
 }
 
-/** Class means, refused where all training samples look alike: their distances are 0, and nothing can be normalised by them. */
+/** Squares of what is smaller are 0 in float32. */
+const SMALLEST = 1e-18;
+
+/**
+ * Class means, refused where no sample can be told from another by their features: all are the same, so that distances are 0 and
+ * nothing can be normalised by them, or so small that their squares are.
+ */
 function checkedMeans(caller: string, statistics: ClassStatistics, exit: ClassStatistics["exits"][number]): ClassMeans {
   const means = classMeans(statistics, exit);
-  if (!means.distances.includes(0)) return means;
+  const largest = Math.sqrt(means.meanSquare ?? 0);
   const expectation = `training samples must differ in what is read at "${exit.tap}"`;
+  const mean = means.means.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (mean > 0 && Math.max(mean, largest) < SMALLEST) {
+    const actual = `features around ${mean.toExponential(0)}, whose squares are 0 in float32`;
+    throw new InputError(caller, expectation, actual, "Scale them in the network, or name other tensors: taps.");
+  }
+  if (!means.distances.includes(0)) return means;
   const fix = "Check how they are decoded and normalised, or name other tensors: taps.";
   throw new InputError(caller, expectation, "the same features, all at one class mean", fix);
 }

@@ -229,16 +229,12 @@ async function addBatch(
     const exit = running[at]!;
     await pause();
     for (const square of take(names.squares)) exit.squares += square;
-    if (exit.gram === null || names.gram === null || names.mean === null) {
-      add(exit.sums, take(names.sums));
-    } else {
-      const mean = Float64Array.from(take(names.mean));
-      const n = batchCounts.reduce((sum, count) => sum + count, 0);
-      // Σ (x − m) over the batch: not quite zero, for m is rounded to float32.
-      const rest = addSums(exit, take(names.sums), mean, batchCounts);
-      for (let i = 0; i < exit.d; i++) exit.squares += mean[i]! * (2 * rest[i]! + n * mean[i]!);
-      addUpperTriangle(exit.gram, take(names.gram), mean, rest, n);
-    }
+    const mean = Float64Array.from(take(names.mean));
+    const n = batchCounts.reduce((sum, count) => sum + count, 0);
+    // Σ (x − m) over the batch: not quite zero, for m is rounded to float32.
+    const rest = addSums(exit, take(names.sums), mean, batchCounts);
+    for (let i = 0; i < exit.d; i++) exit.squares += mean[i]! * (2 * rest[i]! + n * mean[i]!);
+    if (exit.gram !== null && names.gram !== null) addUpperTriangle(exit.gram, take(names.gram), mean, rest, n);
     if (!Number.isFinite(exit.squares)) {
       throw new InputError(
         caller,
@@ -248,10 +244,6 @@ async function addBatch(
       );
     }
   }
-}
-
-function add(total: Float64Array, batch: Float32Array): void {
-  for (let index = 0; index < total.length; index++) total[index]! += batch[index]!;
 }
 
 /** Adds Σ_{i∈S_k} x_i of a batch, given Σ (x_i − m) and how many there are. Gives Σ (x − m) over all classes, [d]. */

@@ -1,24 +1,14 @@
-import {
-  addTaps,
-  attachModel,
-  type Model,
-  onnx,
-  ops,
-  programToModel,
-  spec,
-  trace,
-  type Value,
-} from "@exitkit/core-gpu";
+import { addTaps, attachModel, type Model, onnx, ops, programToModel, spec, trace } from "@exitkit/core-gpu";
 import { type FeatureMap, features } from "../network/features.ts";
 import { type Network, onlyOutputs } from "../network/network.ts";
 
 /**
- * Names of one exit's sums over a batch in the summing model. With a Gram matrix they are taken about m, the mean of the batch's
- * features: a covariance is a small difference of large sums. Without one, m is left out (0).
+ * Names of one exit's sums over a batch in the summing model, taken about m, the mean of the batch's features: distances and
+ * covariances are small differences of large sums.
  */
 export interface SummingOutputs {
-  /** m, [1, d]; null where no Gram matrix was asked for. */
-  readonly mean: string | null;
+  /** m, [1, d]. */
+  readonly mean: string;
   /** Σ_{i∈S_k} (x_i − m), [k, d]. */
   readonly sums: string;
   /** ‖x_i − m‖², [n]. */
@@ -42,14 +32,14 @@ export function summingModel(
     const program = trace(
       ({ x, classOf }) => {
         const made = features(x, map);
-        const sumsOf = (values: Value) => ({
-          sums: ops.matmul(classOf, values),
-          squares: ops.sumSquares(values, { axes: [1], keepDimensions: false }),
-        });
-        if (!gram) return sumsOf(made);
         const mean = ops.mean(made, { axes: [0], keepDimensions: true });
         const centred = ops.sub(made, mean);
-        return { mean, ...sumsOf(centred), gram: ops.matmul(ops.transpose(centred, [1, 0]), centred) };
+        const sums = {
+          mean,
+          sums: ops.matmul(classOf, centred),
+          squares: ops.sumSquares(centred, { axes: [1], keepDimensions: false }),
+        };
+        return gram ? { ...sums, gram: ops.matmul(ops.transpose(centred, [1, 0]), centred) } : sums;
       },
       { x: spec("float32", ["n", ...map.shape]), classOf: spec("float32", [classes, "n"]) },
     );
@@ -60,8 +50,8 @@ export function summingModel(
       inputs: { x: taps[index]!, classOf: oneHot },
     });
     model = attached.model;
-    const { mean = null, sums, squares, gram: gramName = null } = attached.outputs as Partial<Record<string, string>>;
-    outputs.push({ mean, sums: sums!, squares: squares!, gram: gramName });
+    const { mean, sums, squares, gram: gramName = null } = attached.outputs as Partial<Record<string, string>>;
+    outputs.push({ mean: mean!, sums: sums!, squares: squares!, gram: gramName });
   });
   const names = outputs.flatMap((own) => Object.values(own).filter((name): name is string => name !== null));
   return { model: onlyOutputs(addTaps(model!, names), names), oneHot, outputs };
