@@ -21,9 +21,9 @@ function isClass(value: object): boolean {
 /** Stands for what another library does. */
 const FOREIGN = new Set(["core-gpu.onnx.create"]);
 
-/** Whose only arguments may be left out. */
+/** Whose only arguments may be left out, or go through to who checks them. */
 const TAKES_NOTHING =
-  /^core-gpu\.(channelBlocks|diagnoseDevices|openDevice|layers\.(kaiming|xavier|truncated)?(Normal|Uniform|normal|uniform)|optimisers\.(adam|adamW|sgd))$|^early-exit\.heads\.(linear|mixedPool)$|^prune-ee\.criteria\./;
+  /^core-gpu\.(asTensor|channelBlocks|diagnoseDevices|openDevice|layers\.(kaiming|xavier|truncated)?(Normal|Uniform|normal|uniform)|optimisers\.(adam|adamW|sgd))$|^early-exit\.heads\.(linear|mixedPool)$|^prune-ee\.criteria\./;
 
 /** What came of a call: an answer (of a generator: its first), or what was thrown. */
 async function outcome(fn: Any, given: readonly unknown[]): Promise<{ readonly thrown?: unknown }> {

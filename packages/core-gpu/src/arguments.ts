@@ -30,6 +30,7 @@ const words = {
   "an open device": (value: unknown) => typeof (value as Given)?.load === "function",
   "a generator": (value: unknown) => typeof (value as Given)?.uniform === "function",
   "a set": (value: unknown) => value instanceof Set,
+  "a map": (value: unknown) => value instanceof Map,
   bytes: (value: unknown) => value instanceof Uint8Array || typeof value === "string",
   "an iterable": (value: unknown) => {
     const given = value as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null | undefined;

@@ -1,3 +1,4 @@
+import { checkArguments } from "../arguments.ts";
 import type { Device, Session } from "../device/device.ts";
 import { InputError } from "../errors.ts";
 import { ancestors, attributeOf, type GraphIndex, indexModel, isStandard } from "../onnx/graph.ts";
@@ -46,6 +47,11 @@ export async function tryRows(
   shapes: ReadonlyMap<string, readonly number[]>,
   open?: Session,
 ): Promise<RowsTrial> {
+  checkArguments("core-gpu.onnx.tryRows", {
+    device: [device, "an open device"],
+    model: [model, "a model"],
+    shapes: [shapes, "a map"],
+  });
   const session = open ?? (await device.load(model));
   try {
     const inputs = describeModel(model).inputs;
@@ -89,6 +95,11 @@ export async function tryRows(
  * @throws InputError naming the operator by which they do not, or what refuses several rows.
  */
 export function checkRows(caller: string, rows: RowsInspection, input: string, fix = ""): void {
+  checkArguments("core-gpu.onnx.checkRows", {
+    caller: [caller, "a string"],
+    rows: [rows, { difference: "a number" }],
+    input: [input, "a string"],
+  });
   const cure = (words: string) => `${words} ${fix}`.trim();
   if (rows.refusal !== null) {
     throw new InputError(
