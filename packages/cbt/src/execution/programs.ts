@@ -128,6 +128,12 @@ function onGrid({ shape, dtype }: Spec, [h, w]: readonly [number, number]): bool
   return dtype === "float32" && shape.length === 4 && shape[2] === h && shape[3] === w;
 }
 
+/** `where(plane, after, before)`, the carry of a mask. */
+const carryOf =
+  (plane: Value) =>
+  (after: Value, before: Value): Value =>
+    ops.where(plane, after, before);
+
 /** A feature as it goes from stage to stage; the frame itself stays a plane. */
 export function sentSpec(name: string, feature: Spec, grid: readonly [number, number]): Spec {
   return name !== FRAME && onGrid(feature, grid) ? spec("float32", [grid[0] * grid[1], feature.shape[1]!]) : feature;
@@ -145,18 +151,16 @@ export function stageProgram(
   reading: Reading,
   fill: Fill,
 ): StageProgram {
-  const { classes, stages, heads, frame } = network;
+  const { stages, heads, frame } = network;
   const { grid } = layout;
   const stage = stages[index]!;
   const last = index === heads.length;
   let cost: StageCost | undefined;
   const entries = Object.entries(layout.given[index]!);
-  const used = entries.filter(([name]) => layout.used[index]!.has(name));
   const specs = {
-    features: Object.fromEntries(used.map(([name, own]) => [name, sentSpec(name, own, grid)])),
+    ...sentSpecs(entries, layout.used[index]!, network, grid),
     ...(reading === "dense" ? { mask: spec("bool", [1, 1, ...grid]) } : { active: spec("int64", ["m", 1]) }),
-    before: spec("float32", [grid[0] * grid[1], classes]),
-    thresholds: spec("float32", [1, classes]),
+    thresholds: spec("float32", [1, network.classes]),
   };
   const program = trace((inputs) => {
     const given = inputs as unknown as {
@@ -167,14 +171,14 @@ export function stageProgram(
       readonly thresholds: Value;
     };
     const plane = given.mask ?? planeOf(given.active!, grid);
-    const carry = (after: Value, before: Value): Value => ops.where(plane, after, before);
+    const carry = carryOf(plane);
     const { features, planed, rows } = received(entries, given.features, grid);
     const before = planed(given.before);
     const made = stage.compute(features, carry);
     const tap = featureOf(caller, { ...features, ...made }, stage.tap, index);
     const reading = masked({ grid, plane, active: given.active ?? null, fill, given: rows });
     if (last) {
-      const answer = lastAnswer(reading, { tap, before, plane, carry, grid, frame });
+      const answer = lastAnswer(reading, { tap, before, plane, grid, frame });
       cost = reading.cost();
       return answer;
     }
@@ -200,15 +204,13 @@ export function restProgram(
   layout: Layout,
   index: number,
 ): StageProgram {
-  const { classes, stages, frame } = network;
+  const { stages, frame } = network;
   const { grid } = layout;
   let cost: StageCost | undefined;
   const entries = Object.entries(layout.given[index]!);
-  const used = entries.filter(([name]) => layout.ahead[index]!.has(name));
   const specs = {
-    features: Object.fromEntries(used.map(([name, own]) => [name, sentSpec(name, own, grid)])),
+    ...sentSpecs(entries, layout.ahead[index]!, network, grid),
     mask: spec("bool", [1, 1, ...grid]),
-    before: spec("float32", [grid[0] * grid[1], classes]),
   };
   const program = trace(({ features: sent, mask: plane, before: earlier }) => {
     const read = received(entries, sent as unknown as Readonly<Record<string, Value>>, grid);
@@ -216,13 +218,26 @@ export function restProgram(
     const before = read.planed(earlier as Value);
     for (const stage of stages.slice(index)) features = { ...features, ...stage.compute(features, whole) };
     const tap = featureOf(caller, features, stages.at(-1)!.tap, stages.length - 1);
-    const carry = (after: Value, earlier: Value): Value => ops.where(plane as Value, after, earlier);
     const reading = masked({ grid, plane: plane as Value, active: null, fill: { kind: "carried" }, given: read.rows });
-    const answer = lastAnswer(reading, { tap, before, plane: plane as Value, carry, grid, frame });
+    const answer = lastAnswer(reading, { tap, before, plane: plane as Value, grid, frame });
     cost = reading.cost();
     return answer;
   }, specs);
   return { program, cost: cost! };
+}
+
+/** Specs of what is sent to a stage: the features that are wanted, and the logits so far. */
+function sentSpecs(
+  entries: readonly (readonly [string, Spec])[],
+  wanted: ReadonlySet<string>,
+  { classes }: SegmentationExitNetwork,
+  grid: readonly [number, number],
+) {
+  const sent = entries.filter(([name]) => wanted.has(name));
+  return {
+    features: Object.fromEntries(sent.map(([name, own]) => [name, sentSpec(name, own, grid)])),
+    before: spec("float32", [grid[0] * grid[1], classes]),
+  };
 }
 
 /** Features as stages compute with them, from what was sent; planes that are known as rows. */
@@ -251,7 +266,6 @@ interface Merging {
   readonly tap: Value;
   readonly before: Value;
   readonly plane: Value;
-  readonly carry: (after: Value, before: Value) => Value;
   readonly grid: readonly [number, number];
   /** [c, h, w]. */
   readonly frame: readonly number[];
@@ -271,9 +285,9 @@ function lastAnswer(reading: Masked, merging: Merging): Readonly<Record<string, 
 }
 
 /** The network's logits where pixels went on, earlier ones elsewhere: on the network's own grid, or the frame's where that is coarser than the decisions'. */
-function mergedLogits(reading: Masked, { tap, before, plane, carry, grid, frame }: Merging): Value {
+function mergedLogits(reading: Masked, { tap, before, plane, grid, frame }: Merging): Value {
   const [h, w] = tap.shape.slice(2) as [number, number];
-  if (h === grid[0] && w === grid[1]) return reading.whole(carry(tap, before));
+  if (h === grid[0] && w === grid[1]) return reading.whole(carryOf(plane)(tap, before));
   const to = h >= grid[0] && w >= grid[1] ? [h, w] : frame.slice(1);
   const resized = (value: Value) => (value.shape.slice(2).join() === to.join() ? value : ops.resize(value, to));
   return ops.where(

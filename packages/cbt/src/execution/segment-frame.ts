@@ -1,4 +1,4 @@
-import { InputError, type Session, sizeOf, type Tensor, tensor } from "@exitkit/core-gpu";
+import { InputError, type Session, sizeOf, type Tensor } from "@exitkit/core-gpu";
 import { resizedClasses } from "../frames/resized-classes.ts";
 import { type GoingOn, goingOn } from "./going-on.ts";
 import type { StageCost } from "./masked.ts";
@@ -97,8 +97,7 @@ function mergedClasses(
   const [h, w] = grid;
   const [height, width] = frameSize(network);
   if (active.length === h * w) return own;
-  const going = new Uint8Array(h * w);
-  for (const at of active) going[Number(at)] = 1;
+  const going = maskOf(active, grid);
   const merged = earlyClasses(before, grid, network);
   const columns = Int32Array.from({ length: width }, (_, x) => Math.floor((x * w) / width));
   for (let y = 0, at = 0; y < height; y++) {
@@ -141,12 +140,17 @@ export function feedsOf(
     else if (name === "thresholds") feeds[name] = thresholds;
     else if (name === "active") feeds[name] = { dtype: "int64", shape: [active.length, 1], data: active };
     else if (name === "mask") {
-      const mask = tensor("bool", [1, 1, ...grid]);
-      for (const at of active) mask.data[Number(at)] = 1;
-      feeds[name] = mask;
+      feeds[name] = { dtype: "bool", shape: [1, 1, ...grid], data: maskOf(active, grid) };
     } else feeds[name] = features[name]!;
   }
   return feeds;
+}
+
+/** [h·w], 1 at the places that go on. */
+function maskOf(active: BigInt64Array, grid: readonly [number, number]): Uint8Array {
+  const mask = new Uint8Array(sizeOf(grid));
+  for (const at of active) mask[Number(at)] = 1;
+  return mask;
 }
 
 function checkFinite(caller: string, { data }: Tensor, frame: number, exit: number): void {

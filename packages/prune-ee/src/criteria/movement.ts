@@ -1,5 +1,4 @@
 import {
-  gradients,
   layers,
   ops,
   parseOptions,
@@ -9,13 +8,13 @@ import {
   trace,
   type Value,
 } from "@exitkit/core-gpu";
-import { type ExitParameters, exitsLoss } from "@exitkit/early-exit";
+import type { ExitParameters } from "@exitkit/early-exit";
 import { z } from "zod";
 import type { Criterion, ScoringContext } from "./criterion.ts";
 import {
   batchSpecs,
+  lossSlopes,
   type ScoringBatches,
-  scoredWeights,
   scoresFrom,
   scoringBatches,
   sumOverBatches,
@@ -47,20 +46,16 @@ export function movement(options?: MovementOptions): Criterion {
 }
 
 async function movementScores(context: ScoringContext, plan: Required<MovementOptions>) {
-  const { network, params, trains, weights } = context;
+  const { params, weights } = context;
   const moving = Object.fromEntries(weights) as Record<string, Tensor>;
   const program = trace(
     (given) => {
       const values = layers.mergeParameters(given.params, given.moving) as ExitParameters<Value>;
-      const { logits } = network.apply(values, given.x, { trains });
-      const { loss } = exitsLoss(logits, given.y, { weights: given.weights });
-      const wanted = scoredWeights(context, values);
-      const slopes = layers.flattenParameters(gradients(loss, wanted) as TreeRecord<Value>);
       const scores: Record<string, Value> = {};
       const next: Record<string, Value> = {};
-      for (const [path, weight] of Object.entries(wanted)) {
-        scores[path] = ops.neg(ops.mul(weight, slopes[path]!));
-        const stepped = ops.sub(weight, ops.mul(slopes[path]!, plan.learningRate));
+      for (const [path, weight, slope] of lossSlopes(context, values, given)) {
+        scores[path] = ops.neg(ops.mul(weight, slope));
+        const stepped = ops.sub(weight, ops.mul(slope, plan.learningRate));
         next[path] = ops.where(ops.equal(weight, 0), weight, stepped);
       }
       return { scores, moving: next };

@@ -1,14 +1,16 @@
 import {
   type CompileOptions,
+  gradients,
   InputError,
   layers,
   type Program,
   spec,
   type Tensor,
+  type TreeRecord,
   tensor,
   type Value,
 } from "@exitkit/core-gpu";
-import type { ExitParameters } from "@exitkit/early-exit";
+import { type ExitParameters, exitsLoss } from "@exitkit/early-exit";
 import { z } from "zod";
 import type { ScoringContext } from "./criterion.ts";
 
@@ -27,6 +29,19 @@ export const scoringBatches = { batchSize: z.int().min(1).default(128), batches:
 export function scoredWeights({ weights }: ScoringContext, params: ExitParameters<Value>): Record<string, Value> {
   const flat = layers.flattenParameters(params);
   return Object.fromEntries([...weights.keys()].map((path) => [path, flat[path]!]));
+}
+
+/** The weights to score, by path, each with its gradient of the exits' joint loss on a batch. */
+export function lossSlopes(
+  context: ScoringContext,
+  values: ExitParameters<Value>,
+  { x, y, weights }: { readonly x: Value; readonly y: Value; readonly weights: Value },
+): readonly (readonly [path: string, weight: Value, slope: Value])[] {
+  const { logits } = context.network.apply(values, x, { trains: context.trains });
+  const { loss } = exitsLoss(logits, y, { weights });
+  const wanted = scoredWeights(context, values);
+  const slopes = layers.flattenParameters(gradients(loss, wanted) as TreeRecord<Value>);
+  return Object.entries(wanted).map(([path, weight]) => [path, weight, slopes[path]!] as const);
 }
 
 /** Specs of a batch: samples `x`, labels `y`, and the exits' `weights` in the loss. */

@@ -1,11 +1,11 @@
-import { gradients, layers, ops, parseOptions, type Spec, type TreeRecord, trace, type Value } from "@exitkit/core-gpu";
-import { type ExitParameters, exitsLoss } from "@exitkit/early-exit";
+import { layers, ops, parseOptions, type Spec, type TreeRecord, trace, type Value } from "@exitkit/core-gpu";
+import type { ExitParameters } from "@exitkit/early-exit";
 import { z } from "zod";
 import type { Criterion, ScoringContext } from "./criterion.ts";
 import {
   batchSpecs,
+  lossSlopes,
   type ScoringBatches,
-  scoredWeights,
   scoresFrom,
   scoringBatches,
   sumOverBatches,
@@ -31,15 +31,11 @@ export function taylor(options?: TaylorOptions): Criterion {
 }
 
 async function taylorScores(context: ScoringContext, plan: Required<ScoringBatches>) {
-  const { network, params, trains } = context;
+  const { params } = context;
   const program = trace(
     (given) => {
-      const values = given.params as ExitParameters<Value>;
-      const { logits } = network.apply(values, given.x, { trains });
-      const { loss } = exitsLoss(logits, given.y, { weights: given.weights });
-      const wanted = scoredWeights(context, values);
-      const slopes = layers.flattenParameters(gradients(loss, wanted) as TreeRecord<Value>);
-      const scores = Object.keys(wanted).map((path) => [path, ops.abs(ops.mul(wanted[path]!, slopes[path]!))]);
+      const found = lossSlopes(context, given.params as ExitParameters<Value>, given);
+      const scores = found.map(([path, weight, slope]) => [path, ops.abs(ops.mul(weight, slope))]);
       return { scores: Object.fromEntries(scores) as Record<string, Value> };
     },
     { params: layers.specsOf<TreeRecord<Spec>>(params), ...batchSpecs(context, plan.batchSize) },
