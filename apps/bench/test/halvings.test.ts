@@ -1,7 +1,7 @@
 import { generator } from "@exitkit/core-gpu";
 import { type ExitRecord, replay } from "@exitkit/early-exit";
 import { describe, expect, it } from "vitest";
-import { chooseOn, inHalves, merged, thresholdsFor } from "../src/measuring/halvings.ts";
+import { chooseOn, inHalves, merged, thresholdsFor, typicalHalving } from "../src/measuring/halvings.ts";
 import { pairedLoss } from "../src/measuring/paired.ts";
 import { spread } from "../src/measuring/spread.ts";
 
@@ -57,6 +57,30 @@ describe("random halvings", { timeout: 60_000 }, () => {
       expect(aimed.failed).toBeGreaterThan(guarded.failed);
       expect(guarded.macsFraction).toBeGreaterThanOrEqual(aimed.macsFraction);
     }
+  });
+
+  it("the typical one costs the median of them all, on samples that chose nothing", async () => {
+    const random = generator(4);
+    const sure = Float64Array.from({ length: 1000 }, () => random.uniform());
+    const right = sure.map((one) => (random.uniform() < 0.8 + one / 5 ? 1 : 0));
+    const record = recordOf(
+      1000,
+      (i) => right[i] === 1,
+      (i) => sure[i]!,
+    );
+    const sums: number[] = [0];
+    for (const halvings of [1, 2, 3]) {
+      const { guarded } = (await inHalves([record], COSTS, halvings, generator(5))).find(
+        ({ asked }) => asked === 0.02,
+      )!;
+      sums.push(halvings * guarded.macsFraction);
+    }
+    const costs = [1, 2, 3].map((at) => sums[at]! - sums[at - 1]!).sort((a, b) => a - b);
+    const { report, rows, thresholds } = typicalHalving([record], COSTS, 0.02, 3, generator(5));
+    expect(replay(report, thresholds, COSTS).costFraction).toBeCloseTo(costs[1]!, 9);
+    expect(costs[2]! - costs[0]!).toBeGreaterThan(0.001);
+    expect(new Set(rows).size).toBe(500);
+    expect(report.confidences[0]![7]).toBe(record.confidences[0]![rows[7]!]);
   });
 
   it("choose, exit by exit, the candidate that is right more often", () => {

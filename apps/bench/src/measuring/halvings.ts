@@ -111,6 +111,29 @@ export type Halving = z.output<z.ZodObject<typeof halvingFields>>;
 /** The losses that are asked for in halvings. */
 const ASKED: readonly number[] = [0.002, 0.003, 0.005, 0.01, 0.02];
 
+/** Samples dealt at random into two halves: one that chose thresholds, and one that they are reported on. */
+interface Dealt {
+  readonly chosen: Chosen;
+  /** The samples that chose nothing, and what the chosen exits said of them. */
+  readonly rows: Int32Array;
+  readonly report: ExitRecord;
+}
+
+function* dealt(
+  candidates: readonly ExitRecord[],
+  costs: ExitCosts,
+  halvings: number,
+  random: Generator,
+): Iterable<Dealt> {
+  for (let count = 0; count < halvings; count++) {
+    const order = random.permutation(candidates[0]!.n);
+    const half = Math.floor(order.length / 2);
+    const chosen = chooseOn(candidates, costs, order.slice(0, half), random);
+    const rows = order.slice(half, 2 * half);
+    yield { chosen, rows, report: selectRows(merged(candidates, chosen.candidates), rows) };
+  }
+}
+
 /**
  * Halves the samples at random, again and again: thresholds for every loss from one half, what they lose on the other.
  *
@@ -126,16 +149,12 @@ export async function inHalves(
 ): Promise<readonly Halving[]> {
   const seen = ASKED.map(() => ({ guarded: [] as Seen[], aimed: [] as Seen[] }));
   let delta = Number.NaN;
-  for (let count = 0; count < halvings; count++) {
-    const order = random.permutation(candidates[0]!.n);
-    const half = Math.floor(order.length / 2);
-    const chosen = chooseOn(candidates, costs, order.slice(0, half), random);
-    const other = selectRows(merged(candidates, chosen.candidates), order.slice(half, 2 * half));
-    const full = accuracyAt(other, chosen.candidates.length);
+  for (const { chosen, report } of dealt(candidates, costs, halvings, random)) {
+    const full = accuracyAt(report, chosen.candidates.length);
     delta = chosen.guarded.delta;
     for (const [at, asked] of ASKED.entries()) {
       for (const choice of ["guarded", "aimed"] as const) {
-        const { accuracy, costFraction, shares } = replay(other, thresholdsFor(chosen, choice, asked), costs);
+        const { accuracy, costFraction, shares } = replay(report, thresholdsFor(chosen, choice, asked), costs);
         seen[at]![choice].push({ lost: full - accuracy, macsFraction: costFraction, idle: shares.at(-1) === 1 });
       }
     }
@@ -158,6 +177,24 @@ export async function inHalves(
       aimed: outcomeOf(seen[at]!.aimed),
     };
   });
+}
+
+/**
+ * Of the random halvings, the one whose guarded thresholds for a loss cost the median number of MACs on the half that chose nothing: what a
+ * user is likely to get. With the same generator they are the halvings of {@link inHalves}.
+ */
+export function typicalHalving(
+  candidates: readonly ExitRecord[],
+  costs: ExitCosts,
+  loss: number,
+  halvings: number,
+  random: Generator,
+): Dealt & { readonly thresholds: readonly number[] } {
+  const all = Array.from(dealt(candidates, costs, halvings, random), (one) => {
+    const thresholds = thresholdsFor(one.chosen, "guarded", loss);
+    return { ...one, thresholds, cost: replay(one.report, thresholds, costs).costFraction };
+  });
+  return all.sort((a, b) => a.cost - b.cost)[Math.floor((all.length - 1) / 2)]!;
 }
 
 interface Seen {

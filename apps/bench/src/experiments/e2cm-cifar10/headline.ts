@@ -37,7 +37,7 @@ export function headline({
     detail: [
       `All of it on the same ${count(pictures)} test pictures, in batches of ${batch}: ${percent(fullAccuracy, 1)} right with the whole network, ${percent(accuracy, 1)} with exits by ${metricSeries(row.metric).name}, which took one pass over the training pictures.`,
       `The loss is ${points(lost)} ± ${points(margin)} (95 % interval: 1.96 standard errors of the differences picture by picture)${wallRange === undefined ? "" : `; the time ${percent(wallRange[0])} to ${percent(wallRange[1])} of the whole network's over ${row.runs} rounds, measured in turn`}.`,
-      `Other test pictures chose when to leave, for a loss of at most ${points(wantedLoss)} that is kept on new pictures with probability 0.9.${often === undefined ? "" : ` This is one halving of the test pictures; in ${often.halvings} random ones ${points(often.guarded.lost)} were lost in the mean, and more than what was asked for in ${often.guarded.failed}.`}`,
+      `Other test pictures chose when to leave, for a loss of at most ${points(wantedLoss)} that is kept on new pictures with probability 0.9.${often === undefined ? "" : ` This is, of ${often.halvings} random halvings of the test pictures, the one with the median number of MACs; in all of them ${points(often.guarded.lost)} were lost in the mean, and more than what was asked for in ${often.guarded.failed}.`}`,
     ].join(" "),
     goal: {
       text: `at most ${points(wantedLoss)} lost, less computation and less time`,

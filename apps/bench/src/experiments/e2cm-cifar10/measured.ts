@@ -29,7 +29,7 @@ export function readme(result: E2cmCifar10Result): readonly Block[] {
   return [
     `${backboneName(backbone)} on CIFAR-10, ${count(testPictures)} test pictures, ${exact(accuracy)} right; exits fitted in one pass over\n${count(data!.train)} training pictures, no gradient. Means over ${halvings.at(-1)?.halvings} random halvings of the test pictures, thresholds from one half, loss and cost on the other. *Guarded*, the default: what was asked for is kept on new pictures with probability 0.9. *Aimed at*: it was kept on the pictures that chose. *Lost more*: halvings in which the other half lost more than was asked for.`,
     promiseTable(result, backbone),
-    `Wall clock, guarded for a loss of at most ${points(wall[0]!.wantedLoss)}, in one halving: thresholds from the first half, pictures of the second; against one plain session, interleaved, medians of ${wall[0]!.runs} rounds. All of a column is of the same pictures; ±: 95 % interval, 1.96 standard errors of the differences picture by picture.${more ? " This is one of the halvings in which more was lost than was asked for." : ""}`,
+    `Wall clock, guarded for a loss of at most ${points(wall[0]!.wantedLoss)}, in the halving whose guarded MACs are the median of all ${halvings.at(-1)?.halvings}: thresholds from one half, pictures of the other; against one plain session, interleaved, medians of ${wall[0]!.runs} rounds. All of a column is of the same pictures; ±: 95 % interval, 1.96 standard errors of the differences picture by picture.${more ? " This is one of the halvings in which more was lost than was asked for." : ""}`,
     {
       head: across("batch", ({ batch }) => String(batch)),
       body: [
@@ -66,7 +66,7 @@ export function measured(result: E2cmCifar10Result): readonly Block[] {
     `### ${backboneName(main)}: accuracy if every picture left at an exit`,
     depthTable(result, main),
     `### Wall clock, guarded for a loss of at most ${points(wall[0]!.wantedLoss)}`,
-    "On pictures of the second half, thresholds from the first half; all of a row is of the same pictures, and what they lost stands with its 95 % interval, in points.",
+    "The random halving whose guarded MACs are the median of them all: thresholds from one half, pictures of the other; all of a row is of the same pictures, and what they lost stands with its 95 % interval, in points.",
     wallTable(result),
     "### Speed of fitting, against plain inference over the same pictures",
     fitTable(result),

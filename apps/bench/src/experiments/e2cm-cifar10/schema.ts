@@ -56,7 +56,7 @@ const confusion = z.object({
 /** How often the promise failed in random halvings of the test pictures. */
 const halving = z.object({ backbone: z.string(), metric, variant, ...halvingFields });
 
-/** Wall clock of one batch size, on the first pictures of the second half. */
+/** Wall clock of one batch size, on the half that chose nothing, of the random halving whose guarded MACs are the median of all. */
 const wall = z.object({
   backbone: z.string(),
   metric,

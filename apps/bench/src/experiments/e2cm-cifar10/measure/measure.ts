@@ -38,6 +38,6 @@ export async function measure(subject: Subject) {
     wall,
     fit: await fitSpeed(subject),
     overhead: await overheadRows(subject, main),
-    examples: examplePictures(subject, setting),
+    examples: examplePictures(setting),
   };
 }
