@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type Model, readModel, readSafetensors, rows, type Tensor } from "@exitkit/core-gpu";
-import type { Batch } from "../src/network/batches.ts";
+import { type Batch, type CheckedBatch, plainBatch } from "../src/network/batches.ts";
+import type { HeldOut } from "../src/network/hold-out.ts";
 
 const folder = new URL("../fixtures/", import.meta.url);
 
@@ -44,4 +45,15 @@ export function batches(part: "train" | "test", size: number): Batch[] {
     const to = Math.min(y.length, from + size);
     return { x: rows(x, from, to), y: y.subarray(from, to) };
   });
+}
+
+/** Copies of the batches that are left for training when some samples of a stream are held out. */
+export async function trainedOn(held: HeldOut, stream: readonly Batch[]): Promise<CheckedBatch[]> {
+  async function* checked() {
+    for (const [index, batch] of stream.entries()) yield plainBatch("trainedOn", batch, index);
+  }
+  const left: CheckedBatch[] = [];
+  for await (const { x, y } of held.trainOn(checked()))
+    left.push({ x: { ...x, data: x.data.slice() }, y: Array.from(y) });
+  return left;
 }

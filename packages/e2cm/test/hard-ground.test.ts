@@ -26,7 +26,7 @@ import {
   solveExits,
 } from "../src/index.ts";
 import { holdOut } from "../src/network/hold-out.ts";
-import { batches, tinyModel } from "./fixture.ts";
+import { batches, tinyModel, trainedOn } from "./fixture.ts";
 
 const model: Model = tinyModel();
 let device: Device;
@@ -187,31 +187,48 @@ describe("what is held out", () => {
     return counts;
   };
 
-  it.each(["class by class", "in turn"])("one of ten of every class: %s", (order) => {
+  it.each(["class by class", "in turn"])("one of ten of every class: %s", async (order) => {
     const held = holdOut(10);
-    const all: number[] = [];
-    const trained: number[] = [];
-    for (let at = 0; at < 1000; at++) {
-      const label = order === "in turn" ? at % 10 : Math.floor(at / 100);
-      all.push(at);
-      trained.push(...(held.take(sample(label, at)).x.data as Float32Array));
-    }
+    const all = Array.from({ length: 1000 }, (_, at) => at);
+    const stream = all.map((at) => sample(order === "in turn" ? at % 10 : Math.floor(at / 100), at));
+    const trained = (await trainedOn(held, stream)).flatMap(({ x }) => [...x.data]);
     expect(spread(held.batches(), 10)).toEqual(Array(10).fill(10));
     const kept = held.batches().flatMap(({ x }) => [...(x.data as Float32Array)]);
     expect([...kept, ...trained].sort((a, b) => a - b)).toEqual(all);
   });
 
+  it("the rest comes in batches as large as the stream's, every sample with its label", async () => {
+    const sizes = [30, 10, 7, 50, 30, 30];
+    let at = 0;
+    const stream = sizes.map((n) => {
+      const first = at;
+      at += n;
+      const values = Array.from({ length: 2 * n }, (_, i) => first + Math.floor(i / 2));
+      return { x: tensor("float32", [n, 2], values), y: Array.from({ length: n }, (_, i) => (first + i) % 3) };
+    });
+    const held = holdOut(3);
+    const trained = await trainedOn(held, stream);
+    const left = trained.map(({ y }) => y.length);
+    expect(left.slice(0, -1)).toEqual([30, 50, 50]);
+    expect(left.reduce((sum, n) => sum + n) + held.batches()[0]!.y.length).toBe(157);
+    for (const { x, y } of trained) {
+      expect(x.shape).toEqual([y.length, 2]);
+      for (const [row, label] of Array.from(y).entries()) {
+        expect([x.data[2 * row]! % 3, x.data[2 * row + 1]]).toEqual([label, x.data[2 * row]]);
+      }
+    }
+  });
+
   it("no more than there is room for, from all of a class, and what gives way is trained on", async () => {
     const held = holdOut(2500);
-    const trained: number[] = [];
-    for (let at = 0; at < 4000; at++) trained.push(...(held.take(sample(at % 2, at)).x.data as Float32Array));
+    const stream = Array.from({ length: 4000 }, (_, at) => sample(at % 2, at));
+    const trained = (await trainedOn(held, stream)).flatMap(({ x }) => [...x.data]);
     // 5,000 ÷ 2,500 classes: two of each.
     expect(spread(held.batches(), 2)).toEqual([2, 2]);
     const kept = held.batches().flatMap(({ x }) => [...(x.data as Float32Array)]);
     expect(new Set([...kept, ...trained]).size).toBe(4000);
     expect(Math.max(...kept)).toBeGreaterThan(1000);
     const again: number[] = [];
-    const stream = Array.from({ length: 4000 }, (_, at) => sample(at % 2, at));
     for await (const { x } of held.leaveOut(stream)) again.push(...(x.data as Float32Array));
     expect(again.toSorted((a, b) => a - b)).toEqual(trained.toSorted((a, b) => a - b));
   });

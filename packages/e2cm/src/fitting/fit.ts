@@ -130,7 +130,7 @@ export async function fit(model: Model, batches: Batches | (() => Batches), opti
     const statistics = await accumulate(caller, device, network, until(checked.signal, stream), {
       classes,
       outputs,
-      setAside: heldOut?.take,
+      setAside: heldOut?.trainOn,
       taps: checked.last === "nearestMean" || checked.reject?.by === "distance" ? [...taps, network.output] : taps,
       features,
       gram: metric === "sharedCovariance",

@@ -79,6 +79,20 @@ export function checkBatch(
   );
 }
 
+/** The batches of a stream, each checked as it comes; empty ones are passed over. See {@link checkBatch}. */
+export async function* checkedBatches(
+  caller: string,
+  batches: Batches,
+  input: TensorInfo,
+  classes: number,
+): AsyncIterable<CheckedBatch> {
+  let index = 0;
+  for await (const batch of batches) {
+    const checked = checkBatch(caller, batch, input, classes, index++);
+    if (checked.y.length > 0) yield checked;
+  }
+}
+
 /** A batch in our own form, of a stream that was checked before. */
 export function plainBatch(caller: string, { x, y }: Batch | RuntimeBatch, index: number): CheckedBatch {
   return { x: asTensor(x) as Tensor<"float32">, y: numbersOf(caller, y, index) };

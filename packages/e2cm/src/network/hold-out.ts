@@ -1,5 +1,6 @@
 import { generator, sizeOf, tensor } from "@exitkit/core-gpu";
-import { type Batch, type Batches, type CheckedBatch, plainBatch } from "./batches.ts";
+import { type Batches, type CheckedBatch, plainBatch } from "./batches.ts";
+import { joining } from "./joining.ts";
 
 const HELD_OUT_SAMPLES = 5000;
 const HELD_OUT_BYTES = 256e6;
@@ -14,11 +15,12 @@ export interface HeldOut {
   /** Copies of them, in batches, as they are once the stream has ended. */
   batches(): readonly CheckedBatch[];
   /**
-   * Takes copies of the samples of a batch that are to be held out.
+   * Takes copies of the samples of a stream that are to be held out.
    *
-   * @returns What is to be trained on: the others, and those that gave way to them.
+   * @returns What is to be trained on: the others, and those that gave way to them, in batches as large as the stream's, so that the
+   * network runs no more often than it has to. The memory of a batch is used again for the next.
    */
-  take(batch: Batch): CheckedBatch;
+  trainOn(stream: AsyncIterable<CheckedBatch>): AsyncIterable<CheckedBatch>;
   /** A stream like the first, without the samples that were held out. */
   leaveOut(again: Batches): AsyncIterable<CheckedBatch>;
 }
@@ -71,30 +73,29 @@ export function holdOut(classes: number): HeldOut {
         batchOf(all.slice(at * BATCH, (at + 1) * BATCH), shape),
       );
     },
-    take(batch) {
-      shape = batch.x.shape.slice(1);
-      const width = sizeOf(shape);
-      const data = batch.x.data as Float32Array;
-      const training: Sample[] = [];
-      let changed = false;
-      for (let row = 0; row < batch.y.length; row++) {
-        const label = Number(batch.y[row]);
-        const own = reservoirs.get(label) ?? { held: [], seen: 0, chosen: random.integer(BLOCK), blocks: 0 };
-        reservoirs.set(label, own);
-        const x = data.subarray(row * width, (row + 1) * width);
-        const sample = { place: place++, x, label };
-        const up = own.seen === own.chosen;
-        own.seen++;
-        if (own.seen === BLOCK) {
-          own.seen = 0;
-          own.chosen = random.integer(BLOCK);
+    async *trainOn(stream) {
+      const joined = joining();
+      for await (const batch of stream) {
+        shape = batch.x.shape.slice(1);
+        const width = sizeOf(shape);
+        joined.makeRoomFor(batch);
+        for (let row = 0; row < batch.y.length; row++) {
+          const label = Number(batch.y[row]);
+          const own = reservoirs.get(label) ?? { held: [], seen: 0, chosen: random.integer(BLOCK), blocks: 0 };
+          reservoirs.set(label, own);
+          const sample = { place: place++, x: batch.x.data.subarray(row * width, (row + 1) * width), label };
+          const up = own.seen === own.chosen;
+          own.seen++;
+          if (own.seen === BLOCK) {
+            own.seen = 0;
+            own.chosen = random.integer(BLOCK);
+          }
+          // The batch's memory may be used again: what is held is copied, as what is joined is.
+          const trained = up ? put(own, { ...sample, x: sample.x.slice() }) : sample;
+          if (trained !== null && joined.add(trained.x, trained.label)) yield* joined.take();
         }
-        // The batch's memory may be used again: only what is held is copied.
-        const trained = up ? put(own, { ...sample, x: x.slice() }) : sample;
-        changed ||= trained?.place !== sample.place;
-        if (trained !== null) training.push(trained);
       }
-      return changed ? batchOf(training, shape) : (batch as CheckedBatch);
+      yield* joined.take();
     },
     async *leaveOut(again) {
       const held = new Set([...reservoirs.values()].flatMap((own) => own.held.map((sample) => sample.place)));

@@ -11,7 +11,7 @@ import {
 } from "@exitkit/core-gpu";
 import { z } from "zod";
 import type { Metric } from "../exits/closed-form.ts";
-import { type Batches, type CheckedBatch, checkBatch } from "../network/batches.ts";
+import { type Batches, type CheckedBatch, checkedBatches } from "../network/batches.ts";
 import { checkTaps } from "../network/check-taps.ts";
 import { defaultTaps } from "../network/default-taps.ts";
 import { type FeatureKind, type FeatureMap, featureMap } from "../network/features.ts";
@@ -30,8 +30,8 @@ interface PassSettings {
   readonly features: FeatureKind;
   /** Keep the Gram matrices too: d² numbers an exit. */
   readonly gram: boolean;
-  /** Takes samples away from the pass: gives the batch without them. */
-  readonly setAside?: ((batch: CheckedBatch) => CheckedBatch) | undefined;
+  /** Takes samples away from the pass: gives the stream without them. */
+  readonly setAside?: ((batches: AsyncIterable<CheckedBatch>) => AsyncIterable<CheckedBatch>) | undefined;
   readonly onProgress?: ((samples: number) => void) | undefined;
 }
 
@@ -146,16 +146,10 @@ export async function accumulate(
   });
   const into: Record<string, Tensor> = Object.assign({}, ...buffers);
   let samples = 0;
-  let index = 0;
   try {
-    for await (const given of batches) {
-      const checked = checkBatch(caller, given, input, classes, index);
-      const batch = options.setAside === undefined || checked.y.length === 0 ? checked : options.setAside(checked);
+    const checked = checkedBatches(caller, batches, input, classes);
+    for await (const batch of options.setAside?.(checked) ?? checked) {
       const n = batch.y.length;
-      if (n === 0) {
-        index += 1;
-        continue;
-      }
       const oneHot = new Float32Array(classes * n);
       const batchCounts = new Float64Array(classes);
       for (let i = 0; i < n; i++) {
@@ -164,9 +158,8 @@ export async function accumulate(
         counts[batch.y[i]!]!++;
       }
       const feeds = { [network.input]: batch.x, [summing.oneHot]: tensor("float32", [classes, n], oneHot) };
-      await addBatch(caller, session, feeds, into, summing.outputs, sums, batchCounts, index);
+      await addBatch(caller, session, feeds, into, summing.outputs, sums, batchCounts, samples);
       samples += n;
-      index += 1;
       onProgress?.(samples);
     }
   } finally {
@@ -221,7 +214,7 @@ async function addBatch(
   outputs: readonly SummingOutputs[],
   running: readonly RunningSums[],
   batchCounts: Float64Array,
-  index: number,
+  samples: number,
 ): Promise<void> {
   const results = await session.run(feeds, { into });
   const take = (name: string) => results[name]!.data as Float32Array;
@@ -239,7 +232,7 @@ async function addBatch(
       throw new InputError(
         caller,
         "features must be finite",
-        `NaN or infinity at "${exit.tap}" in batch ${index}`,
+        `NaN or infinity at "${exit.tap}" in the batch after the first ${samples} samples`,
         "Check the samples of that batch and their normalisation, and the network's weights.",
       );
     }
