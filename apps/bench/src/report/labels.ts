@@ -69,6 +69,32 @@ export function placeLabels(
   return placed;
 }
 
+/** Puts a point's name near it, inside `bounds`: where most room is to all lines and other names. */
+export function placeName(
+  name: string,
+  [x, y]: Pixel,
+  bounds: Box,
+  lines: readonly Pixels[],
+  others: readonly Placed[],
+): Placed {
+  const width = name.length * LETTER;
+  const dots = lines.map((line) => resample(line, bounds, 6));
+  const taken = others.map((one) => boxOf(one.x, one.y, one.name.length * LETTER));
+  const [best] = [x + 12, x - 12 - width, ...[0.5, 0.35, 0.65, 0.2, 0.8].map((part) => x - part * width)]
+    .flatMap((left) => [22, -22, 34, -34, 48, 64, 80].map((shift) => boxOf(left, y + shift, width)))
+    .map((box) => ({
+      box,
+      cost: outside(box, bounds) + (taken.some((other) => overlap(box, other)) ? 3 * APART : 0),
+      room: Math.min(APART, roomAround(box, dots, -1)),
+    }))
+    .sort((a, b) => b.room - b.cost - (a.room - a.cost));
+  return { name, x: best!.box.left, y: (best!.box.top + best!.box.bottom) / 2 };
+}
+
+function boxOf(left: number, middle: number, width: number): Box {
+  return { left, right: left + width, top: middle - HALF_LINE, bottom: middle + HALF_LINE };
+}
+
 /** Pixels to the nearest other line; more than some do not count. */
 function roomAround(box: Box, lines: readonly Pixels[], own: number): number {
   let room = 3 * APART;
@@ -81,14 +107,7 @@ function roomAround(box: Box, lines: readonly Pixels[], own: number): number {
 
 /** Places left and right of a point, a little above or below it. */
 function around([x, y]: Pixel, width: number): Box[] {
-  return [x + 8, x - 8 - width].flatMap((left) =>
-    [-14, 0, 14].map((shift) => ({
-      left,
-      right: left + width,
-      top: y + shift - HALF_LINE,
-      bottom: y + shift + HALF_LINE,
-    })),
-  );
+  return [x + 8, x - 8 - width].flatMap((left) => [-14, 0, 14].map((shift) => boxOf(left, y + shift, width)));
 }
 
 function distance([x, y]: Pixel, box: Box): number {

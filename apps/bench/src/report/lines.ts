@@ -1,7 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { AXIS, axisName, COLUMN, draw, figure, HALF, HALO, isPhone, responsive } from "./chart.ts";
 import { type Html, html, raw } from "./html.ts";
-import { type Pixels, type Placed, placeLabels } from "./labels.ts";
+import { type Pixels, type Placed, placeLabels, placeName } from "./labels.ts";
 import { percent } from "./numbers.ts";
 
 interface Point {
@@ -113,8 +113,8 @@ interface Plan {
   readonly height: number;
   readonly shown: readonly Line[];
   readonly labels: readonly Placed[] | null;
-  /** Whether the name of the point that stands out has no room to its right. */
-  readonly markLeft: boolean;
+  /** Where the name of the point that stands out has room. */
+  readonly markName: Placed | undefined;
 }
 
 function planOf(chart: LineChart, width: number): Plan {
@@ -126,23 +126,25 @@ function planOf(chart: LineChart, width: number): Plan {
   const pixelY = scaleOf(y.domain, [bottom, MARGIN.top]);
   const pixel = ({ x, y }: Pick<Point, "x" | "y">) => [pixelX(x), pixelY(y)] as const;
   const shown = lines.map((line) => ({ ...line, points: clip(line.points, y.domain[0]) }));
-  const labels = placeLabels(
-    shown
-      .filter((line) => line.points.length > 0 && line.quiet !== true)
-      .map(({ name, points }) => ({ name, pixels: points.map(pixel) })),
-    { left: MARGIN.left + 2, right: width - 2, top: MARGIN.top + 4, bottom: bottom - 4 },
-    [
-      ...(reference ? [horizontal(pixelY(reference.y), MARGIN.left, right, reference.name.length)] : []),
-      ...(diagonal === undefined ? [] : [diagonalEnds(chart).map((value) => pixel({ x: value, y: value }))]),
-      ...(mark === undefined ? [] : [markPixels(pixel(mark), mark.name.length)]),
-    ],
-  );
-  const markLeft = mark !== undefined && pixelX(mark.x) + 8 * mark.name.length > width;
-  return { chart, width, height, shown, labels, markLeft };
+  const curves = shown
+    .filter((line) => line.points.length > 0 && line.quiet !== true)
+    .map(({ name, points }) => ({ name, pixels: points.map(pixel) }));
+  const bounds = { left: MARGIN.left + 2, right: width - 2, top: MARGIN.top + 4, bottom: bottom - 4 };
+  const others = [
+    ...(reference ? [horizontal(pixelY(reference.y), MARGIN.left, right, reference.name.length)] : []),
+    ...(diagonal === undefined ? [] : [diagonalEnds(chart).map((value) => pixel({ x: value, y: value }))]),
+  ];
+  const labels = placeLabels(curves, bounds, [
+    ...others,
+    ...(mark === undefined ? [] : [markPixels(pixel(mark), mark.name.length)]),
+  ]);
+  const drawn = [...shown.map(({ points }) => points.map(pixel)), ...others];
+  const markName = mark && placeName(mark.name, pixel(mark), bounds, drawn, labels ?? []);
+  return { chart, width, height, shown, labels, markName };
 }
 
 /** @param named Whether names stand beside the curves. */
-function drawLines({ chart, width, height, shown, labels, markLeft }: Plan, named: boolean): Html {
+function drawLines({ chart, width, height, shown, labels, markName }: Plan, named: boolean): Html {
   const { label, x, y, reference, diagonal, mark } = chart;
   const phone = isPhone(width);
   const textOf = (axis: Axis) => (typeof axis.label === "string" ? axis.label : axis.label(phone));
@@ -192,26 +194,23 @@ function drawLines({ chart, width, height, shown, labels, markLeft }: Plan, name
       ),
       mark && [
         Plot.dot([[mark.x, mark.y]], { r: 8, stroke: "var(--ink)", strokeWidth: 2 }),
-        words(mark.name, [mark.x, mark.y], {
-          textAnchor: markLeft ? "end" : "start",
-          dx: markLeft ? -12 : 12,
-          dy: 22,
-          fontWeight: 600,
-          fill: "var(--ink)",
-        }),
+        nameAt(markName!, "var(--ink)"),
       ],
-      (named ? labels! : []).map(({ name, x: left, y: middle }) =>
-        Plot.text([name], {
-          x: { value: [left], scale: null },
-          y: { value: [middle], scale: null },
-          text: [name],
-          textAnchor: "start",
-          fontWeight: 600,
-          fill: shown.find((line) => line.name === name)!.color,
-          ...HALO,
-        }),
-      ),
+      (named ? labels! : []).map((placed) => nameAt(placed, shown.find((line) => line.name === placed.name)!.color)),
     ],
+  });
+}
+
+/** A name in bold where it was placed, in pixels. */
+function nameAt({ name, x, y }: Placed, fill: string): Plot.Text {
+  return Plot.text([name], {
+    x: { value: [x], scale: null },
+    y: { value: [y], scale: null },
+    text: [name],
+    textAnchor: "start",
+    fontWeight: 600,
+    fill,
+    ...HALO,
   });
 }
 

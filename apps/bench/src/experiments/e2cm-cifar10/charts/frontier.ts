@@ -23,13 +23,13 @@ export function frontierFigure(result: E2cmCifar10Result): Html | null {
     const mark = chosen && {
       x: chosen.macsFraction,
       y: chosen.accuracy,
-      name: `at most ${points(chosen.wantedLoss!)}`,
+      name: `≤ ${points(chosen.wantedLoss!)}`,
     };
     return { ...chartOf(result, backbone, own, methodLines(own)), title: backboneName(backbone), mark };
   });
   return lineFigure(
     charts,
-    `Each dot is one setting of the thresholds, chosen on one half of the test pictures and measured on the other. Higher and further left is better. A ring: the setting that is timed, asked to lose at most so much, guarded. Solid: guarded; dashed: aimed at.${belowFrame(rows, charts[0]!.y.domain[0])}`,
+    `Each dot is one setting of the thresholds, chosen on one half of the test pictures and measured on the other. Higher and further left is better. A ring: asked to lose at most so much, guarded, as in the timings. Solid: guarded; dashed: aimed at.${belowFrame(rows, charts[0]!.y.domain[0])}`,
   );
 }
 
