@@ -2,7 +2,7 @@ import { generator } from "@exitkit/core-gpu";
 import { type ExitRecord, replay } from "@exitkit/early-exit";
 import { describe, expect, it } from "vitest";
 import { chooseOn, inHalves, merged, thresholdsFor, typicalHalving } from "../src/measuring/halvings.ts";
-import { pairedLoss } from "../src/measuring/paired.ts";
+import { pairedLoss, widestMargin } from "../src/measuring/paired.ts";
 import { spread } from "../src/measuring/spread.ts";
 
 const COSTS = { exits: [10, 40], full: 40 };
@@ -112,4 +112,15 @@ it("a paired loss is the mean of the differences, its margin 1.96 of their stand
   expect(loss).toBeCloseTo(mean, 12);
   // The deviation of a sample is larger by √(n / (n − 1)).
   expect(margin).toBeCloseTo((1.96 * deviation! * Math.sqrt(1215 / 1216)) / Math.sqrt(1216), 12);
+});
+
+it("the widest interval of a loss is that of the pictures that differ most, and no other is wider", () => {
+  const [n, full, right] = [1000, 900, 870];
+  for (let both = full + right - n; both <= right; both++) {
+    const { loss, margin } = pairedLoss(full - both, right - both, n);
+    const widest = widestMargin(full / n, right / n, n);
+    expect(loss).toBeCloseTo(0.03, 12);
+    expect(margin).toBeLessThanOrEqual(widest + 1e-12);
+    if (both === full + right - n) expect(margin).toBeCloseTo(widest, 12);
+  }
 });

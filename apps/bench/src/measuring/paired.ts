@@ -13,3 +13,12 @@ export function pairedLoss(
   const loss = (lost - gained) / n;
   return { loss, margin: 1.96 * Math.sqrt(((lost + gained) / n - loss ** 2) / n) };
 }
+
+/**
+ * The widest that {@link pairedLoss}'s interval can be where only the two accuracies are known: no sample is answered rightly, or wrongly,
+ * by both more often than it must be.
+ */
+export function widestMargin(full: number, accuracy: number, n: number): number {
+  const differing = Math.min(full, 1 - accuracy) + Math.min(accuracy, 1 - full);
+  return 1.96 * Math.sqrt((differing - (full - accuracy) ** 2) / n);
+}

@@ -2,8 +2,10 @@ import { type Device, type Tensor, tensor } from "@exitkit/core-gpu";
 import type { ExitCosts } from "@exitkit/early-exit";
 import { z } from "zod";
 import type { Batch } from "../data/batches.ts";
+import { decimal } from "../report/numbers.ts";
 import type { Backbone } from "../zoo/backbone.ts";
 import { argMaxRows } from "./answers.ts";
+import { pairedLoss, widestMargin } from "./paired.ts";
 import { amount, share } from "./ranges.ts";
 import { quantile } from "./timing.ts";
 
@@ -32,6 +34,19 @@ export const wallFields = {
 };
 
 type WallTimes = z.output<z.ZodObject<typeof wallFields>>;
+
+/**
+ * "0.31 ± 0.20": points lost of the timed pictures, and the half width of the 95 % interval; "± ≤ 1.60" in older results, which do not say
+ * which pictures were lost.
+ */
+export function pointsLost({ accuracy, fullAccuracy, pictures, lostPictures, gainedPictures }: WallTimes): string {
+  const lost = decimal(100 * (fullAccuracy - accuracy), 2);
+  if (pictures === undefined) return lost;
+  if (lostPictures === undefined || gainedPictures === undefined) {
+    return `${lost} ± ≤ ${decimal(100 * widestMargin(fullAccuracy, accuracy, pictures), 2)}`;
+  }
+  return `${lost} ± ${decimal(100 * pairedLoss(lostPictures, gainedPictures, pictures).margin, 2)}`;
+}
 
 /** A network with exits that really stops early. */
 export interface Opened {

@@ -1,3 +1,4 @@
+import { pointsLost } from "../../measuring/wall.ts";
 import { busyWords, machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
 import { count, exact, points, times } from "../../report/numbers.ts";
@@ -11,7 +12,6 @@ import {
   depthTable,
   fitTable,
   halvingsTable,
-  lossOf,
   lossTable,
   overheadTable,
   promiseTable,
@@ -38,7 +38,7 @@ export function readme(result: E2cmCifar10Result): readonly Block[] {
         across("MACs", ({ macsFraction }) => times(macsFraction)),
         across("right", (row) => exact(row.accuracy)),
         across("plain network", ({ fullAccuracy }) => exact(fullAccuracy)),
-        across("points lost", lossOf),
+        across("points lost", pointsLost),
       ],
     },
     `Measured on ${machine(result)}.${busyWords(result)} More, and how: [docs/measured.md](docs/measured.md).`,
@@ -98,7 +98,7 @@ export function summary(result: E2cmCifar10Result): Summary {
     ["pictures", ({ pictures }) => pictures, count],
     ["MACs", "macsFraction", times],
     ["time", "wallFraction", times],
-    ["points lost", lossOf],
+    ["points lost", pointsLost],
   ]);
   return {
     table: [settings, time],

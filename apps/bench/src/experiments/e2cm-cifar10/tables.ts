@@ -1,9 +1,9 @@
-import { pairedLoss } from "../../measuring/paired.ts";
+import { pointsLost } from "../../measuring/wall.ts";
 import { count, decimal, exact, points, signed, times } from "../../report/numbers.ts";
 import { backboneName, distinct, grouped } from "../../report/series.ts";
 import { type Column, type Table, tableOf } from "../../report/table.ts";
 import { isMain, metricSeries, variantName } from "../e2cm/words.ts";
-import type { ChoiceName, E2cmCifar10Result, FrontierRow, WallRow } from "./schema.ts";
+import type { ChoiceName, E2cmCifar10Result, FrontierRow } from "./schema.ts";
 
 /** Rows by backbone, the headline's first. */
 export function byBackbone<R extends { readonly backbone: string }>(
@@ -73,17 +73,11 @@ export function wallTable(result: E2cmCifar10Result): Table {
     ["time", "wallFraction", times],
     ["of all rounds", ({ wallRange }) => wallRange && `${decimal(wallRange[0], 3)}–${times(wallRange[1])}`],
     ["right", "accuracy", exact],
-    ["lost", lossOf],
+    ["points lost", pointsLost],
     ["plain ms", ({ plainMs }) => plainMs.toFixed(2)],
     ["in stages ms", ({ stagedMs }) => stagedMs.toFixed(2)],
     ["rounds", "runs"],
   ]);
-}
-
-/** "0.31 ± 0.20": points lost of the timed pictures, and the half width of the 95 % interval. */
-export function lossOf({ lostPictures = 0, gainedPictures = 0, pictures = 0 }: WallRow): string {
-  const { loss, margin } = pairedLoss(lostPictures, gainedPictures, pictures);
-  return `${decimal(100 * loss, 2)} ± ${decimal(100 * margin, 2)}`;
 }
 
 /** How fast the exits are fitted, beside the plain network's speed on the same pictures. */

@@ -100,7 +100,7 @@ function posterWords({ rows }: RivalsResult, { paper }: NonNullable<RivalsResult
 }
 
 function wallWords({ batch, pictures, runs }: RivalsResult["wall"][number]): string {
-  return `Batch ${batch}, ${count(pictures!)} pictures of the second half of the test pictures, thresholds from the first half, one seed. “Loss not kept”: no setting keeps it on calibration pictures, and the most accurate one was timed. Every batch goes through the plain session and through the stages in turn; medians over ${runs} rounds.`;
+  return `Batch ${batch}, ${count(pictures!)} pictures of the second half of the test pictures, thresholds from the first half, one seed. “Loss not kept”: no setting keeps it on calibration pictures, and the most accurate one was timed. Every batch goes through the plain session and through the stages in turn; medians over ${runs} rounds. All of a row is of the same pictures; ±: 95 % interval of the points lost, and with “≤” the widest that the two accuracies allow, where it was not kept which pictures they are of.`;
 }
 
 /** What one pass gives beside one epoch, on the first data set. */

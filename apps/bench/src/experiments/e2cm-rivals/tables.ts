@@ -1,4 +1,5 @@
 import { spread } from "../../measuring/spread.ts";
+import { pointsLost } from "../../measuring/wall.ts";
 import { count, decimal, exact, percent, points, seconds, spreadWords, times } from "../../report/numbers.ts";
 import { distinct } from "../../report/series.ts";
 import { type Column, type Table, tableOf } from "../../report/table.ts";
@@ -185,6 +186,7 @@ export function wallTable(result: RivalsResult, datasets: readonly RivalData[]):
     ["in stages ms", ({ stagedMs }) => stagedMs.toFixed(2)],
     ["right", ({ accuracy, within }) => `${exact(accuracy)}${within ? "" : " (loss not kept)"}`],
     ["plain network", "fullAccuracy", exact],
+    ["points lost", pointsLost],
   ]);
 }
 
