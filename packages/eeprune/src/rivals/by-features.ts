@@ -53,37 +53,31 @@ function squaredDistance(
  * Source: Welling, "Herding Dynamical Weights to Learn", ICML 2009; as iCaRL and DeepCore use it, without replacement.
  */
 export function herding(features: Matrix, rows: Int32Array, count: number): Int32Array {
-  const { d, data } = features;
-  const mean = meanOf(features, rows);
+  const left = packed(features, rows);
+  const mean = padded(meanOf(features, rows), left.d);
   const weights = mean.slice();
-  const left = rows.slice();
-  let remaining = left.length;
-  const chosen = new Int32Array(count);
-  for (let taken = 0; taken < count; taken++) {
-    let [best, most] = [0, Number.NEGATIVE_INFINITY];
-    for (let at = 0; at < remaining; at++) {
-      const product = dot(data, left[at]! * d, weights, d);
-      if (product > most || (product === most && left[at]! < left[best]!)) [best, most] = [at, product];
-    }
-    const row = left[best]!;
-    chosen[taken] = row;
-    left[best] = left[--remaining]!;
-    for (let p = 0; p < d; p++) weights[p]! += mean[p]! - data[row * d + p]!;
-  }
-  return chosen;
+  return Int32Array.from({ length: count }, () => {
+    const best = mostAlong(left, weights);
+    for (let p = 0; p < left.d; p++) weights[p]! += mean[p]! - left.data[best * left.d + p]!;
+    return takeOut(left, best);
+  });
 }
 
-function dot(data: Float32Array | Float64Array, at: number, weights: Float64Array, d: number): number {
-  let [one, two, three, four] = [0, 0, 0, 0];
-  let p = 0;
-  for (; p + 4 <= d; p += 4) {
-    one += data[at + p]! * weights[p]!;
-    two += data[at + p + 1]! * weights[p + 1]!;
-    three += data[at + p + 2]! * weights[p + 2]!;
-    four += data[at + p + 3]! * weights[p + 3]!;
+/** Which of the samples has the largest `⟨w, x⟩`. */
+function mostAlong({ data, rows, n, d }: Packed, weights: Float64Array): number {
+  let [best, most] = [0, Number.NEGATIVE_INFINITY];
+  for (let at = 0, from = 0; at < n; at++, from += d) {
+    let [one, two, three, four] = [0, 0, 0, 0];
+    for (let p = 0; p < d; p += 4) {
+      one += data[from + p]! * weights[p]!;
+      two += data[from + p + 1]! * weights[p + 1]!;
+      three += data[from + p + 2]! * weights[p + 2]!;
+      four += data[from + p + 3]! * weights[p + 3]!;
+    }
+    const product = one + two + (three + four);
+    if (product > most || (product === most && rows[at]! < rows[best]!)) [best, most] = [at, product];
   }
-  for (; p < d; p++) one += data[at + p]! * weights[p]!;
-  return one + two + (three + four);
+  return best;
 }
 
 /**
@@ -94,35 +88,79 @@ function dot(data: Float32Array | Float64Array, at: number, weights: Float64Arra
  * Differs: the first sample is not drawn at random.
  */
 export function kCentre(features: Matrix, rows: Int32Array, count: number): Int32Array {
-  const { d, data } = features;
-  const mean = meanOf(features, rows);
-  const left = rows.slice();
-  const nearest = new Float64Array(rows.length);
-  let remaining = left.length;
-  const chosen = new Int32Array(count);
-  let next = 0;
-  for (let at = 1; at < remaining; at++) {
-    const distance = squaredDistance(data, left[at]! * d, mean, 0, d, Number.POSITIVE_INFINITY);
-    if (at === 1) nearest[0] = squaredDistance(data, left[0]! * d, mean, 0, d, Number.POSITIVE_INFINITY);
-    if (distance < nearest[0]!) [next, nearest[0]] = [at, distance];
-  }
+  const left = packed(features, rows);
+  const nearest = new Float64Array(left.n).fill(Number.POSITIVE_INFINITY);
+  // Distances to the mean; the first is the nearest to it.
+  farthest(left, padded(meanOf(features, rows), left.d), nearest);
+  let next = nearest.reduce((best, distance, at) => (distance < nearest[best]! ? at : best), 0);
   nearest.fill(Number.POSITIVE_INFINITY);
-  for (let taken = 0; taken < count; taken++) {
-    const row = left[next]!;
-    chosen[taken] = row;
-    remaining--;
-    left[next] = left[remaining]!;
-    nearest[next] = nearest[remaining]!;
-    next = 0;
-    for (let at = 0; at < remaining; at++) {
-      const before = nearest[at]!;
-      const distance = squaredDistance(data, left[at]! * d, data, row * d, d, before);
-      if (distance < before) nearest[at] = distance;
-      const [own, most] = [nearest[at]!, nearest[next]!];
-      if (own > most || (own === most && left[at]! < left[next]!)) next = at;
+  return Int32Array.from({ length: count }, () => {
+    const centre = left.data.slice(next * left.d, (next + 1) * left.d);
+    nearest[next] = nearest[left.n - 1]!;
+    const row = takeOut(left, next);
+    next = farthest(left, centre, nearest);
+    return row;
+  });
+}
+
+/** Lowers every sample's distance to the nearest centre where a new centre is nearer; gives which sample is the farthest now. */
+function farthest({ data, rows, n, d }: Packed, centre: Float64Array, nearest: Float64Array): number {
+  let next = 0;
+  for (let at = 0, from = 0; at < n; at++, from += d) {
+    const before = nearest[at]!;
+    let sum = 0;
+    // What is farther than before need not be known exactly.
+    for (let p = 0; p < d && sum <= before; p += 8) {
+      const a = data[from + p]! - centre[p]!;
+      const b = data[from + p + 1]! - centre[p + 1]!;
+      const c = data[from + p + 2]! - centre[p + 2]!;
+      const e = data[from + p + 3]! - centre[p + 3]!;
+      const f = data[from + p + 4]! - centre[p + 4]!;
+      const g = data[from + p + 5]! - centre[p + 5]!;
+      const h = data[from + p + 6]! - centre[p + 6]!;
+      const i = data[from + p + 7]! - centre[p + 7]!;
+      sum += a * a + b * b + (c * c + e * e) + (f * f + g * g + (h * h + i * i));
     }
+    if (sum < before) nearest[at] = sum;
+    const [own, most] = [nearest[at]!, nearest[next]!];
+    if (own > most || (own === most && rows[at]! < rows[next]!)) next = at;
   }
-  return chosen;
+  return next;
+}
+
+/** Samples side by side in memory, as many as are left: what walks over all of them again and again is several times as fast so. */
+interface Packed {
+  n: number;
+  /** A multiple of eight; zeros fill up what the features lack. */
+  readonly d: number;
+  readonly data: Float64Array;
+  /** Which sample each is. */
+  readonly rows: Int32Array;
+}
+
+function packed({ d, data }: Matrix, rows: Int32Array): Packed {
+  const wide = Math.ceil(d / 8) * 8;
+  const own = new Float64Array(rows.length * wide);
+  rows.forEach((row, at) => {
+    own.set(data.subarray(row * d, (row + 1) * d), at * wide);
+  });
+  return { n: rows.length, d: wide, data: own, rows: rows.slice() };
+}
+
+function padded(values: Float64Array, d: number): Float64Array {
+  const made = new Float64Array(d);
+  made.set(values);
+  return made;
+}
+
+/** Takes a sample out; the last one takes its place. Gives which sample it was. */
+function takeOut(left: Packed, at: number): number {
+  const { d, data, rows } = left;
+  const row = rows[at]!;
+  const last = --left.n;
+  data.copyWithin(at * d, last * d, (last + 1) * d);
+  rows[at] = rows[last]!;
+  return row;
 }
 
 /**
