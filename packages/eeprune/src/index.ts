@@ -19,9 +19,11 @@ export { type ColumnSource, type ColumnSources, readColumns, readNpyTensor } fro
 export { loadSelection, type SelectionData, saveSelection } from "./files/selection-file.ts";
 export { type Duplicates, type PruningReport, pruningReport } from "./findings/pruning-report.ts";
 export { type LabelEvidence, rankLabelNoise, type Suspect } from "./findings/rank-label-noise.ts";
+export { type ChooseCutOptions, type ChosenCut, chooseCut } from "./rivals/choose-cut.ts";
 export type { Evidence, RunEvidence } from "./rivals/evidence.ts";
 export type { MethodFacts, ScoreName } from "./rivals/methods.ts";
 export { METHODS, type MethodName, type PruneByOptions, pruneBy } from "./rivals/prune-by.ts";
+export type { Balance } from "./selection/groups.ts";
 export type { Selection, Vanishing } from "./selection/selection.ts";
 export {
   type SkippingEpoch,

@@ -31,3 +31,6 @@ export const ratioOption = z.number().gt(0).lt(1);
 
 /** Schema of the option `vanishing`. */
 export const vanishingOption = z.enum(["refuse", "warn"]).default("refuse");
+
+/** Schema of the option `balanced`. */
+export const balanceOption = z.union([z.boolean(), z.literal("byDifficulty")]).default(false);

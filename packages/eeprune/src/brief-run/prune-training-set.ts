@@ -2,8 +2,8 @@ import { type Device, parseOptions, type training } from "@exitkit/core-gpu";
 import type { Backbone } from "@exitkit/early-exit";
 import { z } from "zod";
 import { checkAmount, type PruneOptions, pruneByEarlyExit } from "../criterion/prune-by-early-exit.ts";
-import { ratioOption, vanishingOption } from "../options.ts";
-import { groupsOf } from "../selection/groups.ts";
+import { balanceOption, ratioOption, vanishingOption } from "../options.ts";
+import { type Balance, groupsOf } from "../selection/groups.ts";
 import { countOf, type Selection } from "../selection/selection.ts";
 import { type BriefRun, type BriefRunOptions, briefRunShape, openBriefRun } from "./brief-run.ts";
 
@@ -25,7 +25,7 @@ const optionsSchema = z.strictObject({
   ratio: ratioOption.optional(),
   threshold: z.number().min(0).lt(1).optional(),
   shortfall: z.enum(["stop", "fillByEarlyConfidence", "trainLonger"]).default("stop"),
-  balanced: z.boolean().default(false),
+  balanced: balanceOption,
   variant: z.enum(["confidence", "loss", "soft"]).default("confidence"),
   vanishing: vanishingOption,
   maxEpochs: z.int().min(1).optional(),
@@ -106,8 +106,9 @@ export async function pruneTrainingSet(
 }
 
 /** How many samples fewer than the ratio asks for are right at both exits. */
-function missingFor({ labels, early, final, classes }: BriefRun, ratio: number, balanced: boolean): number {
-  const lacking = groupsOf(labels, classes, countOf(labels.length, ratio), balanced).map(({ rows, count }) => {
+function missingFor({ labels, early, final, classes }: BriefRun, ratio: number, balanced: Balance): number {
+  const wrong = labels.map((label, i) => (early.prediction[i] === label ? 0 : 1));
+  const lacking = groupsOf(labels, classes, countOf(labels.length, ratio), balanced, wrong).map(({ rows, count }) => {
     const right = rows.filter((i) => early.prediction[i] === labels[i] && final.prediction[i] === labels[i]);
     return Math.max(0, count - right.length);
   });

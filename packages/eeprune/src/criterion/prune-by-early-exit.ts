@@ -2,8 +2,8 @@ import { type Generator, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { byId } from "../columns/by-id.ts";
 import { type Column, integers, type Reals, reals } from "../columns/column.ts";
-import { generatorOption, ratioOption, vanishingOption } from "../options.ts";
-import { groupsOf, rowsWith } from "../selection/groups.ts";
+import { balanceOption, generatorOption, ratioOption, vanishingOption } from "../options.ts";
+import { type Balance, groupsOf, nameWith, rowsWith } from "../selection/groups.ts";
 import { markLargest } from "../selection/mark-largest.ts";
 import { countOf, type Selection, selectionOf, type Vanishing } from "../selection/selection.ts";
 
@@ -41,8 +41,8 @@ export interface PruneOptions {
    * - `trainLonger`: only those go, as columns cannot be trained; `pruneTrainingSet` trains on.
    */
   readonly shortfall?: Shortfall;
-  /** Whether every class loses the same share. Default false. */
-  readonly balanced?: boolean;
+  /** Whether every class loses the same share, or the more the easier it is (`byDifficulty`). Default false. */
+  readonly balanced?: Balance;
   /** See {@link pruneByEarlyExit}. Default `confidence`. */
   readonly variant?: "confidence" | "loss" | "soft";
   /** What to do about a class of which nothing would be kept. Default `refuse`. */
@@ -58,7 +58,7 @@ const optionsSchema = z.strictObject({
   ratio: ratioOption.optional(),
   threshold: z.number().min(0).lt(1).optional(),
   shortfall: z.enum(["stop", "fillByEarlyConfidence", "trainLonger"]).default("stop"),
-  balanced: z.boolean().default(false),
+  balanced: balanceOption,
   variant: z.enum(["confidence", "loss", "soft"]).default("confidence"),
   vanishing: vanishingOption,
   generator: generatorOption,
@@ -118,7 +118,7 @@ export function pruneByEarlyExit(columns: EarlyExitColumns, options: PruneOption
     return selectionOf({ ...common, ratio: null, threshold, missing: 0, warnings: [] });
   }
   const count = countOf(n, ratio!);
-  const groups = groupsOf(labels, classes, count, balanced);
+  const groups = groupsOf(labels, classes, count, balanced, rows.wrong);
   const drawn = variant === "soft" ? drawKeys(keys, random) : keys;
   let [missing, least] = [0, Number.POSITIVE_INFINITY];
   const short: { rows: Int32Array; count: number }[] = [];
@@ -162,6 +162,8 @@ interface Rows {
   readonly keys: Reals;
   /** 1 where the criterion's conditions but confidence hold. */
   readonly qualifies: Uint8Array;
+  /** 1 where the early exit is wrong. */
+  readonly wrong: Uint8Array;
 }
 
 /** Columns as checked arrays in the order of the ids. */
@@ -184,7 +186,8 @@ function checkedColumns(
   const confidence = reals(caller, "earlyConfidence", columns.earlyConfidence, { n, from: 0, to: 1 });
   const qualifies = new Uint8Array(n);
   for (let i = 0; i < n; i++) qualifies[i] = early[i] === given[i] && final[i] === given[i] ? 1 : 0;
-  const common = { n, ids: order.ids, labels: order.sorted(given) };
+  const wrong = order.sorted(Uint8Array.from(given, (label, i) => (early[i] === label ? 0 : 1)));
+  const common = { n, ids: order.ids, labels: order.sorted(given), wrong };
   if (variant !== "loss") {
     return { ...common, keys: order.sorted<Reals>(confidence), qualifies: order.sorted(qualifies) };
   }
@@ -214,13 +217,13 @@ function drawKeys(weights: Reals, random: Generator): Float64Array {
   return Float64Array.from(weights, (weight) => Math.log(1 - random.uniform()) / Math.max(weight, 1e-300));
 }
 
-function methodOf(variant: NonNullable<PruneOptions["variant"]>, balanced: boolean): string {
+function methodOf(variant: NonNullable<PruneOptions["variant"]>, balanced: Balance): string {
   const name = { confidence: "eeprune", loss: "eeprune-loss", soft: "eeprune-soft" }[variant];
-  return balanced ? `${name}, balanced` : name;
+  return nameWith(name, balanced);
 }
 
-function missingWarning(missing: number, count: number, balanced: boolean, shortfall: Shortfall): string {
-  const what = `${missing} of the ${count} samples to prune are missing: fewer than that are right at both exits${balanced ? " in some classes" : ""}`;
+function missingWarning(missing: number, count: number, balanced: Balance, shortfall: Shortfall): string {
+  const what = `${missing} of the ${count} samples to prune are missing: fewer than that are right at both exits${balanced === false ? "" : " in some classes"}`;
   if (shortfall === "fillByEarlyConfidence") return `${what}; the surest of the others went instead`;
   return shortfall === "stop" ? `${what}; fewer were pruned` : `${what}; train longer`;
 }

@@ -1,6 +1,7 @@
 import type { Generator } from "@exitkit/core-gpu";
 import { type ById, byId } from "../columns/by-id.ts";
 import { integers, type Reals } from "../columns/column.ts";
+import { bothEnds } from "../selection/both-ends.ts";
 import { coverage } from "../selection/coverage.ts";
 import { herding, kCentre, moderate, norms, prototypes } from "./by-features.ts";
 import { complexityGap } from "./complexity-gap.ts";
@@ -9,9 +10,9 @@ import { areaUnderMargin, dynamicUncertainty, forgettingEvents, unseenLast } fro
 
 /** Settings that some methods have. */
 export interface MethodSettings {
-  /** `coverage`: whose score says what is hard. Default `earlyProbability`. */
+  /** `coverage`, `bothEnds`: whose score says what is hard. Default `earlyProbability`. */
   readonly over: ScoreName;
-  /** `coverage`: the share of all samples, in [0, 1), that goes as the hardest. */
+  /** `coverage`, `bothEnds`: the share of all samples, in [0, 1), that goes as the hardest. */
   readonly cut: number;
   /** `coverage`: strata. Default 50. */
   readonly strata: number;
@@ -202,11 +203,17 @@ export const CHOICES = {
     source:
       "Zheng et al., Coverage-centric Coreset Selection, ICLR 2023, over the early exit's probability of the label",
     keep: (given, rows, count) => {
-      const { settings, random, order } = given;
-      const hardness: Reals = SCORES[settings.over].score({ ...given, method: `coverage over ${settings.over}` });
-      checkScores(given.caller, settings.over, hardness);
-      const cut = Math.floor((settings.cut * order.n * rows.length) / order.n);
-      return coverage(rows, hardness, count, cut, settings.strata, random);
+      const { settings, random } = given;
+      return coverage(rows, hardnessOf(given), count, Math.floor(settings.cut * rows.length), settings.strata, random);
+    },
+  },
+  bothEnds: {
+    needs: ["early"],
+    cost: ONE_RUN,
+    source: "ours: the hardest go as noise, the easiest as redundant; chooseCut says how many of either",
+    keep: (given, rows, count) => {
+      const { settings, random } = given;
+      return bothEnds(rows, hardnessOf(given), count, Math.floor(settings.cut * rows.length), random);
     },
   },
   herding: {
@@ -222,6 +229,14 @@ export const CHOICES = {
     keep: (given, rows, count) => kCentre(matrix(given, "features"), rows, count),
   },
 } as const satisfies Record<string, Choosing>;
+
+/** The scores that say what is hard. */
+function hardnessOf(given: Given): Reals {
+  const { over } = given.settings;
+  const hardness: Reals = SCORES[over].score({ ...given, method: `${given.method} over ${over}` });
+  checkScores(given.caller, over, hardness);
+  return hardness;
+}
 
 /** Rows in the order of the ids. */
 export function orderOf(caller: string, evidence: Evidence): { readonly labels: Int32Array; readonly order: ById } {

@@ -1,4 +1,6 @@
+import { InputError } from "@exitkit/core-gpu";
 import type { EpochColumns } from "../brief-run/brief-run.ts";
+import { type Evidence, need } from "./evidence.ts";
 
 /**
  * How often each sample was forgotten: right in an epoch and wrong in the next one that it was seen in. One that was never right,
@@ -65,6 +67,34 @@ export function dynamicUncertainty(epochs: readonly EpochColumns[], n: number, w
     if (row.length < 2) made[i] = Number.NaN;
   }
   return made;
+}
+
+/**
+ * Evidence whose early exit's confidence and probability of the label are means over the last `count` epochs, of those that saw the
+ * sample; one that none of them saw keeps what is said of it at the end.
+ *
+ * @throws InputError where there are fewer epochs.
+ */
+export function averagedEarly(caller: string, method: string, evidence: Evidence, count: number): Evidence {
+  const early = need(caller, method, evidence, "early");
+  const epochs = need(caller, method, evidence, "epochs");
+  if (epochs.length < count) {
+    throw new InputError(
+      caller,
+      "averaged must be at most the number of epochs in the evidence",
+      `${count} of ${epochs.length}`,
+    );
+  }
+  const last = epochs.slice(-count);
+  const mean = (column: "confidence" | "labelProbability") =>
+    early[column].map((atEnd, i) => {
+      const seen = last.filter((epoch) => epoch.seen[i] === 1);
+      return seen.length === 0 ? atEnd : seen.reduce((sum, epoch) => sum + epoch.early[column][i]!, 0) / seen.length;
+    });
+  return {
+    ...evidence,
+    early: { ...early, confidence: mean("confidence"), labelProbability: mean("labelProbability") },
+  };
 }
 
 /** NaN of samples that no epoch has seen become the largest of the others, so that they are kept. */

@@ -1,8 +1,8 @@
 import { type Generator, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
 import { pruneByEarlyExit } from "../criterion/prune-by-early-exit.ts";
-import { generatorOption, ratioOption, vanishingOption } from "../options.ts";
-import { groupsOf } from "../selection/groups.ts";
+import { balanceOption, generatorOption, ratioOption, vanishingOption } from "../options.ts";
+import { type Balance, groupsOf, nameWith } from "../selection/groups.ts";
 import { markLargest } from "../selection/mark-largest.ts";
 import { countOf, type Selection, selectionOf, type Vanishing } from "../selection/selection.ts";
 import { checkScores, type Evidence, need } from "./evidence.ts";
@@ -15,6 +15,7 @@ import {
   SCORES,
   type ScoreName,
 } from "./methods.ts";
+import { averagedEarly } from "./over-epochs.ts";
 
 /** The name of a method of {@link pruneBy}. */
 export type MethodName = "auto" | "eeprune" | "balancedRandom" | ScoreName | keyof typeof CHOICES;
@@ -58,17 +59,17 @@ function factsOf<Name extends string>(methods: Readonly<Record<Name, MethodFacts
 export interface PruneByOptions {
   /** The share of all samples that goes, in (0, 1). */
   readonly ratio: number;
-  /** Whether every class loses the same share. Default false. */
-  readonly balanced?: boolean;
+  /** Whether every class loses the same share, or the more the easier it is at the early exit (`byDifficulty`). Default false. */
+  readonly balanced?: Balance;
   /** What to do about a class of which nothing would be kept. Default `refuse`. */
   readonly vanishing?: Vanishing;
   /** Breaks ties, and draws where a method draws. */
   readonly generator: Generator;
-  /** `coverage`: whose score says what is hard. Default `earlyProbability`. */
+  /** `coverage` and `bothEnds`: whose score says what is hard. Default `earlyProbability`. */
   readonly over?: ScoreName;
   /**
-   * `coverage`: the share of all samples, in [0, 1), that goes as the hardest. Default: 0 up to a ratio of ½, then rising in a line to
-   * 0.1 at 0.7, and to 0.3 at 0.9 and above.
+   * `coverage` and `bothEnds`: the share of all samples, in [0, 1), that goes as the hardest. Default: 0 up to a ratio of ½, then rising in
+   * a line to 0.1 at 0.7, and to 0.3 at 0.9 and above. See {@link chooseCut}.
    */
   readonly cut?: number;
   /** `coverage`: strata. Default 50. */
@@ -77,11 +78,16 @@ export interface PruneByOptions {
   readonly clusters?: number;
   /** `dynamicUncertainty`: epochs of a window. Default 10. */
   readonly window?: number;
+  /**
+   * What the early exit's confidences and probabilities are means of: its last so many epochs, as each sample was seen in them while it
+   * trained. Default 0: as they are at the end.
+   */
+  readonly averaged?: number;
 }
 
 const optionsSchema = z.strictObject({
   ratio: ratioOption,
-  balanced: z.boolean().default(false),
+  balanced: balanceOption,
   vanishing: vanishingOption,
   generator: generatorOption,
   over: z.enum(Object.keys(SCORES) as [ScoreName, ...ScoreName[]]).default("earlyProbability"),
@@ -89,6 +95,7 @@ const optionsSchema = z.strictObject({
   strata: z.int().min(1).default(50),
   clusters: z.int().min(1).optional(),
   window: z.int().min(2).default(10),
+  averaged: z.int().min(0).default(0),
 });
 
 const caller = "eeprune.pruneBy";
@@ -112,15 +119,16 @@ const caller = "eeprune.pruneBy";
  * console.assert(pruned.join() === "0,2" && kept.join() === "1,3"); // the two with the smallest errors go
  * ```
  */
-export function pruneBy(method: MethodName, evidence: Evidence, options: PruneByOptions): Selection {
+export function pruneBy(method: MethodName, given: Evidence, options: PruneByOptions): Selection {
   const checked = parseOptions(caller, optionsSchema, options);
   if (typeof method !== "string" || !Object.hasOwn(METHODS, method)) {
     throw new InputError(caller, `the method must be one of ${Object.keys(METHODS).join(", ")}`, `"${String(method)}"`);
   }
-  checkEvidence(evidence);
-  const { ratio, balanced, vanishing } = checked;
+  checkEvidence(given);
+  const { ratio, balanced, vanishing, averaged } = checked;
+  const evidence = averaged === 0 ? given : averagedEarly(caller, method, given, averaged);
   const random = options.generator;
-  if (method === "auto") return pruneByRegime(evidence, options);
+  if (method === "auto") return pruneByRegime(evidence, { ...options, averaged: 0 });
   if (method === "eeprune") {
     return pruneByEarlyExit(earlyExitColumns(method, evidence), {
       classes: evidence.classes,
@@ -132,21 +140,27 @@ export function pruneBy(method: MethodName, evidence: Evidence, options: PruneBy
     });
   }
   const { labels, order } = orderOf(caller, evidence);
-  const equal = balanced || method === "balancedRandom";
+  const balance = method === "balancedRandom" && balanced === false ? true : balanced;
   const { over, strata, clusters = evidence.classes, window, cut = usualCut(ratio) } = checked;
   const settings: MethodSettings = { over, cut, strata, clusters, window };
-  const given: Given = { caller, method, evidence, labels, order, settings, random };
+  const material: Given = { caller, method, evidence, labels, order, settings, random };
   const goes = new Uint8Array(labels.length);
-  const groups = groupsOf(labels, evidence.classes, countOf(labels.length, ratio), equal);
+  const groups = groupsOf(
+    labels,
+    evidence.classes,
+    countOf(labels.length, ratio),
+    balance,
+    wrongEarly(material, balance),
+  );
   if (Object.hasOwn(CHOICES, method)) {
     const { keep } = CHOICES[method as keyof typeof CHOICES];
     for (const { rows, count } of groups) {
       for (const row of rows) goes[row] = 1;
-      if (rows.length > count) for (const row of keep(given, rows, rows.length - count)) goes[row] = 0;
+      if (rows.length > count) for (const row of keep(material, rows, rows.length - count)) goes[row] = 0;
     }
   } else {
     const name = method === "balancedRandom" ? "random" : (method as ScoreName);
-    const scores = SCORES[name].score(given);
+    const scores = SCORES[name].score(material);
     if (scores.length !== labels.length) {
       throw new InputError(caller, `columns must have ${labels.length} elements, as labels has`, `${scores.length}`);
     }
@@ -156,7 +170,7 @@ export function pruneBy(method: MethodName, evidence: Evidence, options: PruneBy
   }
   return selectionOf({
     caller,
-    method: balanced ? `${method}, balanced` : method,
+    method: nameWith(method, balanced),
     ids: order.ids,
     labels,
     classes: evidence.classes,
@@ -167,6 +181,13 @@ export function pruneBy(method: MethodName, evidence: Evidence, options: PruneBy
     warnings: [],
     vanishing,
   });
+}
+
+/** Where the early exit is wrong, in the order of the ids; only quotas by difficulty need it. */
+function wrongEarly({ caller, method, evidence, labels, order }: Given, balance: Balance): Uint8Array | undefined {
+  if (balance !== "byDifficulty") return undefined;
+  const early = order.sorted(need(caller, `${method}, by difficulty`, evidence, "early").prediction);
+  return Uint8Array.from(labels, (label, i) => (early[i] === label ? 0 : 1));
 }
 
 /** The easiest go while there are enough of them and they are at most half; then samples of all kinds. */
