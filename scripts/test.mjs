@@ -35,6 +35,7 @@ await check(
   "measured numbers in the documents",
   quietly(process.execPath, ["apps/bench/dist/cli.js", "measured", "--check"]),
 );
+await check("inspections in the documents", quietly(process.execPath, ["scripts/networks.mjs", "--check"]));
 await check("api documentation", quietly("typedoc", []));
 await unitTests();
 await check("packages, as a stranger installs them", quietly(process.execPath, ["scripts/packaging.mjs"]));
