@@ -6,7 +6,7 @@ import { z } from "zod";
 import { runCli } from "../src/cli.ts";
 import { editionsOf } from "../src/data/source.ts";
 import { experiment } from "../src/experiments/experiment.ts";
-import { EPOCHS, SEEDS } from "../src/experiments/options.ts";
+import { EPOCHS, MINUTES, SEEDS } from "../src/experiments/options.ts";
 import { list, resultSchema } from "../src/experiments/result.ts";
 import { ended, startNode } from "./child.ts";
 import { memory, temporaryFolder } from "./helpers.ts";
@@ -18,7 +18,7 @@ const TINY = experiment({
   title: "A test",
   about: "Counts the test pictures.",
   heading: "Tiny",
-  takes: [EPOCHS],
+  takes: [EPOCHS, MINUTES],
   reads: ["cifar10"],
   presets: { quick: { extra: 0 }, full: { extra: 1 } },
   schema: resultSchema({ rows: list(z.number()), extras: z.record(z.string(), z.unknown()) }),
@@ -118,6 +118,14 @@ describe("bench run", () => {
     const { stdout } = await bench("run", "tiny", "--out", out, "--json", "--epochs", "2");
     expect(JSON.parse(stdout)).toMatchObject({ config: { epochs: 2 }, extras: { epochs: 2 } });
     expect((await bench("run", "tiny", "--out", out)).stderr).toMatch(/another config \(epochs: 2 there/);
+  });
+
+  it("goes on with the same run whatever a passing option says", async () => {
+    const out = join(await temporaryFolder(), "run");
+    const { stdout } = await bench("run", "tiny", "--out", out, "--json", "--minutes", "2");
+    expect(JSON.parse(stdout)).toMatchObject({ extras: { minutes: 2 } });
+    expect(JSON.parse(stdout).config).not.toHaveProperty("minutes");
+    expect((await bench("run", "tiny", "--out", out, "--minutes", "3")).stderr).toMatch(/1 finished step is reused/);
   });
 
   it.each([

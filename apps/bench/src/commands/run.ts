@@ -32,8 +32,8 @@ export async function run(
   const extras = extrasOf(experiment, options, experiments);
   const directory = await dataDirectory(options.data);
   const editions = await editionsOf(experiment.reads ?? [], directory);
-  // How long a run may take decides what it leaves out for now, not what it is: with more minutes it goes on.
-  const { minutes: _, ...decisive } = extras;
+  const passing = (experiment.takes ?? []).filter((option) => option.passing === true).map(nameOf);
+  const decisive = Object.fromEntries(Object.entries(extras).filter(([name]) => !passing.includes(name)));
   const config = { experiment: experiment.name, preset, seed, device, data: editions, ...decisive };
   const words = Object.entries(decisive).map(([name, value]) => `-${name}${[value].flat().join("+")}`);
   const out = resolve(options.out ?? join("runs", `${experiment.name}-${preset}-seed${seed}${words.join("")}`));

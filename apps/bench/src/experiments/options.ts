@@ -2,9 +2,11 @@ import { InvalidArgumentError } from "commander";
 
 /** An option of `bench run` that only some experiments take. One that several take must be the same for all. */
 export interface RunOption {
-  /** As the command line writes it: "--seeds <number>". Its value is `context.extras.seeds`, and part of a run's config. */
+  /** As the command line writes it: "--seeds <number>". Its value is `context.extras.seeds`, and part of a run's config unless it is passing. */
   readonly flags: string;
   readonly about: string;
+  /** It says what is left out for now, not what a run is: with another value the same run goes on. */
+  readonly passing?: true;
   /** @throws InvalidArgumentError of commander. */
   parse(text: string): unknown;
 }
@@ -41,6 +43,7 @@ export const DATASETS: RunOption = {
 export const MINUTES: RunOption = {
   flags: "--minutes <number>",
   about: "begin nothing new after so many minutes, and say what was left out",
+  passing: true,
   parse: positiveNumber,
 };
 export const REDUCED: RunOption = {
