@@ -1,3 +1,4 @@
+import { type Html, html, raw } from "./html.ts";
 /** The words and the colour of a series; colours are CSS variables of style.ts, the same in every figure. */
 export interface Series {
   readonly name: string;
@@ -17,6 +18,12 @@ export function networkName(network: string): string {
 /** Position `fraction` (0..1) on the sequential scale from pale to strong, in the current colour scheme. */
 export function ramp(fraction: number): string {
   return `color-mix(in oklab, var(--ramp-to) ${Math.round(fraction * 1000) / 10}%, var(--ramp-from))`;
+}
+
+/** The sequential scale with what its ends mean. */
+export function rampKey(end: string): Html {
+  const stops = [0, 0.25, 0.5, 0.75, 1].map(ramp).join(",");
+  return html`<p class="key">0 % <i style="${raw(`background:linear-gradient(90deg,${stops})`)}"></i> ${end}</p>`;
 }
 
 /** With a capital first letter. */

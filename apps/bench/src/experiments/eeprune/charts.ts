@@ -3,7 +3,7 @@ import { COLUMN, draw, figure, responsive } from "../../report/chart.ts";
 import { type Html, html } from "../../report/html.ts";
 import { lineChart, percentAxis } from "../../report/lines.ts";
 import { count, exact, percent } from "../../report/numbers.ts";
-import { distinct, ramp } from "../../report/series.ts";
+import { distinct, ramp, rampKey } from "../../report/series.ts";
 import type { Mean } from "./means.ts";
 import type { EepruneResult } from "./schema.ts";
 import { averageOf } from "./tables.ts";
@@ -88,7 +88,7 @@ export function classMap({ classes, classSize }: EepruneResult, ratio: number): 
       color: { type: "identity" },
     });
   return figure(
-    html`<h3>${percent(ratio)} pruned</h3>${responsive(map)}`,
+    html`<h3>${percent(ratio)} pruned</h3>${rampKey("100 % of a class")}${responsive(map)}`,
     "The stronger a cell, the larger the share of the class (columns) that goes. An even row prunes all classes alike.",
   );
 }

@@ -1,8 +1,8 @@
 import * as Plot from "@observablehq/plot";
 import { AXIS, draw, figure } from "../../../report/chart.ts";
-import { type Html, html, raw } from "../../../report/html.ts";
+import { type Html, html } from "../../../report/html.ts";
 import { percent } from "../../../report/numbers.ts";
-import { backboneName, grouped, ramp } from "../../../report/series.ts";
+import { backboneName, grouped, ramp, rampKey } from "../../../report/series.ts";
 import { metricSeries } from "../../e2cm/words.ts";
 import type { Confusion, E2cmCifar10Result } from "../schema.ts";
 import { byBackbone } from "../tables.ts";
@@ -20,7 +20,7 @@ export function confusionFigures(result: E2cmCifar10Result): Html[] {
       const some = shown.length < all.length ? ` ${shown.length} of ${all.length} exits are shown.` : "";
       return figure(
         html`<h3>${backboneName(backbone)}, ${metricSeries(metric).name}</h3>
-<p class="key">0 % <i style="${raw(`background:linear-gradient(90deg,${[0, 0.25, 0.5, 0.75, 1].map(ramp).join(",")})`)}"></i> 100 % of a row</p>
+${rampKey("100 % of a row")}
 <div class="strip">${shown.map((one) => heatMap(one, result.classNames))}</div>`,
         `Rows are the true class, columns the answer; the stronger a cell, the larger the share of its row. A clean diagonal is a perfect exit.${some}`,
       );
