@@ -1,6 +1,7 @@
 // What an example with this package alone needs.
 export { generator } from "@exitkit/core-gpu";
 export { type BriefRun, type BriefRunOptions, briefRun, type Cost, type EpochColumns } from "./brief-run/brief-run.ts";
+export { type GradientNormsOptions, gradientNorms } from "./brief-run/gradient-norms.ts";
 export {
   type PrunedTrainingSet,
   type PruneTrainingSetOptions,

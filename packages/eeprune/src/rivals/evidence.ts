@@ -8,6 +8,8 @@ export interface RunEvidence {
   readonly final: ScoreColumns;
   /** `[n, d]`; GraNd needs it. */
   readonly features?: Tensor | null;
+  /** `[n]` of `gradientNorms`; the full GraNd needs it. */
+  readonly gradientNorms?: Column;
 }
 
 /**
@@ -29,6 +31,8 @@ export interface Evidence {
   readonly epochs?: readonly EpochColumns[];
   /** `[n, d]` float: features, of any network; for GraNd those that the last linear layer reads. */
   readonly features?: Tensor | null;
+  /** `[n]` of `gradientNorms`: the norms of the samples' gradients with respect to all parameters. */
+  readonly gradientNorms?: Column;
   /** `[n, ...]` float: the samples themselves. */
   readonly inputs?: Tensor;
   /** Further runs from other first weights, for EL2N and GraNd: scores are means over these and the run itself. */
@@ -56,6 +60,7 @@ const SOURCES: Partial<Record<keyof Evidence, string>> = {
   final: "briefRun gives it, or scoreColumns(logits, labels).",
   epochs: "briefRun gives it.",
   features: "briefRun gives it with the option featuresTap.",
+  gradientNorms: "gradientNorms(device, backbone, data) gives it.",
   inputs: "Pass the samples as a tensor [n, …].",
   proxy: "Train a small network with briefRun and pass it.",
 };

@@ -1,6 +1,6 @@
 import type { Generator } from "@exitkit/core-gpu";
 import { type ById, byId } from "../columns/by-id.ts";
-import { integers, type Reals } from "../columns/column.ts";
+import { integers, type Reals, reals } from "../columns/column.ts";
 import { bothEnds } from "../selection/both-ends.ts";
 import { coverage } from "../selection/coverage.ts";
 import { herding, kCentre, moderate, norms, prototypes } from "./by-features.ts";
@@ -109,6 +109,27 @@ export const SCORES = {
         );
         return final.errorNorm.map((error, i) => error * Math.sqrt(h[i]! ** 2 + 1));
       });
+      return order.sorted(meanOver(runs));
+    },
+  },
+  grandFull: {
+    needs: ["gradientNorms"],
+    cost: "a brief run, better ten (evidence.runs), and a backward pass for each sample",
+    source: "Paul et al. 2021: the norm of a sample's gradient with respect to all parameters, mean over runs",
+    score: ({ caller, method, evidence, order }) => {
+      const runs = [evidence, ...(evidence.runs ?? [])].map((run) =>
+        Float64Array.from(
+          reals(
+            caller,
+            "gradientNorms",
+            need(caller, method, { ...evidence, gradientNorms: run.gradientNorms! }, "gradientNorms"),
+            {
+              n: order.n,
+              from: 0,
+            },
+          ),
+        ),
+      );
       return order.sorted(meanOver(runs));
     },
   },
