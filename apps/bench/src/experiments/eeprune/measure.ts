@@ -4,6 +4,7 @@ import type { MethodName } from "@exitkit/eeprune";
 import { METHODS } from "@exitkit/eeprune";
 import { type Dataset, dataOf } from "../../data/directory.ts";
 import { type PictureShape, slicePictures } from "../../data/pictures.ts";
+import { type Effort, withEffort } from "../../measuring/effort.ts";
 import { seedsOf } from "../../measuring/seeds.ts";
 import type { Context } from "../experiment.ts";
 import { brief, type Choices, choose } from "./choose.ts";
@@ -23,6 +24,9 @@ const NOISE = [0.05, 0.1, 0.2];
 /** Ratios at which the places of the exit are compared. */
 const PLACE_RATIOS = [0.3, 0.6];
 
+/** Choices with what they took; steps of older runs do not say it. */
+type Made = Choices & { readonly effort?: Effort };
+
 /** Everything that is measured, the most important first: what `--minutes` leaves no time for is left out and counted. */
 export async function measure(context: Context, device: Device, settings: Settings, data: Dataset, minutes: number) {
   const { run: folder, progress } = context;
@@ -38,19 +42,21 @@ export async function measure(context: Context, device: Device, settings: Settin
   const firstOf = (seed: number) => networkFor(generator(1000 + seed), train.shape, classes).params;
   const rows: EepruneRow[] = [];
   const [complement, places, head]: StudyRow[][] = [[], [], []];
-  const chosen = new Map<string, Choices>();
+  const chosen = new Map<string, Made>();
   const all = Array.from({ length: train.n }, (_, i) => i);
 
   /** The choices of a brief run with the exit at a place; every run is made once. */
-  const choicesAt = async (seed: number, place: Place): Promise<Choices> => {
+  const choicesAt = async (seed: number, place: Place): Promise<Made> => {
     const key = `choices-seed${seed}-${place}`;
     const known = chosen.get(key);
     if (known !== undefined) return known;
     const found = await folder.step(key, async () => {
-      const run = await brief(device, backbone, firstOf(seed), settings, material, place, seed);
+      const { value: run, effort } = await withEffort(() =>
+        brief(device, backbone, firstOf(seed), settings, material, place, seed),
+      );
       const methods: readonly MethodName[] = place === "mid" ? settings.methods : ["eeprune"];
       const ratios = [...new Set([...settings.ratios, ...MAP_RATIOS, ...PLACE_RATIOS, HALF])];
-      return choose(run, methods, ratios, seed);
+      return { ...choose(run, methods, ratios, seed), effort };
     });
     chosen.set(key, found);
     return found;
@@ -67,7 +73,10 @@ export async function measure(context: Context, device: Device, settings: Settin
   });
   const add = async (row: Omit<EepruneRow, "dataset" | keyof Trained>, work: () => Promise<Trained>): Promise<void> => {
     const key = `row-seed${row.seed}-${row.method}-${row.ratio}-${row.budget}`;
-    const trained = await folder.step(key, work);
+    const trained = await folder.step(key, async () => {
+      const { value, effort } = await withEffort(work);
+      return { ...value, ...effort };
+    });
     rows.push({ dataset: data.name, ...row, ...trained });
     await folder.metric({ ...rows.at(-1)! });
   };
@@ -182,11 +191,11 @@ export async function measure(context: Context, device: Device, settings: Settin
   const toy = await folder.step("toy", () => ringToy(device, context.seed));
   const sizes = new Array<number>(classes).fill(0);
   for (const label of train.labels) sizes[label]!++;
-  const briefRows = [...chosen].map(([key, { cost, right }]) => {
+  const briefRows = [...chosen].map(([key, { cost, right, effort }]) => {
     const [, seed, place] = /^choices-seed(\d+)-(\w+)$/.exec(key)!;
     const { samplesSeen, samplesScored, seconds } = cost;
     const common = { seed: Number(seed), place: place!, ...right, samplesSeen, samplesScored, macs: cost.macs };
-    return { ...common, trainingSeconds: seconds.training, scoringSeconds: seconds.scoring };
+    return { ...common, trainingSeconds: seconds.training, scoringSeconds: seconds.scoring, ...effort };
   });
   const maps = [...chosen].flatMap(([key, { kept }]) => {
     const [, seed, place] = /^choices-seed(\d+)-(\w+)$/.exec(key)!;

@@ -1,4 +1,4 @@
-import { details } from "../../report/chart.ts";
+import { caption, details } from "../../report/chart.ts";
 import { dataFiles } from "../../report/files.ts";
 import { machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
@@ -14,6 +14,7 @@ import {
   claimTable,
   classTable,
   costTable,
+  energyWords,
   noiseTable,
   setUp,
   studyTable,
@@ -27,6 +28,7 @@ const MAP_RATIOS = [0.1, 0.6];
 export function report(result: EepruneResult): Report {
   const { rows, brief, complement, places, head, noise, toy, classes } = result;
   const means = meansOf(rows);
+  const energy = energyWords(result);
   const some = <T>(list: readonly unknown[], content: T): readonly T[] => (list.length === 0 ? [] : [content]);
   return {
     headline: headline(result, means),
@@ -59,7 +61,7 @@ export function report(result: EepruneResult): Report {
         id: "eeprune-brief",
         title: "What choosing costs",
         about: "A brief run of the network with one exit on all pictures, then one pass in evaluation mode.",
-        content: some(brief, briefTable(result)),
+        content: [...some(brief, briefTable(result)), ...(energy === "" ? [] : [caption(energy)])],
       },
       {
         id: "eeprune-paper",
@@ -178,7 +180,7 @@ function blocksOf(result: EepruneResult): readonly Block[] {
       "Other networks, data sets and lengths: directions are compared, not numbers.",
       claimTable(result, means),
     ),
-    ...section("What choosing costs", result.brief, briefTable(result)),
+    ...section("What choosing costs", result.brief, briefTable(result), energyWords(result)),
     ...section(
       "What was pruned, as a training set",
       result.complement,

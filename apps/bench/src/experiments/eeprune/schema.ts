@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { effortFields } from "../../measuring/effort.ts";
 import { amount, share } from "../../measuring/ranges.ts";
 import { dataSchema, list, resultSchema } from "../result.ts";
 
@@ -16,6 +17,7 @@ const row = z.object({
   samplesSeen: amount,
   steps: amount,
   seconds: amount,
+  ...effortFields,
   /** Samples that training steps saw in order to choose; 0 where nothing is trained for it. */
   scoringCost: amount,
 });
@@ -61,6 +63,8 @@ const brief = z.object({
   macs: amount,
   trainingSeconds: amount,
   scoringSeconds: amount,
+  /** Of both. */
+  ...effortFields,
 });
 
 /** result.json of eeprune. */

@@ -96,7 +96,25 @@ export function briefTable({ brief }: EepruneResult): Table {
       (run) => run.scoringSeconds / (run.scoringSeconds + run.trainingSeconds),
       (value) => percent(value, 1),
     ],
+    brief.some(({ cpuSeconds }) => cpuSeconds !== undefined) && [
+      "of all cores\u00a0s",
+      ({ cpuSeconds }) => cpuSeconds,
+      digits(1),
+    ],
+    brief.some(({ joules }) => joules !== undefined && joules !== null) && [
+      "energy\u00a0J",
+      ({ joules }) => joules ?? undefined,
+      digits(0),
+    ],
   ]);
+}
+
+/** Whether the energy that was used could be read, in words; nothing where a result does not say. */
+export function energyWords({ brief }: EepruneResult): string {
+  if (!brief.some(({ joules }) => joules !== undefined)) return "";
+  return brief.some(({ joules }) => joules !== undefined && joules !== null)
+    ? "Energy: of the processor's packages (RAPL), whoever used them."
+    : "Energy was not measured: this machine has no meter that may be read (/sys/class/powercap).";
 }
 
 /** Pictures of each class that went, means over seeds. */
