@@ -73,20 +73,3 @@ function missing(caller: string, shape: LayerShape): InputError {
   const expectation = `the table of times must have "${placeName(shape)}" from ${shape.in} to ${shape.out} channels`;
   return new InputError(caller, expectation, "no such rows", "Measure it with measureLayerTimes on this network.");
 }
-
-/**
- * The block of channels that a runtime computes in: the largest of 16, 8 and 4 of which no width in between is faster than the next
- * multiple (within `tolerance`), 1 where there is none.
- *
- * @param times Milliseconds by width; widths that would decide and are not there decide nothing.
- */
-export function blockOf(times: ReadonlyMap<number, number>, tolerance = 0.12): number {
-  const isBlock = (block: number) => {
-    const decisive = [...times].filter(([width]) => width % block !== 0 && times.has(Math.ceil(width / block) * block));
-    return (
-      decisive.length > 0 &&
-      decisive.every(([width, time]) => time >= (1 - tolerance) * times.get(Math.ceil(width / block) * block)!)
-    );
-  };
-  return [16, 8, 4].find(isBlock) ?? 1;
-}

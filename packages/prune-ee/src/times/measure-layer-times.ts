@@ -16,8 +16,9 @@ import { z } from "zod";
 import { graphOf } from "../channels/graph.ts";
 import { shapesOf } from "../channels/probe.ts";
 import { propagate } from "../channels/propagate.ts";
+import { blockOf } from "./block-of.ts";
 import { type LayerPlace, type LayerShape, placeName } from "./layer-shape.ts";
-import { blockOf, type LayerTimes, type TimedShape } from "./layer-times.ts";
+import type { LayerTimes, TimedShape } from "./layer-times.ts";
 
 /** Options of {@link measureLayerTimes}. */
 export interface MeasureLayerTimesOptions {
@@ -51,7 +52,7 @@ const schema = z.strictObject({
 /** Milliseconds that one measurement runs at least, and runs. */
 const LEAST = { milliseconds: 12, runs: 5 };
 /** The layer whose widths tell the block: 3×3 at 16×16, in and out alike. */
-const BLOCK_WIDTHS = [16, 20, 24, 28, 32, 40, 48, 56, 64];
+const BLOCK_WIDTHS = [16, 18, 20, 24, 26, 28, 32, 40, 48, 56, 64];
 
 /**
  * Measures how long each convolution and linear layer of a network takes on this device, alone and at several widths, in float and in 8
