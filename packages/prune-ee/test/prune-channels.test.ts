@@ -23,10 +23,13 @@ import {
   writeModel,
 } from "@exitkit/core-gpu";
 import {
+  ALWAYS,
+  cascade,
   countExitCosts,
   exitNetwork,
   heads,
   importBackbone,
+  NEVER,
   openStaged,
   recordExits,
   toExitModel,
@@ -417,6 +420,54 @@ it("what is left is a plain network: it is read back, trained further and quanti
   expect(history[2]!.loss).toBeLessThan(history[0]!.loss);
   const { report } = await quantiseModel(device, model, [{ [input!.name]: x }]);
   expect(report.layers.filter(({ bits }) => bits === 8).length).toBeGreaterThan(3);
+});
+
+it("what is left, and it in 8 bits, are members of a cascade with the whole network", async () => {
+  const backbone = tinyNetwork().backbone;
+  const whole = backbone.toModel(backbone.params);
+  const { model: smaller } = await pruneChannels(device, whole, { keep: 0.5, multipleOf: 2 });
+  const input = describeModel(whole).inputs[0]!.name;
+  const x = tensor(
+    "float32",
+    [12, 2, 8, 8],
+    Array.from({ length: 12 * 128 }, (_, at) => Math.sin(at * at)),
+  );
+  const { model: small8 } = await quantiseModel(device, smaller, [{ [input]: x }]);
+  const answersOf = async (model: Model) => {
+    const session = await device.load(model);
+    const { data, shape } = (await session.run({ [input]: x }))[describeModel(model).outputs[0]!.name]!;
+    await session.release();
+    const k = shape[1]!;
+    return Array.from({ length: shape[0]! }, (_, row) => {
+      const scores = [...(data as Float32Array).subarray(row * k, (row + 1) * k)];
+      return scores.indexOf(Math.max(...scores));
+    });
+  };
+  const members = [small8, smaller, whole];
+  const answers = await Promise.all(members.map(answersOf));
+  const staged = await openStaged(
+    device,
+    cascade(members.map((model, at) => ({ name: `member${at}`, model: readModel(writeModel(model)) }))),
+  );
+  const settings = [
+    [ALWAYS, ALWAYS],
+    [NEVER, ALWAYS],
+    [NEVER, NEVER],
+  ];
+  for (const [at, thresholds] of settings.entries()) {
+    const { predictions, leftAt } = await staged.classify(x, thresholds);
+    expect([...leftAt]).toEqual(new Array(12).fill(at));
+    expect([...predictions]).toEqual(answers[at]);
+  }
+  await staged.release();
+  const costs = await countExitCosts(
+    device,
+    cascade([
+      { name: "small", model: smaller },
+      { name: "whole", model: whole },
+    ]),
+  );
+  expect(costs.exits[0]! / costs.full).toBeLessThan(0.75);
 });
 
 describe("what is refused", () => {
