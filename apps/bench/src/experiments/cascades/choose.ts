@@ -41,6 +41,8 @@ export interface Chosen {
   readonly wantedLoss: number;
   /** The choice made on the first half, on the second. */
   readonly choices: readonly [CascadeChoice, CascadeChoice];
+  /** Of all pictures, what the choice made on the other half answers. */
+  readonly answers: Int32Array;
   readonly accuracy: number;
   readonly macsFraction: number;
 }
@@ -103,10 +105,15 @@ export function choose(
     const costs = { exits: joined.map(({ macs }) => (sum += macs)), full };
     return replay(cascadeRecord(joined, labels.slice(from, to), family.answer), thresholds, costs);
   });
+  const answers = new Int32Array(2 * half);
+  seen.forEach(({ predictions }, fold) => {
+    answers.set(predictions, parts[1 - fold]![0]);
+  });
   return {
     family,
     wantedLoss,
     choices,
+    answers,
     accuracy: meanOf(seen.map(({ accuracy }) => accuracy)),
     macsFraction: meanOf(seen.map(({ costFraction }) => costFraction)),
   };

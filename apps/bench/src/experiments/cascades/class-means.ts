@@ -29,8 +29,10 @@ export interface WithClassMeans {
 
 /** An operating point chosen on each half and seen on the other. */
 export interface Seen {
-  /** Chosen on the first half. */
-  readonly thresholds: readonly number[];
+  /** Chosen on the first half, on the second. */
+  readonly thresholds: readonly [readonly number[], readonly number[]];
+  /** Of all pictures, what they answer by the thresholds of the other half. */
+  readonly answers: Int32Array;
   readonly accuracy: number;
   readonly macsFraction: number;
 }
@@ -107,7 +109,8 @@ export function seenOnOtherHalf(
   });
   const seen = halves.map((half, at) => replay(half, chosen[1 - at]!, costs));
   return {
-    thresholds: chosen[0]!,
+    thresholds: [chosen[0]!, chosen[1]!],
+    answers: Int32Array.from(seen.flatMap(({ predictions }) => [...predictions])),
     accuracy: meanOf(seen.map(({ accuracy }) => accuracy)),
     macsFraction: meanOf(seen.map(({ meanCost }) => meanCost)) / full,
   };

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { cascade, type ExitModel } from "@exitkit/early-exit";
+import { type CascadeChoice, cascade, type ExitModel } from "@exitkit/early-exit";
 import { dataOf } from "../../data/directory.ts";
 import { PIXELS } from "../../data/normalisation.ts";
+import { slicePictures } from "../../data/pictures.ts";
 import { argMaxRows, countRight } from "../../measuring/answers.ts";
 import { onDevice } from "../../measuring/device.ts";
 import { folds } from "../../measuring/halves.ts";
@@ -26,10 +27,12 @@ interface Settings {
   readonly wantedLosses: readonly number[];
   /** Of the wanted losses, those whose cascades are timed. */
   readonly timedLosses: readonly number[];
-  /** Pictures timed in batches, and one by one. */
+  /** Pictures that plain networks are timed on, in batches; and pictures timed one by one. */
   readonly timed: number;
   readonly singles: number;
   readonly plan: TimingPlan;
+  /** Of the ways that stop early, on all test pictures. */
+  readonly cascadePlan: TimingPlan;
   /** Training pictures that class means come from. */
   readonly fitted: number;
 }
@@ -51,6 +54,7 @@ export const cascades = experiment({
       timed: 256,
       singles: 100,
       plan: { budget: 5000, leastRounds: 3, mostRounds: 5 },
+      cascadePlan: { budget: 5000, leastRounds: 1, mostRounds: 3 },
       fitted: 1000,
     },
     full: {
@@ -60,6 +64,7 @@ export const cascades = experiment({
       timed: 512,
       singles: 500,
       plan: { budget: 50_000, leastRounds: 5, mostRounds: 15 },
+      cascadePlan: { budget: 50_000, leastRounds: 3, mostRounds: 15 },
       fitted: 10_000,
     },
   } satisfies Record<string, Settings>,
@@ -86,18 +91,19 @@ async function run(context: Context, settings: Settings) {
     const accuracies = new Map(
       [...logits].map(([name, own]) => [name, countRight(argMaxRows(own, 10), labels) / labels.length]),
     );
-    const [, second] = folds(data);
-    const pictures = { ...second, n: Math.min(settings.timed, second.n) };
+    const halves = folds(data);
+    // How long a plain network takes does not depend on the pictures: some will do.
+    const some = slicePictures(halves[1], 0, Math.min(settings.timed, halves[1].n));
     const plainTimed: Timed[] = [named(REFERENCE), ...networks.filter(({ name }) => name !== REFERENCE)].map(
       (network) => ({
         name: network.name,
         normalisation: network.normalisation,
-        network: { model: network.model, input: "input" },
+        networks: [{ model: network.model, input: "input" }],
       }),
     );
     const stage = progress.stage("timing", 2, "lists");
     const plainTimes = await folder.step("plain-times", () =>
-      wallOf(device, plainTimed, pictures, settings.singles, settings.plan),
+      wallOf(device, plainTimed, [some], settings.singles, settings.plan),
     );
     stage.advance(1);
 
@@ -124,7 +130,17 @@ async function run(context: Context, settings: Settings) {
     choosing.done();
 
     const macs = named(REFERENCE).macs;
-    const right = Uint8Array.from(argMaxRows(logits.get(REFERENCE)!, 10), (said, i) => (said === labels[i] ? 1 : 0));
+    const rightOf = (answers: Int32Array) => answers.map((said, i) => (said === labels[i] ? 1 : 0));
+    const right = Uint8Array.from(rightOf(argMaxRows(logits.get(REFERENCE)!, 10)));
+    /** Pictures that only the reference answers rightly, and that only these answers are right of. */
+    const differing = (answers: Int32Array) => {
+      const own = rightOf(answers);
+      const count = (is: (i: number) => boolean) => own.filter((_, i) => is(i)).length;
+      return {
+        lostPictures: count((i) => right[i] === 1 && own[i] === 0),
+        gainedPictures: count((i) => right[i] === 0 && own[i] === 1),
+      };
+    };
     const lossless = chosen.find(({ family, wantedLoss }) => family.bits === 8 && wantedLoss === 0)!.choices[0];
     const withMeans: ClassMeansWay[] = [];
     for (const name of [REFERENCE, `${REFERENCE} 8-bit`]) {
@@ -144,21 +160,23 @@ async function run(context: Context, settings: Settings) {
         .map((wantedLoss) => ({ ...one, wantedLoss, seen: seenOnOtherHalf(one.way, right, wantedLoss, macs) })),
     );
 
-    const timed: Timed[] = [plainTimed[0]!];
+    // Each half is answered by what the other one chose: time, MACs and right answers are of the same pictures.
+    const [reference] = plainTimed as [Timed];
+    const timed: Timed[] = [{ ...reference, networks: [reference.networks[0]!, reference.networks[0]!] }];
     for (const one of chosen.filter(({ wantedLoss }) => settings.timedLosses.includes(wantedLoss))) {
-      const exits = cascadeOf(one, named);
-      timed.push({
-        name: nameOf(one),
-        normalisation: PIXELS,
-        network: { exits, thresholds: one.choices[0].thresholds },
-      });
+      const networks = one.choices.map((choice) => ({
+        exits: cascadeOf(one, choice, named),
+        thresholds: choice.thresholds,
+      }));
+      timed.push({ name: nameOf(one), normalisation: PIXELS, networks: networks.reverse() });
     }
     for (const { way, seen, ...one } of meansRows) {
       const { exits, normalisation } = way;
-      timed.push({ name: meansName(one), normalisation, network: { exits, thresholds: seen.thresholds } });
+      const networks = seen.thresholds.map((thresholds) => ({ exits, thresholds }));
+      timed.push({ name: meansName(one), normalisation, networks: networks.reverse() });
     }
     const walls = await folder.step("cascade-times", () =>
-      wallOf(device, timed, pictures, settings.singles, settings.plan),
+      wallOf(device, timed, halves, settings.singles, settings.cascadePlan),
     );
     stage.done();
 
@@ -171,6 +189,7 @@ async function run(context: Context, settings: Settings) {
       objective: null,
       wantedLoss: null,
       accuracy: accuracies.get(network.name)!,
+      ...differing(argMaxRows(logits.get(network.name)!, 10)),
       macsFraction: network.macs / macs,
       ...timesOf(plainTimes, network.name),
       bytes: network.bytes,
@@ -187,6 +206,7 @@ async function run(context: Context, settings: Settings) {
         objective: one.family.objective,
         wantedLoss: one.wantedLoss,
         accuracy: one.accuracy,
+        ...differing(one.answers),
         macsFraction: one.macsFraction,
         ...timesOf(walls, nameOf(one)),
         bytes: members.reduce((sum, name) => sum + named(name).bytes, 0),
@@ -203,6 +223,7 @@ async function run(context: Context, settings: Settings) {
         objective: "macs",
         wantedLoss: one.wantedLoss,
         accuracy: seen.accuracy,
+        ...differing(seen.answers),
         macsFraction: seen.macsFraction,
         ...timesOf(walls, meansName(one)),
         bytes: one.members.reduce((sum, name) => sum + named(name).bytes, 0),
@@ -216,7 +237,8 @@ async function run(context: Context, settings: Settings) {
       data: dataOf(data),
       weights,
       calibrationPictures: Math.min(settings.calibrationPictures, data.train.n),
-      timedPictures: pictures.n,
+      timedPictures: 2 * halves[0].n,
+      singles: 2 * Math.ceil(settings.singles / 2),
       plain: { macs, accuracy: accuracies.get(REFERENCE)!, ms64: plain.ms64, ms1: plain.ms1 },
       quantised,
       rows,
@@ -224,8 +246,8 @@ async function run(context: Context, settings: Settings) {
   });
 }
 
-/** The cascade that was chosen on the first half. */
-function cascadeOf({ family, choices: [choice] }: Chosen, named: (name: string) => Network): ExitModel {
+/** The cascade that was chosen on a half. */
+function cascadeOf({ family }: Chosen, choice: CascadeChoice, named: (name: string) => Network): ExitModel {
   const members = choice.members.map((name, j) => ({ ...named(name).member, temperature: choice.temperatures[j]! }));
   return cascade(members, { answer: family.answer, sampleShape: [3, 32, 32] });
 }

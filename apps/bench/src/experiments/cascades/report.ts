@@ -1,9 +1,10 @@
+import { pairedLoss } from "../../measuring/paired.ts";
 import { details } from "../../report/chart.ts";
 import { dataFiles } from "../../report/files.ts";
 import { type Line, lineFigure, percentAxis } from "../../report/lines.ts";
 import { busyWords, machine } from "../../report/machine.ts";
 import type { Block } from "../../report/markdown.ts";
-import { count, digits, exact, percent, points, times } from "../../report/numbers.ts";
+import { count, decimal, digits, exact, percent, points, times } from "../../report/numbers.ts";
 import type { Headline, Report } from "../../report/report.ts";
 import { backboneName } from "../../report/series.ts";
 import { tableOf } from "../../report/table.ts";
@@ -53,9 +54,9 @@ export function report(result: CascadesResult): Report {
                       "share of ResNet-56's time",
                     ),
                   ],
-                  "Each point: thresholds chosen on one half of the test pictures, seen on the other, both ways. Times of the choice made on the first half.",
+                  `Each point: thresholds chosen on one half of the test pictures, seen on the other, both ways.${timesWords(result)}`,
                 ),
-                details(`All ${rows.length} ways`, wayTable(rows)),
+                details(`All ${rows.length} ways`, wayTable(result)),
               ],
       },
       {
@@ -151,19 +152,38 @@ function allowed(loss: number): string {
 }
 
 /** What the terminal shows at the end. */
-export function summary({ rows, plain, environment }: CascadesResult): Summary {
+export function summary(result: CascadesResult): Summary {
+  const { plain, environment } = result;
   const { loadAverage: [load = 0] = [], cores = 1 } = environment;
   const notes = [
     "MACs and time are fractions of ResNet-56 in float; thresholds from one half, seen on the other, both ways.",
   ];
   if (load > cores / 2) notes.push("The machine was busy at the start: do not quote these times.");
-  return { table: wayTable(rows), notes: [`ResNet-56 in float: ${exact(plain.accuracy)} right.`, ...notes] };
+  return { table: wayTable(result), notes: [`ResNet-56 in float: ${exact(plain.accuracy)} right.`, ...notes] };
 }
 
-function wayTable(rows: readonly CascadesRow[]) {
-  return tableOf(rows, [
+/** Of which pictures times are. */
+function timesWords({ timedPictures, singles, data }: CascadesResult): string {
+  if (singles === undefined) {
+    return ` Times are those of the choice made on the first half, on ${count(timedPictures)} pictures of the second.`;
+  }
+  return ` Times in batches are of all ${count(data.test)} pictures too, one by one of the first ${count(singles / 2)} of each half; ±: 95 % interval, 1.96 standard errors of the differences picture by picture.`;
+}
+
+/** Points lost of the plain float network's right answers, with their interval where it is known. */
+function lostOf({ plain, data }: CascadesResult) {
+  return ({ accuracy, lostPictures, gainedPictures }: CascadesRow): string => {
+    const lost = decimal(100 * (plain.accuracy - accuracy), 2);
+    if (lostPictures === undefined || gainedPictures === undefined) return lost;
+    return `${lost} ± ${decimal(100 * pairedLoss(lostPictures, gainedPictures, data.test).margin, 2)}`;
+  };
+}
+
+function wayTable(result: CascadesResult) {
+  return tableOf(result.rows, [
     ["way", way],
     ["right", "accuracy", exact],
+    ["points lost", lostOf(result)],
     ["MACs", "macsFraction", times],
     ["time, batch 64", "wallFraction", times],
     ["time, one by one", "wallFraction1", times],
@@ -205,11 +225,11 @@ function quantisedTable({ quantised, rows }: CascadesResult) {
 
 /** Its part of docs/measured.md. */
 export function measured(result: CascadesResult): readonly Block[] {
-  const { rows, data, plain, timedPictures, calibrationPictures } = result;
+  const { rows, data, plain, calibrationPictures } = result;
   return [
     "## What to use when: smaller networks, 8 bits, cascades",
-    `CIFAR-10, ${count(data.test)} test pictures, nothing trained. Fractions are of ResNet-56 in float: ${exact(plain.accuracy)} right, ${digits(3)(plain.ms64)} ms a picture in batches of 64, ${digits(3)(plain.ms1)} ms one by one. Thresholds, temperatures and members are chosen on one half of the test pictures and seen on the other, both ways; times are those of the choice made on the first half, on ${count(timedPictures)} pictures of the second, interleaved. Ranges of 8 bits from ${count(calibrationPictures)} training pictures. ${machine(result)}.${busyWords(result)}`,
-    wayTable(rows),
+    `CIFAR-10, ${count(data.test)} test pictures, nothing trained. Fractions are of ResNet-56 in float: ${exact(plain.accuracy)} right, ${digits(3)(plain.ms64)} ms a picture in batches of 64, ${digits(3)(plain.ms1)} ms one by one. Thresholds, temperatures and members are chosen on one half of the test pictures and seen on the other, both ways.${timesWords(result)} Ranges of 8 bits from ${count(calibrationPictures)} training pictures. ${machine(result)}.${busyWords(result)}`,
+    wayTable(result),
     "### A picture at a time",
     latencyTable(rows.filter(({ wallFraction }) => wallFraction !== null)),
     "### 8 bits",
@@ -254,11 +274,12 @@ export function readme(result: CascadesResult): readonly Block[] {
   ];
   const shown = picks.flatMap(([when, row]) => (row === undefined ? [] : [{ when, ...row }]));
   return [
-    `**Which to use when**, ResNet-56 on CIFAR-10 (${exact(plain.accuracy)} of ${count(data.test)} test pictures right) and smaller networks beside it, nothing trained; fractions of its time in float:`,
+    `**Which to use when**, ResNet-56 on CIFAR-10 (${exact(plain.accuracy)} of ${count(data.test)} test pictures right) and smaller networks beside it, nothing trained; fractions of its time in float.${timesWords(result)}`,
     tableOf(shown, [
       ["what you have", "when"],
       ["use", (row) => way(row)],
       ["right", "accuracy", exact],
+      ["points lost", lostOf(result)],
       ["MACs", "macsFraction", times],
       ["time, batch 64", "wallFraction", times],
       ["one by one", "wallFraction1", times],

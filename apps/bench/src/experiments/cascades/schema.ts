@@ -16,6 +16,9 @@ const row = z.object({
   wantedLoss: z.number().nullable(),
   /** Thresholds chosen on one half of the test pictures and seen on the other, both ways. */
   accuracy: share,
+  /** Pictures that only the plain float network answers rightly, and that only this way does; older results do not say it. */
+  lostPictures: amount.optional(),
+  gainedPictures: amount.optional(),
   macsFraction: amount,
   /** Time in batches of 64, interleaved with the plain float network, the median over rounds. */
   wallFraction: amount.nullable(),
@@ -48,7 +51,10 @@ export const schema = resultSchema({
   data: dataSchema,
   weights: list(weightSchema),
   calibrationPictures: amount,
+  /** Test pictures that were timed in batches: all, each half by what the other chose; in older results some of the second half. */
   timedPictures: amount,
+  /** Test pictures that were timed one by one; the first of each half. */
+  singles: amount.optional(),
   plain: z.object({ macs: amount, accuracy: share, ms64: amount, ms1: amount }),
   quantised: list(quantised),
   rows: list(row),

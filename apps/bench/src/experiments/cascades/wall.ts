@@ -2,17 +2,20 @@ import { type Device, rows, type Session, type Tensor, tensor } from "@exitkit/c
 import { type ExitModel, openStaged } from "@exitkit/early-exit";
 import { oneBatch } from "../../data/batches.ts";
 import type { Normalisation } from "../../data/normalisation.ts";
-import { type Pictures, slicePictures } from "../../data/pictures.ts";
+import type { Pictures } from "../../data/pictures.ts";
 import { quantile, type TimingPlan, timeInterleaved } from "../../measuring/timing.ts";
 
 /** Something that answers pictures. */
 export interface Timed {
   readonly name: string;
   readonly normalisation: Normalisation;
-  readonly network:
-    | { readonly model: ExitModel["model"]; readonly input: string }
-    | { readonly exits: ExitModel; readonly thresholds: readonly number[] };
+  /** What answers each part of the pictures. */
+  readonly networks: readonly Answering[];
 }
+
+type Answering =
+  | { readonly model: ExitModel["model"]; readonly input: string }
+  | { readonly exits: ExitModel; readonly thresholds: readonly number[] };
 
 /** How long it took. */
 export interface Wall {
@@ -36,48 +39,66 @@ const FEW = 8;
  * Times all in turn on the same pictures, in batches of 64 and one by one; the first of the list is what the others are
  * compared with.
  *
- * @param singles Pictures timed one by one.
+ * @param parts Pictures that different networks of each way answer.
+ * @param singles Pictures timed one by one, the first of each part.
  */
 export async function wallOf(
   device: Device,
   list: readonly Timed[],
-  pictures: Pictures,
+  parts: readonly Pictures[],
   singles: number,
   plan: TimingPlan,
 ): Promise<readonly Wall[]> {
-  const n = Math.floor(pictures.n / BATCH) * BATCH;
-  const used = slicePictures(pictures, 0, n);
-  const inputs = new Map<Normalisation, Tensor<"float32">>();
+  const n = parts.reduce((sum, part) => sum + part.n, 0);
+  const inputs = new Map<Normalisation, readonly Tensor<"float32">[]>();
   for (const { normalisation } of list) {
-    if (!inputs.has(normalisation)) inputs.set(normalisation, oneBatch(used, normalisation).x);
+    if (!inputs.has(normalisation))
+      inputs.set(
+        normalisation,
+        parts.map((part) => oneBatch(part, normalisation).x),
+      );
   }
-  const opened: Awaited<ReturnType<typeof open>>[] = [];
+  const opened: Opened[][] = [];
   try {
-    for (const one of list) opened.push(await open(device, one));
-    const batchesOf = ({ normalisation }: Timed, size: number, count: number) =>
-      Array.from({ length: count }, (_, at) => rows(inputs.get(normalisation)!, at * size, (at + 1) * size));
+    for (const { networks } of list) {
+      const own: Opened[] = [];
+      opened.push(own);
+      for (const [at, network] of networks.entries()) {
+        const same = networks.indexOf(network);
+        own.push(same < at ? own[same]! : await open(device, network));
+      }
+    }
+    const batchesOf = ({ normalisation }: Timed, size: number, most = Number.POSITIVE_INFINITY) =>
+      inputs.get(normalisation)!.map((x) => {
+        const count = Math.min(most, Math.ceil(x.shape[0]! / size));
+        return Array.from({ length: count }, (_, at) => rows(x, at * size, Math.min(x.shape[0]!, (at + 1) * size)));
+      });
     const contenders = [BATCH, FEW].flatMap((size) =>
       list.flatMap((one, at) => {
         // Only what may become a member is asked what a call of few costs.
-        if (size === FEW && "exits" in one.network) return [];
-        const batches = batchesOf(one, size, n / size);
+        if (size === FEW && one.networks.some((network) => "exits" in network)) return [];
+        const batches = batchesOf(one, size);
         return {
           name: `${one.name} ${size}`,
           run: async () => {
-            for (const batch of batches) await opened[at]!.run(batch);
+            for (const [part, all] of batches.entries()) for (const x of all) await opened[at]![part]!.run(x);
           },
         };
       }),
     );
     const times = await timeInterleaved(contenders, plan);
-    const alone = list.map((one) => batchesOf(one, 1, singles));
-    for (const [at, pictures] of alone.entries()) for (const x of pictures.slice(0, 20)) await opened[at]!.run(x);
-    const latencies = list.map(() => new Float64Array(singles));
-    for (let picture = 0; picture < singles; picture++) {
+    const alone = list.map((one, at) =>
+      batchesOf(one, 1, Math.ceil(singles / parts.length)).flatMap((all, part) =>
+        all.map((x) => () => opened[at]![part]!.run(x)),
+      ),
+    );
+    for (const answers of alone) for (const answer of answers.slice(0, 20)) await answer();
+    const latencies = alone.map((answers) => new Float64Array(answers.length));
+    for (let picture = 0; picture < alone[0]!.length; picture++) {
       for (let turn = 0; turn < list.length; turn++) {
         const at = (turn + picture) % list.length;
         const begun = performance.now();
-        await opened[at]!.run(alone[at]![picture]!);
+        await alone[at]![picture]!();
         latencies[at]![picture] = performance.now() - begun;
       }
     }
@@ -104,14 +125,16 @@ export async function wallOf(
       };
     });
   } finally {
-    await Promise.all(opened.map((one) => one.release()));
+    await Promise.all([...new Set(opened.flat())].map((one) => one.release()));
   }
 }
 
-async function open(
-  device: Device,
-  { network }: Timed,
-): Promise<{ run(x: Tensor): Promise<unknown>; release(): Promise<void> }> {
+interface Opened {
+  run(x: Tensor): Promise<unknown>;
+  release(): Promise<void>;
+}
+
+async function open(device: Device, network: Answering): Promise<Opened> {
   if ("exits" in network) {
     const staged = await openStaged(device, network.exits);
     return { run: (x) => staged.classify(x, network.thresholds), release: () => staged.release() };
