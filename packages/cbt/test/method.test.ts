@@ -276,6 +276,12 @@ describe("laws", () => {
   });
 });
 
+it("a tensor of ONNX Runtime holds probabilities too", () => {
+  const own = tensor("float32", [1, 2, 1, 2], [0.95, 0.1, 0.05, 0.9]);
+  const theirs = { dims: own.shape, type: "float32", data: own.data };
+  expect(donePixels(theirs, [0.9, 0.97])).toEqual(donePixels(own, [0.9, 0.97]));
+});
+
 describe("mean IoU", () => {
   const labels = tensor("uint8", [1, 1, 6], [0, 0, 1, 1, 2, 255]);
 

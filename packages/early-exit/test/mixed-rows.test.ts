@@ -16,7 +16,15 @@ import {
   training,
 } from "@exitkit/core-gpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ExitModel, exportStages, importBackbone, openStaged, recordExits } from "../src/index.ts";
+import {
+  confidences,
+  type ExitModel,
+  exportStages,
+  fitTemperature,
+  importBackbone,
+  openStaged,
+  recordExits,
+} from "../src/index.ts";
 
 const folder = new URL("../../core-gpu/fixtures/odd/", import.meta.url);
 const odd = (name: string) => readModel(readFileSync(new URL(`${name}.onnx`, folder)));
@@ -108,6 +116,12 @@ it("tensors of ONNX Runtime are samples too", async () => {
   const session = await device.load(network.model);
   expect(await session.run({ x: theirs })).toEqual(await session.run({ x }));
   await session.release();
+  const scores = tensor("float32", [2, 3], [3, 1, 0, 0, 0, 2]);
+  const same = { dims: scores.shape, type: "float32", data: scores.data };
+  expect(confidences(same, "margin")).toEqual(confidences(scores, "margin"));
+  expect(fitTemperature(same, { dims: [2], type: "int64", data: BigInt64Array.of(0n, 1n) })).toBe(
+    fitTemperature(scores, Int32Array.of(0, 1)),
+  );
 });
 
 it("a batch of one that is baked in is told, and taken one by one", async () => {

@@ -7,6 +7,7 @@ import {
   type EpochColumns,
   type Evidence,
   generator,
+  hashSamples,
   METHODS,
   type MethodName,
   type PruneByOptions,
@@ -43,6 +44,7 @@ const evidence: Evidence = {
   epochs,
   features,
   inputs: features,
+  gradientNorms: golden.runs[2].grand,
   proxy: { final: finals[1] },
 };
 
@@ -268,6 +270,7 @@ describe("every method", () => {
         early: shuffledEpochs.at(-1).early,
         final: columns(golden.runs[0].logits),
         epochs: shuffledEpochs,
+        gradientNorms: moved(golden.runs[2].grand as number[]),
         features: matrix(moved(golden.features)),
         inputs: matrix(moved(golden.features)),
         proxy: { final: columns(golden.runs[1].logits) },
@@ -410,4 +413,17 @@ describe("is refused", () => {
   it.each(bad)("scoreColumns: %s", (_, scores, given, message) => {
     expect(() => scoreColumns(scores as Tensor, given as number[])).toThrow(message);
   });
+});
+
+it("tensors of ONNX Runtime are scores, features and samples too", () => {
+  const theirs = ({ shape, dtype, data }: Tensor) => ({ dims: shape, type: dtype, data });
+  const logits = matrix(golden.runs[0].logits);
+  expect(scoreColumns(theirs(logits), labels)).toEqual(scoreColumns(logits, labels));
+  const options = { ratio: 0.5, generator: generator(1) };
+  const own = { labels, classes: golden.classes, features, inputs: features };
+  const other = { ...own, features: theirs(features), inputs: theirs(features) };
+  for (const method of ["herding", "inputNorm"] as const) {
+    expect(pruneBy(method, other, options).kept).toEqual(pruneBy(method, own, options).kept);
+  }
+  expect(hashSamples({ x: theirs(features) })).toBe(hashSamples({ x: features }));
 });

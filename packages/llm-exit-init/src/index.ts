@@ -13,7 +13,7 @@ export { type HiddenUnits, type HiddenUnitsOptions, hiddenUnits } from "./hidden
 export { type JudgeHeadsOptions, judgeHeads, type TokenScore, type TokenScores } from "./judge.ts";
 export type { FinalNorm, StateNorm } from "./norms.ts";
 export type { OutputLayer } from "./output-layer.ts";
-export type { StatesBatch, StatesBatches } from "./states.ts";
+export type { RuntimeStates, StatesBatch, StatesBatches } from "./states.ts";
 export { type AccumulateTokensOptions, accumulateTokens } from "./statistics/accumulate.ts";
 export { noiseOf } from "./statistics/estimates.ts";
 export { loadTokens, saveTokens } from "./statistics/statistics-file.ts";

@@ -5,7 +5,7 @@ import { alignedRows } from "./calibration/rows.ts";
 import { copy } from "./heads/copy.ts";
 import type { TokenHead } from "./heads/token-head.ts";
 import { checkOutputLayer, type OutputLayer } from "./output-layer.ts";
-import { checkStates, type StatesBatches } from "./states.ts";
+import { checkStates, plainStates, type StatesBatches } from "./states.ts";
 import { type PairsOptions, pairsSchema } from "./tokens/pairs.ts";
 
 /** How well a head predicts the next token. */
@@ -72,7 +72,8 @@ export async function judgeHeads(
   const full = [0, 0];
   let [tokens, index] = [0, 0];
   try {
-    for await (const batch of until(signal, batches)) {
+    for await (const given of until(signal, batches)) {
+      const batch = plainStates(given);
       checkStates(caller, batch, { vocabulary: v, last });
       const states = alignedRows(batch, batch.states, positions);
       const answers = new Int32Array(states.next.length);

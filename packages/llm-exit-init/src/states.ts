@@ -1,4 +1,4 @@
-import { InputError, type Tensor } from "@exitkit/core-gpu";
+import { asTensor, InputError, type RuntimeTensor, type Tensor } from "@exitkit/core-gpu";
 
 /** Hidden states of a decoder at one tap for windows of text, and what is known of the tokens. */
 export interface StatesBatch {
@@ -12,8 +12,33 @@ export interface StatesBatch {
   readonly mask?: ArrayLike<number>;
 }
 
+/** A {@link StatesBatch} in other forms: tensors of ONNX Runtime with their data on the CPU, tokens and mask as integer tensors. */
+export interface RuntimeStates {
+  readonly states: Tensor | RuntimeTensor;
+  readonly tokens: ArrayLike<number | bigint> | Tensor | RuntimeTensor;
+  readonly last?: Tensor | RuntimeTensor;
+  readonly mask?: ArrayLike<number | bigint> | Tensor | RuntimeTensor;
+}
+
 /** Batches of states, from anywhere. */
-export type StatesBatches = Iterable<StatesBatch> | AsyncIterable<StatesBatch>;
+export type StatesBatches = Iterable<StatesBatch | RuntimeStates> | AsyncIterable<StatesBatch | RuntimeStates>;
+
+/** A batch in our own form; what is no tensor and no list is left as it is, to be refused by {@link checkStates}. */
+export function plainStates(given: StatesBatch | RuntimeStates): StatesBatch {
+  const { states, tokens, last, mask } = given ?? {};
+  return {
+    states: asTensor(states as Tensor) as Tensor<"float32">,
+    tokens: numbersOf(tokens)!,
+    ...(last === undefined ? {} : { last: asTensor(last) as Tensor<"float32"> }),
+    ...(mask === undefined ? {} : { mask: numbersOf(mask)! }),
+  };
+}
+
+/** The elements of a tensor; of a list itself. They may be bigints: `Number` reads both. */
+function numbersOf(value: RuntimeStates["mask"]): ArrayLike<number> | undefined {
+  const tensor = asTensor(value as Tensor);
+  return (tensor?.data === undefined ? value : tensor.data) as ArrayLike<number> | undefined;
+}
 
 /** n, t and d of a batch's states. @throws InputError unless states, tokens, last and mask fit one another. */
 export function checkStates(

@@ -14,6 +14,7 @@ import {
   saveTokens,
   statisticsBytes,
   type TokenStatistics,
+  takeRows,
 } from "../src/index.ts";
 import { randomBatch, relative } from "./text.ts";
 
@@ -201,6 +202,18 @@ describe("what is refused", () => {
     const wider = randomBatch(generator(9), { ...size, d: 6 });
     await expect(accumulated([stream[0]!, wider])).rejects.toThrow(/states must be float32 \[n, t, 5\]/);
     await expect(accumulated([null as never])).rejects.toThrow(/got none/);
+  });
+
+  it("tensors of ONNX Runtime and integer tensors of tokens are read as our own", async () => {
+    const theirs = stream.map(({ states, tokens, last, mask }) => ({
+      states: { dims: states.shape, type: "float32", data: states.data },
+      tokens: { dims: states.shape.slice(0, 2), type: "int64", data: BigInt64Array.from(tokens as Int32Array, BigInt) },
+      last: { dims: last!.shape, type: "float32", data: last!.data },
+      ...(mask === undefined ? {} : { mask: tensor("int64", states.shape.slice(0, 2), Array.from(mask, BigInt)) }),
+    }));
+    expect(await accumulateTokens(device, theirs, options)).toEqual(await accumulated(stream));
+    const rows = { vocabulary: size.v, skip: 1 };
+    expect(await takeRows(theirs, rows)).toEqual(await takeRows(stream, rows));
   });
 
   it("states that are not finite, naming the batch", async () => {

@@ -1,4 +1,4 @@
-import { InputError, sizeOf, type Tensor } from "@exitkit/core-gpu";
+import { asTensor, InputError, type RuntimeTensor, sizeOf, type Tensor } from "@exitkit/core-gpu";
 
 /**
  * Which pixels are done: every channel k of the softmax map is compared with the threshold of its class, and the masks are joined
@@ -18,9 +18,12 @@ import { InputError, sizeOf, type Tensor } from "@exitkit/core-gpu";
  * console.assert(donePixels(probabilities, 0.85).data.join() === "1,1");
  * ```
  */
-export function donePixels(probabilities: Tensor<"float32">, thresholds: readonly number[] | number): Tensor<"uint8"> {
+export function donePixels(
+  probabilities: Tensor<"float32"> | RuntimeTensor,
+  thresholds: readonly number[] | number,
+): Tensor<"uint8"> {
   const caller = "cbt.donePixels";
-  const { dtype, shape, data } = (probabilities ?? {}) as Partial<Tensor<"float32">>;
+  const { dtype, shape, data } = (asTensor(probabilities) ?? {}) as Partial<Tensor<"float32">>;
   if (dtype !== "float32" || !(data instanceof Float32Array) || shape?.length !== 4 || data.length !== sizeOf(shape)) {
     const actual = shape === undefined ? typeof probabilities : `${dtype} [${shape.join(", ")}]`;
     throw new InputError(caller, "probabilities must be float32 [n, k, h, w]", actual);

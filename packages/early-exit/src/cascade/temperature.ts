@@ -1,4 +1,5 @@
-import { InputError, type Tensor } from "@exitkit/core-gpu";
+import { asTensor, InputError, type RuntimeTensor, type Tensor } from "@exitkit/core-gpu";
+import { type Labels, labelsOf } from "../records/labels.ts";
 
 /** Where the logarithm of a temperature is looked for: 1/100 to 100. */
 const ENDS = [Math.log(0.01), Math.log(100)] as const;
@@ -10,7 +11,7 @@ const GOLDEN = (Math.sqrt(5) - 1) / 2;
  * the likelihood keeps rising (all answers right, say). Deterministic.
  *
  * @param logits `[n, k]`, float32 or float64, n ≥ 1, k ≥ 2, finite; of samples the network was not trained on.
- * @param labels `[n]` the true classes; samples of no known class (−1) are left out.
+ * @param given Labels `[n]`: the true classes; samples of no known class (−1) are left out.
  * @throws InputError on another shape or dtype, a label out of range, a logit that is not finite, or no label at all.
  * Source: Guo et al., "On calibration of modern neural networks", 2017, section 4.2 [M].
  * @example
@@ -22,18 +23,18 @@ const GOLDEN = (Math.sqrt(5) - 1) / 2;
  * console.assert(Math.abs(fitTemperature(logits, Int32Array.of(0, 0, 0, 1)) - 4 / Math.log(3)) < 1e-4);
  * ```
  */
-export function fitTemperature(logits: Tensor, labels: Int32Array): number {
+export function fitTemperature(logits: Tensor | RuntimeTensor, given: Labels): number {
   const caller = "early-exit.fitTemperature";
-  const { dtype, shape, data } = logits ?? {};
+  const { dtype, shape, data } = (asTensor(logits) ?? {}) as Partial<Tensor>;
   const [n, k] = shape ?? [];
   if (shape?.length !== 2 || n === undefined || k === undefined || n < 1 || k < 2) {
     throw new InputError(caller, "logits must have shape [n, k] with n ≥ 1, k ≥ 2", `[${(shape ?? []).join(", ")}]`);
   }
   if (dtype !== "float32" && dtype !== "float64")
-    throw new InputError(caller, "logits must be float32 or float64", dtype);
-  if (!(labels instanceof Int32Array) || labels.length !== n) {
-    throw new InputError(caller, `labels must be an Int32Array of ${n}`, `${labels?.length ?? typeof labels}`);
-  }
+    throw new InputError(caller, "logits must be float32 or float64", String(dtype));
+  const labels = labelsOf(caller, "labels", given);
+  if (labels.length !== n)
+    throw new InputError(caller, `${n} labels, one for each row of the logits`, `${labels.length}`);
   const values = data as Float32Array;
   const bad = values.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0)

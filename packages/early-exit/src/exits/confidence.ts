@@ -1,4 +1,4 @@
-import { InputError, ops, type Tensor, type Value } from "@exitkit/core-gpu";
+import { asTensor, InputError, ops, type RuntimeTensor, type Tensor, type Value } from "@exitkit/core-gpu";
 
 /**
  * How sure an exit is, one number a sample, higher = surer, in [0, 1]:
@@ -10,7 +10,7 @@ export type Confidence = "maxProbability" | "margin" | "normalisedEntropy";
 /**
  * Confidence of every row of scores, in float64: the reference that a graph computes in float32.
  *
- * @param scores `[n, k]` logits or log-posteriors, not probabilities; float32 or float64, k ≥ 2, finite.
+ * @param given Scores `[n, k]`: logits or log-posteriors, not probabilities; float32 or float64, k ≥ 2, finite.
  * @param name Which {@link Confidence}.
  * @returns `[n]`
  * @throws InputError on another shape or dtype, fewer than 2 classes, a score that is not finite, or an unknown name.
@@ -22,8 +22,9 @@ export type Confidence = "maxProbability" | "margin" | "normalisedEntropy";
  * console.assert(sure === 0.5);
  * ```
  */
-export function confidences(scores: Tensor, name: Confidence): Float64Array {
+export function confidences(given: Tensor | RuntimeTensor, name: Confidence): Float64Array {
   const caller = "early-exit.confidences";
+  const scores = asTensor(given);
   const rule = (rules as Partial<typeof rules>)[name];
   if (!Object.hasOwn(rules, name) || rule === undefined) {
     throw new InputError(caller, `the confidence must be one of ${Object.keys(rules).join(", ")}`, `"${String(name)}"`);
@@ -80,7 +81,7 @@ function shifted(row: Row): { most: number; second: number; sum: number } {
 /**
  * Confidence of every row of scores inside a traced program, in the scores' own dtype.
  *
- * @param scores `[n, k]` logits or log-posteriors, float32 or float64, k ≥ 2 and known; of tokens `[n, t, k]`, any shape with k last.
+ * @param given Scores `[n, k]`: logits or log-posteriors, float32 or float64, k ≥ 2 and known; of tokens `[n, t, k]`, any shape with k last.
  * @param name Which {@link Confidence}.
  * @returns `[n]`, or `[n, t]`.
  * @throws InputError on another shape or an unknown name.

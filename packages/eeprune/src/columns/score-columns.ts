@@ -1,4 +1,4 @@
-import { InputError, type Tensor } from "@exitkit/core-gpu";
+import { asTensor, InputError, type RuntimeTensor, type Tensor } from "@exitkit/core-gpu";
 import { type Column, integers } from "./column.ts";
 
 /** What the scores of one exit say about every sample. All `[n]`. */
@@ -22,7 +22,7 @@ export interface ScoreColumns {
 /**
  * Columns of an exit's scores, in float64; p is their softmax.
  *
- * @param scores `[n, k]` logits, not probabilities; float32 or float64, finite.
+ * @param given Scores `[n, k]`: logits, not probabilities; float32 or float64, finite.
  * @param labels `[n]` 0 … k − 1.
  * @throws InputError on scores of another shape or dtype or that are not finite, labels of another length or out of range.
  * @example
@@ -33,8 +33,9 @@ export interface ScoreColumns {
  * console.assert(Math.abs(errorNorm[0]! - 1.19542) < 1e-5);
  * ```
  */
-export function scoreColumns(scores: Tensor, labels: Column): ScoreColumns {
+export function scoreColumns(given: Tensor | RuntimeTensor, labels: Column): ScoreColumns {
   const caller = "eeprune.scoreColumns";
+  const scores = asTensor(given);
   const shape = (scores as Tensor | undefined)?.shape;
   const [n, k] = Array.isArray(shape) ? shape : [];
   if (shape?.length !== 2 || n === undefined || k === undefined || k < 2) {
@@ -44,7 +45,7 @@ export function scoreColumns(scores: Tensor, labels: Column): ScoreColumns {
   if (scores.dtype !== "float32" && scores.dtype !== "float64") {
     throw new InputError(caller, "scores must be float32 or float64", scores.dtype);
   }
-  const given = integers(caller, "labels", labels, { n, below: k });
+  const classes = integers(caller, "labels", labels, { n, below: k });
   const { data } = scores;
   const made = {
     prediction: new Int32Array(n),
@@ -56,7 +57,7 @@ export function scoreColumns(scores: Tensor, labels: Column): ScoreColumns {
     loss: new Float64Array(n),
   };
   for (let i = 0; i < n; i++) {
-    const [start, label] = [i * k, given[i]!];
+    const [start, label] = [i * k, classes[i]!];
     let [first, second, other] = [0, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
     for (let c = 0; c < k; c++) {
       const score = data[start + c]!;

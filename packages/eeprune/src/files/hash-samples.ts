@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { InputError, type Tensor } from "@exitkit/core-gpu";
+import { asTensor, InputError, type RuntimeTensor, type Tensor } from "@exitkit/core-gpu";
 import type { Column } from "../columns/column.ts";
 
 /**
@@ -15,13 +15,13 @@ import type { Column } from "../columns/column.ts";
  * console.assert(hashSamples({ labels }) !== hashSamples({ labels: labels.toReversed() }));
  * ```
  */
-export function hashSamples(parts: Readonly<Record<string, Tensor | Column>>): string {
+export function hashSamples(parts: Readonly<Record<string, Tensor | RuntimeTensor | Column>>): string {
   const caller = "eeprune.hashSamples";
   const names = Object.keys(parts ?? {}).sort();
   if (names.length === 0) throw new InputError(caller, "parts must name at least one tensor or column", "none");
   const hash = createHash("sha256");
   for (const name of names) {
-    const part = parts[name]!;
+    const part = asTensor(parts[name] as Tensor) as Tensor | Column;
     const isTensor = typeof part === "object" && part !== null && "dtype" in part;
     const given = isTensor ? part.data : part;
     const values = Array.isArray(given) ? Float64Array.from(given) : given;

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { InputError, sizeOf, type Tensor } from "@exitkit/core-gpu";
+import { asTensor, InputError, sizeOf, type Tensor } from "@exitkit/core-gpu";
 import { byId } from "../columns/by-id.ts";
 import { integers } from "../columns/column.ts";
 import type { ScoreColumns } from "../columns/score-columns.ts";
@@ -78,7 +78,7 @@ export function pruningReport(selection: Selection, evidence: Evidence, shown = 
     imbalance: Math.max(...shares) / Math.min(...shares),
     ...prunable(early, ids, pruned, shown),
     labelErrors: suspects.slice(0, shown),
-    duplicates: inputs === undefined ? [] : duplicatesOf(inputs, labels, ids),
+    duplicates: inputs === undefined ? [] : duplicatesOf(asTensor(inputs), labels, ids),
   };
 }
 

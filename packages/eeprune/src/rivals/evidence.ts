@@ -1,4 +1,4 @@
-import { InputError, type Tensor } from "@exitkit/core-gpu";
+import { asTensor, InputError, type RuntimeTensor, type Tensor } from "@exitkit/core-gpu";
 import type { EpochColumns } from "../brief-run/brief-run.ts";
 import type { Column } from "../columns/column.ts";
 import type { ScoreColumns } from "../columns/score-columns.ts";
@@ -7,7 +7,7 @@ import type { ScoreColumns } from "../columns/score-columns.ts";
 export interface RunEvidence {
   readonly final: ScoreColumns;
   /** `[n, d]`; GraNd needs it. */
-  readonly features?: Tensor | null;
+  readonly features?: Tensor | RuntimeTensor | null;
   /** `[n]` of `gradientNorms`; the full GraNd needs it. */
   readonly gradientNorms?: Column;
 }
@@ -30,11 +30,11 @@ export interface Evidence {
   /** The same while training, by epoch. */
   readonly epochs?: readonly EpochColumns[];
   /** `[n, d]` float: features, of any network; for GraNd those that the last linear layer reads. */
-  readonly features?: Tensor | null;
+  readonly features?: Tensor | RuntimeTensor | null;
   /** `[n]` of `gradientNorms`: the norms of the samples' gradients with respect to all parameters. */
   readonly gradientNorms?: Column;
   /** `[n, ...]` float: the samples themselves. */
-  readonly inputs?: Tensor;
+  readonly inputs?: Tensor | RuntimeTensor;
   /** Further runs from other first weights, for EL2N and GraNd: scores are means over these and the run itself. */
   readonly runs?: readonly RunEvidence[];
   /** What a small network says that was trained to choose for a larger one. */
@@ -73,7 +73,8 @@ export interface Matrix {
 }
 
 /** @throws InputError where the tensor is not [n, …] of finite floats. */
-export function matrixOf(caller: string, name: string, tensor: Tensor, n: number): Matrix {
+export function matrixOf(caller: string, name: string, given: Tensor | RuntimeTensor, n: number): Matrix {
+  const tensor = asTensor(given);
   const [rows, ...rest] = Array.isArray(tensor?.shape) ? tensor.shape : [];
   const d = rest.reduce((product, size) => product * size, 1);
   const isFloat = tensor?.dtype === "float32" || tensor?.dtype === "float64";

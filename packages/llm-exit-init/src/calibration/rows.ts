@@ -1,6 +1,6 @@
 import { InputError, parseOptions, rows, type Tensor, tensor, until } from "@exitkit/core-gpu";
 import { z } from "zod";
-import { checkStates, type StatesBatch, type StatesBatches } from "../states.ts";
+import { checkStates, plainStates, type StatesBatch, type StatesBatches } from "../states.ts";
 import { nextTokenPairs, type PairsOptions, pairsSchema } from "../tokens/pairs.ts";
 
 /** States in memory with the tokens they are to predict: calibration text. */
@@ -39,7 +39,8 @@ export async function takeRows(batches: StatesBatches, options: TakeRowsOptions)
   const parts: TokenRows[] = [];
   let width: number | undefined;
   let [m, index] = [0, 0];
-  for await (const batch of until(signal, batches)) {
+  for await (const given of until(signal, batches)) {
+    const batch = plainStates(given);
     const { d } = checkStates(caller, batch, { vocabulary, features: width, last: null });
     width = d;
     const part = alignedRows(batch, batch.states, { skip, ...(border === undefined ? {} : { border }) });

@@ -2,7 +2,7 @@ import { type Device, InputError, parseOptions, until } from "@exitkit/core-gpu"
 import { z } from "zod";
 import { checkHidden, type HiddenUnits, openHidden, sameHidden } from "../hidden-units.ts";
 import { applyNorm, checkNorm, type FinalNorm, type StateNorm } from "../norms.ts";
-import { checkStates, type StatesBatch, type StatesBatches } from "../states.ts";
+import { checkStates, plainStates, type StatesBatch, type StatesBatches } from "../states.ts";
 import { nextTokenPairs, type PairsOptions, pairsSchema } from "../tokens/pairs.ts";
 import { openMultiplier } from "./products.ts";
 import { emptyStatistics, statisticsBytes, type TokenStatistics } from "./token-statistics.ts";
@@ -88,7 +88,7 @@ export async function accumulateTokens(
   const accumulator = openAccumulator(caller, device, options);
   try {
     for await (const batch of until(options.signal, batches)) {
-      const positions = await accumulator.add(batch);
+      const positions = await accumulator.add(plainStates(batch));
       options.onProgress?.(positions);
     }
     return accumulator.result();
