@@ -86,6 +86,11 @@ function channelSetup({ channelEpochs, pictures }: PruneResult): string {
   return `${channelEpochs} ${channelEpochs === 1 ? "epoch" : "epochs"} of ${count(pictures)} training pictures`;
 }
 
+/** "6.0 points above". */
+function comparedWith(difference: number): string {
+  return `${points(Math.abs(difference))} ${difference >= 0 ? "above" : "below"}`;
+}
+
 function headline(result: PruneResult): Headline {
   const { rows, network } = result;
   const last = (order: Order) => {
@@ -103,9 +108,14 @@ function headline(result: PruneResult): Headline {
   };
   const sparsity = Math.max(...rows.map((row) => row.sparsity));
   const better = early("together") >= early("sequential") ? "together" : "backbone first";
+  const third = last("exitsFirst");
+  const exitsFirst =
+    third === undefined
+      ? ""
+      : `Exits first, which the paper did not try: ${points(dense - third)} lost at the last exit, at the early ones ${comparedWith(early("exitsFirst") - Math.max(early("together"), early("sequential")))} the better of the two. `;
   return {
     sentence: `With ${percent(sparsity)} of its weights at zero, ${backboneName(network)} loses ${points(dense - together)} at its last exit when backbone and exits are pruned together, ${points(dense - sequential)} when the backbone goes first; at the early exits ${better} is better by ${points(Math.abs(early("together") - early("sequential")))}.`,
-    detail: setup(result),
+    detail: `${exitsFirst}${setup(result)}`,
     facts: [
       { value: percent(sparsity), name: "of the weights are zero" },
       { value: percent(together, 1), name: `right at the last exit, dense ${percent(dense, 1)}` },
@@ -237,7 +247,8 @@ export function measured(result: PruneResult): readonly Block[] {
 
 /** Its lines of the README. */
 export function readme(result: PruneResult): readonly Block[] {
-  return [`Pruning: ${headline(result).sentence}`];
+  const { sentence, detail = "" } = headline(result);
+  return [`Pruning: ${sentence} ${detail}`.trimEnd()];
 }
 
 /** What the terminal shows. */
