@@ -81,7 +81,7 @@ function shifted(row: Row): { most: number; second: number; sum: number } {
 /**
  * Confidence of every row of scores inside a traced program, in the scores' own dtype.
  *
- * @param given Scores `[n, k]`: logits or log-posteriors, float32 or float64, k ≥ 2 and known; of tokens `[n, t, k]`, any shape with k last.
+ * @param scores `[n, k]` logits or log-posteriors, float32 or float64, k ≥ 2 and known; of tokens `[n, t, k]`, any shape with k last.
  * @param name Which {@link Confidence}.
  * @returns `[n]`, or `[n, t]`.
  * @throws InputError on another shape or an unknown name.
