@@ -97,7 +97,7 @@ describe("fitTemperature", () => {
     expect(() => fitTemperature(tensor("int32", [1, 2]) as Tensor, Int32Array.of(0))).toThrow(
       /float32 or float64; got int32/,
     );
-    expect(() => fitTemperature(logits, labels.slice(1))).toThrow(/Int32Array of 200/);
+    expect(() => fitTemperature(logits, labels.slice(1))).toThrow(/200 labels, one for each row/);
     expect(() =>
       fitTemperature(
         logits,

@@ -11,7 +11,7 @@ const GOLDEN = (Math.sqrt(5) - 1) / 2;
  * the likelihood keeps rising (all answers right, say). Deterministic.
  *
  * @param logits `[n, k]`, float32 or float64, n ≥ 1, k ≥ 2, finite; of samples the network was not trained on.
- * @param given Labels `[n]`: the true classes; samples of no known class (−1) are left out.
+ * @param labels `[n]` the true classes; samples of no known class (−1) are left out.
  * @throws InputError on another shape or dtype, a label out of range, a logit that is not finite, or no label at all.
  * Source: Guo et al., "On calibration of modern neural networks", 2017, section 4.2 [M].
  * @example
@@ -23,7 +23,7 @@ const GOLDEN = (Math.sqrt(5) - 1) / 2;
  * console.assert(Math.abs(fitTemperature(logits, Int32Array.of(0, 0, 0, 1)) - 4 / Math.log(3)) < 1e-4);
  * ```
  */
-export function fitTemperature(logits: Tensor | RuntimeTensor, given: Labels): number {
+export function fitTemperature(logits: Tensor | RuntimeTensor, labels: Labels): number {
   const caller = "early-exit.fitTemperature";
   const { dtype, shape, data } = (asTensor(logits) ?? {}) as Partial<Tensor>;
   const [n, k] = shape ?? [];
@@ -32,20 +32,21 @@ export function fitTemperature(logits: Tensor | RuntimeTensor, given: Labels): n
   }
   if (dtype !== "float32" && dtype !== "float64")
     throw new InputError(caller, "logits must be float32 or float64", String(dtype));
-  const labels = labelsOf(caller, "labels", given);
-  if (labels.length !== n)
-    throw new InputError(caller, `${n} labels, one for each row of the logits`, `${labels.length}`);
+  const classes = labelsOf(caller, "labels", labels);
+  if (classes.length !== n)
+    throw new InputError(caller, `${n} labels, one for each row of the logits`, `${classes.length}`);
   const values = data as Float32Array;
   const bad = values.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0)
     throw new InputError(caller, "logits must be finite", `${values[bad]} at sample ${Math.floor(bad / k)}`);
-  const wrong = labels.findIndex((label) => label < -1 || label >= k);
+  const wrong = classes.findIndex((label) => label < -1 || label >= k);
   if (wrong >= 0) {
-    throw new InputError(caller, `labels must lie in 0..${k - 1}, or be −1`, `${labels[wrong]} at sample ${wrong}`);
+    throw new InputError(caller, `labels must lie in 0..${k - 1}, or be −1`, `${classes[wrong]} at sample ${wrong}`);
   }
-  if (labels.every((label) => label < 0)) throw new InputError(caller, "at least one sample must have a label", "none");
+  if (classes.every((label) => label < 0))
+    throw new InputError(caller, "at least one sample must have a label", "none");
   // In 1/T the loss is convex; in log T it still has one minimum.
-  const loss = (logarithm: number) => negativeLogLikelihood(values, labels, k, Math.exp(-logarithm));
+  const loss = (logarithm: number) => negativeLogLikelihood(values, classes, k, Math.exp(-logarithm));
   let [low, high] = ENDS as readonly number[] as [number, number];
   let [a, b] = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
   let [atA, atB] = [loss(a), loss(b)];

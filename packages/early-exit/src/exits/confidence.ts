@@ -10,7 +10,7 @@ export type Confidence = "maxProbability" | "margin" | "normalisedEntropy";
 /**
  * Confidence of every row of scores, in float64: the reference that a graph computes in float32.
  *
- * @param given Scores `[n, k]`: logits or log-posteriors, not probabilities; float32 or float64, k ≥ 2, finite.
+ * @param scores `[n, k]` logits or log-posteriors, not probabilities; float32 or float64, k ≥ 2, finite.
  * @param name Which {@link Confidence}.
  * @returns `[n]`
  * @throws InputError on another shape or dtype, fewer than 2 classes, a score that is not finite, or an unknown name.
@@ -22,21 +22,21 @@ export type Confidence = "maxProbability" | "margin" | "normalisedEntropy";
  * console.assert(sure === 0.5);
  * ```
  */
-export function confidences(given: Tensor | RuntimeTensor, name: Confidence): Float64Array {
+export function confidences(scores: Tensor | RuntimeTensor, name: Confidence): Float64Array {
   const caller = "early-exit.confidences";
-  const scores = asTensor(given);
   const rule = (rules as Partial<typeof rules>)[name];
   if (!Object.hasOwn(rules, name) || rule === undefined) {
     throw new InputError(caller, `the confidence must be one of ${Object.keys(rules).join(", ")}`, `"${String(name)}"`);
   }
-  const [n, k] = scores.shape;
-  if (scores.shape.length !== 2 || n === undefined || k === undefined || k < 2) {
-    throw new InputError(caller, "scores must have shape [n, k] with k ≥ 2", `[${scores.shape.join(", ")}]`);
+  const { shape = [], dtype, data: held } = (asTensor(scores) ?? {}) as Partial<Tensor>;
+  const [n, k] = shape;
+  if (shape.length !== 2 || n === undefined || k === undefined || k < 2) {
+    throw new InputError(caller, "scores must have shape [n, k] with k ≥ 2", `[${shape.join(", ")}]`);
   }
-  if (scores.dtype !== "float32" && scores.dtype !== "float64") {
-    throw new InputError(caller, "scores must be float32 or float64", scores.dtype);
+  if (dtype !== "float32" && dtype !== "float64") {
+    throw new InputError(caller, "scores must be float32 or float64", String(dtype));
   }
-  const data: Float32Array | Float64Array = scores.data;
+  const data = held as Float32Array | Float64Array;
   const bad = data.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) {
     throw new InputError(

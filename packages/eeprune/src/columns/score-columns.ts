@@ -22,7 +22,7 @@ export interface ScoreColumns {
 /**
  * Columns of an exit's scores, in float64; p is their softmax.
  *
- * @param given Scores `[n, k]`: logits, not probabilities; float32 or float64, finite.
+ * @param scores `[n, k]` logits, not probabilities; float32 or float64, finite.
  * @param labels `[n]` 0 … k − 1.
  * @throws InputError on scores of another shape or dtype or that are not finite, labels of another length or out of range.
  * @example
@@ -33,20 +33,19 @@ export interface ScoreColumns {
  * console.assert(Math.abs(errorNorm[0]! - 1.19542) < 1e-5);
  * ```
  */
-export function scoreColumns(given: Tensor | RuntimeTensor, labels: Column): ScoreColumns {
+export function scoreColumns(scores: Tensor | RuntimeTensor, labels: Column): ScoreColumns {
   const caller = "eeprune.scoreColumns";
-  const scores = asTensor(given);
-  const shape = (scores as Tensor | undefined)?.shape;
+  const { shape, dtype, data: held } = (asTensor(scores) ?? {}) as Partial<Tensor>;
   const [n, k] = Array.isArray(shape) ? shape : [];
   if (shape?.length !== 2 || n === undefined || k === undefined || k < 2) {
     const actual = shape === undefined ? typeof scores : `[${shape.join(", ")}]`;
     throw new InputError(caller, "scores must be a tensor [n, k] with k ≥ 2", actual);
   }
-  if (scores.dtype !== "float32" && scores.dtype !== "float64") {
-    throw new InputError(caller, "scores must be float32 or float64", scores.dtype);
+  if (dtype !== "float32" && dtype !== "float64") {
+    throw new InputError(caller, "scores must be float32 or float64", String(dtype));
   }
   const classes = integers(caller, "labels", labels, { n, below: k });
-  const { data } = scores;
+  const data = held as Float32Array | Float64Array;
   const made = {
     prediction: new Int32Array(n),
     confidence: new Float64Array(n),
