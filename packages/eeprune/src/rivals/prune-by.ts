@@ -22,6 +22,8 @@ export type MethodName = "auto" | "eeprune" | "balancedRandom" | ScoreName | key
 
 /** The largest ratio at which `auto` prunes the easiest. */
 const EASIEST_UP_TO = 0.5;
+/** The share of samples that both exits must answer rightly before `auto` takes their word for what is easy [D]. */
+const LEARNED = 0.8;
 
 const balancedRandom: MethodFacts = { needs: [], cost: "no training", source: "random, the same share of every class" };
 
@@ -35,7 +37,8 @@ const eeprune: MethodFacts = {
 const auto: MethodFacts = {
   needs: ["early", "final"],
   cost: "one brief run",
-  source: "ours: eeprune up to half, coverage above, where pruning the easiest is worse than random",
+  source:
+    "ours: eeprune up to half of a set that is learned, else coverage, where pruning the easiest is worse than random",
 };
 
 /** Every method with what it needs, what it costs and where it is from. */
@@ -104,8 +107,9 @@ const caller = "eeprune.pruneBy";
  * Prunes by any method, all with the same evidence, the same options and the same result: {@link METHODS} says what each needs,
  * costs and is from. Exactly round(r·n) samples go; ties are broken at random.
  *
- * `auto` is the one to begin with: `eeprune` up to a ratio of ½ where so many samples are right at both exits, and `coverage` over the
- * early exit's probabilities above, where pruning the easiest does worse than random; the selection says which it was.
+ * `auto` is the one to begin with: `eeprune` up to a ratio of ½ where four of five samples are right at both exits, and else `coverage`
+ * over the early exit's probabilities, as pruning the easiest does worse than random where more goes, or where the brief run has not
+ * learned most samples yet; the selection says which it was.
  *
  * @throws InputError on an unknown method, evidence that is missing or does not fit, an option that is unknown or out of range, or
  * a class that would vanish.
@@ -190,7 +194,7 @@ function wrongEarly({ caller, method, evidence, labels, order }: Given, balance:
   return Uint8Array.from(labels, (label, i) => (early[i] === label ? 0 : 1));
 }
 
-/** The easiest go while there are enough of them and they are at most half; then samples of all kinds. */
+/** The easiest go where the network has learned most samples and at most half are to go; else samples of all kinds. */
 function pruneByRegime(evidence: Evidence, options: PruneByOptions): Selection {
   const { labels, earlyPrediction, finalPrediction } = earlyExitColumns("auto", evidence);
   let right = 0;
@@ -198,7 +202,7 @@ function pruneByRegime(evidence: Evidence, options: PruneByOptions): Selection {
     const label = Number(labels[i]);
     if (Number(earlyPrediction[i]) === label && Number(finalPrediction[i]) === label) right++;
   }
-  const easiest = options.ratio <= EASIEST_UP_TO && right >= countOf(labels.length, options.ratio);
+  const easiest = options.ratio <= EASIEST_UP_TO && right >= LEARNED * labels.length;
   const selection = pruneBy(easiest ? "eeprune" : "coverage", evidence, options);
   return { ...selection, method: `auto: ${selection.method}` };
 }
