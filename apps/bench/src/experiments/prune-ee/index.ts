@@ -1,7 +1,7 @@
 import { experiment } from "../experiment.ts";
 import { EPOCHS, MINUTES, names, PICTURES, positiveNumber, REDUCED, type RunOption, SEEDS } from "../options.ts";
 import { check } from "./check.ts";
-import { measured, readme, report, summary } from "./report.ts";
+import { keep, measured, readme, report, summary } from "./report.ts";
 import { run } from "./run.ts";
 import { schema } from "./schema.ts";
 import { FULL, QUICK } from "./settings.ts";
@@ -35,5 +35,6 @@ export const pruneEe = experiment({
   report,
   measured,
   readme,
+  keep,
   check,
 });

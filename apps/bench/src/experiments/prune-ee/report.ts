@@ -6,10 +6,10 @@ import { count, decimal, exact, milliseconds, percent, points, times } from "../
 import type { Headline, Report } from "../../report/report.ts";
 import { backboneName, distinct } from "../../report/series.ts";
 import { type Column, type Table, tableOf } from "../../report/table.ts";
-import type { Summary } from "../experiment.ts";
+import type { Kept, Results, Summary } from "../experiment.ts";
 import { curvesFigure, layersFigure } from "./charts.ts";
 import { meanOver, ORDERS } from "./orders.ts";
-import type { ChannelRow, ExitRow, Order, PruneResult } from "./schema.ts";
+import { type ChannelRow, type ExitRow, type Order, type PruneResult, schema } from "./schema.ts";
 
 /** Its chapter of the report. */
 export function report(result: PruneResult): Report {
@@ -224,12 +224,22 @@ export function barSentence(channels: readonly ChannelRow[]): string {
     : `A smaller network from the start is the better choice: ${others.length > 0 ? "the best of the pruned ones is right in" : "the pruned one is right in"} ${beside}; ${points(-ahead)} better.`;
 }
 
+/** Whose orders stand first on the page; other networks follow. */
+const FIRST = "resnet20";
+
+/** What docs/results holds: a result for each network. */
+export function keep(result: PruneResult): Kept {
+  return { name: result.network === FIRST ? "prune-ee" : `prune-ee-${result.network}`, value: result };
+}
+
 /** Its part of docs/measured.md. */
-export function measured(result: PruneResult): readonly Block[] {
+export function measured(result: PruneResult, results: Results): readonly Block[] {
+  const others = [...results].filter(([name]) => name.startsWith("prune-ee-")).map(([, json]) => schema.parse(json));
   return [
     "## In which order to prune a network and its exits",
-    `${setup(result)} Accuracies on the ${count(result.data?.test ?? 0)} test pictures of ${result.data?.name ?? "CIFAR-10"}; MACs without products with zeros, the dense network without exits is 1. ${machine(result)}.`,
-    result.rows.length === 0 ? "" : exitsTable(result),
+    ...ordersOf(result),
+    ...others.flatMap((other) => [`### ${backboneName(other.network)}`, ...ordersOf(other)]),
+    "### Whole channels",
     `Whole channels removed and fine-tuned (${channelSetup(result)}), beside plain networks; time of a batch of 64, in turn:`,
     channelsTable(result),
     barSentence(result.channels),
@@ -241,7 +251,16 @@ export function measured(result: PruneResult): readonly Block[] {
           "Each layer by itself, milliseconds of a batch of 64:",
           layerTimesTable(result),
         ]),
-    claimsTable(result.claims),
+  ];
+}
+
+/** What the orders come to, and what the paper says of them. */
+function ordersOf(result: PruneResult): readonly Block[] {
+  const { data, rows, claims } = result;
+  return [
+    `${setup(result)} Accuracies on the ${count(data?.test ?? 0)} test pictures of ${data?.name ?? "CIFAR-10"}; MACs without products with zeros, the dense network without exits is 1. ${machine(result)}.`,
+    rows.length === 0 ? "" : exitsTable(result),
+    claimsTable(claims),
   ];
 }
 
