@@ -7,7 +7,7 @@ export {
   type PruneTrainingSetOptions,
   pruneTrainingSet,
 } from "./brief-run/prune-training-set.ts";
-export type { Column } from "./columns/column.ts";
+export type { Column, Values } from "./columns/column.ts";
 export { type ScoreColumns, scoreColumns } from "./columns/score-columns.ts";
 export {
   type EarlyExitColumns,
@@ -16,7 +16,13 @@ export {
   type Shortfall,
 } from "./criterion/prune-by-early-exit.ts";
 export { hashSamples } from "./files/hash-samples.ts";
-export { type ColumnSource, type ColumnSources, readColumns, readNpyTensor } from "./files/read-columns.ts";
+export {
+  type ColumnSource,
+  type ColumnSources,
+  type ColumnValues,
+  readColumns,
+  readNpyTensor,
+} from "./files/read-columns.ts";
 export { loadSelection, type SelectionData, saveSelection } from "./files/selection-file.ts";
 export { type Duplicates, type PruningReport, pruningReport } from "./findings/pruning-report.ts";
 export { type LabelEvidence, rankLabelNoise, type Suspect } from "./findings/rank-label-noise.ts";

@@ -425,4 +425,12 @@ it("tensors of ONNX Runtime are scores, features and samples too", () => {
     expect(pruneBy(method, other, options).kept).toEqual(pruneBy(method, own, options).kept);
   }
   expect(hashSamples({ x: theirs(features) })).toBe(hashSamples({ x: features }));
+  const int64 = { dims: [n], type: "int64", data: BigInt64Array.from(labels, BigInt) };
+  expect(scoreColumns(logits, int64)).toEqual(scoreColumns(logits, labels));
+  for (const method of ["random", "auto", "forgetting"] as const) {
+    const [one, two] = [labels, int64].map((given) =>
+      pruneBy(method, { ...evidence, labels: given }, { ratio: 0.3, generator: generator(1) }),
+    );
+    expect(two).toEqual(one);
+  }
 });

@@ -1,7 +1,10 @@
-import { InputError } from "@exitkit/core-gpu";
+import { asTensor, InputError, type RuntimeTensor, type Tensor } from "@exitkit/core-gpu";
 
-/** A column of numbers, one a sample: an array, or a typed array as files give it (`BigInt64Array` for int64). */
-export type Column =
+/** A column of numbers, one a sample: values, or a tensor of them, ONNX Runtime's included. */
+export type Column = Values | Tensor | RuntimeTensor;
+
+/** The values of a column: an array, or a typed array as files give it (`BigInt64Array` for int64). */
+export type Values =
   | readonly number[]
   | Float32Array
   | Float64Array
@@ -19,19 +22,22 @@ export type Reals = Float32Array | Float64Array;
 /** Largest number of samples, and of an id plus one. */
 const MOST = 2 ** 31;
 
-function isColumn(value: unknown): value is Column {
+function isValues(value: unknown): value is Values {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView) && "length" in value);
 }
 
-function checkLength(caller: string, name: string, column: Column, n: number | undefined): void {
-  if (!isColumn(column)) {
+/** The values of a column of n samples. */
+function valuesOf(caller: string, name: string, column: Column, n: number | undefined): Values {
+  const tensor = asTensor(column as Tensor);
+  const values = isValues(column) ? column : tensor?.data;
+  if (!isValues(values)) {
     const actual = column === null ? "null" : typeof column;
     throw new InputError(caller, `${name} must be a column of numbers, one a sample`, actual);
   }
-  if (column.length === 0) throw new InputError(caller, `${name} must have at least one sample`, "none");
-  if (n === undefined || column.length === n) return;
+  if (values.length === 0) throw new InputError(caller, `${name} must have at least one sample`, "none");
+  if (n === undefined || values.length === n) return values;
   const fix = "All columns must be of the same samples, in the same order.";
-  throw new InputError(caller, `${name} must have ${n} elements, as labels has`, `${column.length}`, fix);
+  throw new InputError(caller, `${name} must have ${n} elements, as labels has`, `${values.length}`, fix);
 }
 
 /**
@@ -45,13 +51,13 @@ export function integers(
   column: Column,
   { n, below = MOST }: { readonly n?: number; readonly below?: number } = {},
 ): Int32Array<ArrayBuffer> {
-  checkLength(caller, name, column, n);
-  const made = new Int32Array(column.length);
+  const values = valuesOf(caller, name, column, n);
+  const made = new Int32Array(values.length);
   for (let i = 0; i < made.length; i++) {
-    const value = Number(column[i]);
+    const value = Number(values[i]);
     if (!(value >= 0 && value < below && Number.isInteger(value))) {
       const expectation = `${name} must be whole numbers of 0 to ${below - 1}`;
-      throw new InputError(caller, expectation, `${String(column[i])} in row ${i}`);
+      throw new InputError(caller, expectation, `${String(values[i])} in row ${i}`);
     }
     made[i] = value;
   }
@@ -69,8 +75,8 @@ export function reals(
   column: Column,
   { n, from = -Number.MAX_VALUE, to = Number.MAX_VALUE }: { n?: number; from?: number; to?: number } = {},
 ): Reals {
-  checkLength(caller, name, column, n);
-  const made = column instanceof Float32Array || column instanceof Float64Array ? column : toFloat64(column);
+  const values = valuesOf(caller, name, column, n);
+  const made = values instanceof Float32Array || values instanceof Float64Array ? values : toFloat64(values);
   for (let i = 0; i < made.length; i++) {
     if (made[i]! >= from && made[i]! <= to) continue;
     const range = to === Number.MAX_VALUE ? (from === 0 ? "finite and ≥ 0" : "finite") : `from ${from} to ${to}`;
@@ -79,7 +85,7 @@ export function reals(
   return made;
 }
 
-function toFloat64(column: Column): Float64Array {
+function toFloat64(column: Values): Float64Array {
   const made = new Float64Array(column.length);
   for (let i = 0; i < made.length; i++) made[i] = Number(column[i]);
   return made;

@@ -5,7 +5,7 @@ import { pipeline } from "node:stream";
 import { InputError, type Tensor, tensor } from "@exitkit/core-gpu";
 import { parse } from "csv-parse";
 import { asyncBufferFromFile, parquetMetadataAsync, parquetRead } from "hyparquet";
-import type { Column } from "../columns/column.ts";
+import type { Values } from "../columns/column.ts";
 import type { EarlyExitColumns } from "../criterion/prune-by-early-exit.ts";
 import { type NpyArray, parseNpy } from "./npy.ts";
 import { checkFooter, checkPages } from "./parquet-lists.ts";
@@ -15,6 +15,9 @@ export type ColumnSource = string | { readonly file: string; readonly column: st
 
 /** Where each column of {@link EarlyExitColumns} is. */
 export type ColumnSources = { readonly [name in keyof EarlyExitColumns]: ColumnSource };
+
+/** What {@link readColumns} gives: the values of {@link EarlyExitColumns}. */
+export type ColumnValues = { readonly [name in keyof EarlyExitColumns]: Values };
 
 /** Columns of a table by name, as its file has them. */
 type Columns = Readonly<Record<string, ArrayLike<unknown>>>;
@@ -60,7 +63,7 @@ const caller = "eeprune.readColumns";
  * console.assert(pruned.join() === "0,1");
  * ```
  */
-export async function readColumns(sources: string | ColumnSources): Promise<EarlyExitColumns> {
+export async function readColumns(sources: string | ColumnSources): Promise<ColumnValues> {
   if (typeof sources === "string") {
     const table = await readTable(sources, [...NEEDED, ...OPTIONAL]);
     const missing = NEEDED.find((name) => !(name in table));
@@ -81,7 +84,7 @@ export async function readColumns(sources: string | ColumnSources): Promise<Earl
   const tables = new Map<string, Promise<Columns>>();
   const columnsIn = (file: string) =>
     wanted.flatMap(([, source]) => (typeof source === "object" && source.file === file ? [source.column] : []));
-  const found: Record<string, Column> = {};
+  const found: Record<string, Values> = {};
   for (const [name, source] of wanted) {
     if (typeof source === "string") {
       found[name] = columnOf(source, await readNpyFile(caller, source));
@@ -94,7 +97,7 @@ export async function readColumns(sources: string | ColumnSources): Promise<Earl
     if (values === undefined) throw absent(file, column, Object.keys(await table));
     found[name] = numbersOf(file, column, values);
   }
-  return found as unknown as EarlyExitColumns;
+  return found as unknown as ColumnValues;
 }
 
 /**
@@ -119,7 +122,7 @@ async function readNpyFile(from: string, path: string): Promise<NpyArray> {
   return parseNpy(from, path, await contentOf(from, path));
 }
 
-function columnOf(path: string, { shape, data }: NpyArray): Column {
+function columnOf(path: string, { shape, data }: NpyArray): Values {
   if (shape.length !== 1) {
     throw new InputError(
       caller,

@@ -1,5 +1,6 @@
 import { type Generator, InputError, parseOptions } from "@exitkit/core-gpu";
 import { z } from "zod";
+import { integers } from "../columns/column.ts";
 import { pruneByEarlyExit } from "../criterion/prune-by-early-exit.ts";
 import { balanceOption, generatorOption, ratioOption, vanishingOption } from "../options.ts";
 import { type Balance, groupsOf, nameWith } from "../selection/groups.ts";
@@ -196,12 +197,12 @@ function wrongEarly({ caller, method, evidence, labels, order }: Given, balance:
 
 /** The easiest go where the network has learned most samples and at most half are to go; else samples of all kinds. */
 function pruneByRegime(evidence: Evidence, options: PruneByOptions): Selection {
-  const { labels, earlyPrediction, finalPrediction } = earlyExitColumns("auto", evidence);
-  let right = 0;
-  for (let i = 0; i < labels.length; i++) {
-    const label = Number(labels[i]);
-    if (Number(earlyPrediction[i]) === label && Number(finalPrediction[i]) === label) right++;
-  }
+  const { labels: given, earlyPrediction, finalPrediction } = earlyExitColumns("auto", evidence);
+  const labels = integers(caller, "labels", given, { below: evidence.classes });
+  const [early, final] = [earlyPrediction, finalPrediction].map((answers) =>
+    integers(caller, "predictions", answers, { n: labels.length, below: evidence.classes }),
+  );
+  const right = labels.filter((label, i) => early![i] === label && final![i] === label).length;
   const easiest = options.ratio <= EASIEST_UP_TO && right >= LEARNED * labels.length;
   const selection = pruneBy(easiest ? "eeprune" : "coverage", evidence, options);
   return { ...selection, method: `auto: ${selection.method}` };
