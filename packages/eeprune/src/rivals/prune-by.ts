@@ -23,7 +23,7 @@ export type MethodName = "auto" | "eeprune" | "balancedRandom" | ScoreName | key
 
 /** The largest ratio at which `auto` prunes the easiest. */
 const EASIEST_UP_TO = 0.5;
-/** The share of samples that both exits must answer rightly before `auto` takes their word for what is easy [D]. */
+/** The share of samples that both exits must answer rightly before `auto` takes their word for what is easy; ours, set after two results. */
 const LEARNED = 0.8;
 
 const balancedRandom: MethodFacts = { needs: [], cost: "no training", source: "random, the same share of every class" };
